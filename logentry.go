@@ -1,6 +1,11 @@
 package main
 
-import "bytes"
+import (
+	"bytes"
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
+)
 
 // A level is the rank of a log level; a higher one is graver.
 type level uint8
@@ -94,4 +99,78 @@ func levelByNumber(n float64) level {
 		return levelUnknown
 	}
 	return level(n / 10)
+}
+
+// levelOf ranks the value of a level key, given as valid JSON.
+func levelOf(value []byte) level {
+	switch c := value[0]; {
+	case c == '"':
+		name := value[1 : len(value)-1]
+		if bytes.IndexByte(name, '\\') >= 0 {
+			name = appendUnquoted(nil, value)
+		}
+		return levelByName(name)
+	case c == '-' || '0' <= c && c <= '9':
+		// Out of range is ±Inf, and no level.
+		n, _ := strconv.ParseFloat(string(value), 64)
+		return levelByNumber(n)
+	}
+	return levelUnknown
+}
+
+// appendUnquoted appends what the valid JSON string s, quotes included, stands
+// for. A lone surrogate becomes U+FFFD, as in encoding/json.
+func appendUnquoted(dst, s []byte) []byte {
+	s = s[1 : len(s)-1]
+	for {
+		i := bytes.IndexByte(s, '\\')
+		if i < 0 {
+			return append(dst, s...)
+		}
+		dst = append(dst, s[:i]...)
+		c := s[i+1]
+		s = s[i+2:]
+		switch c {
+		case 'b':
+			c = '\b'
+		case 'f':
+			c = '\f'
+		case 'n':
+			c = '\n'
+		case 'r':
+			c = '\r'
+		case 't':
+			c = '\t'
+		case 'u':
+			r := hex4(s)
+			s = s[4:]
+			if utf16.IsSurrogate(r) {
+				low := rune(utf8.RuneError)
+				if len(s) >= 6 && s[0] == '\\' && s[1] == 'u' {
+					low = hex4(s[2:])
+				}
+				if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
+					s = s[6:]
+				}
+			}
+			dst = utf8.AppendRune(dst, r)
+			continue
+		}
+		dst = append(dst, c)
+	}
+}
+
+// hex4 reads the four hexadecimal digits that s begins with.
+func hex4(s []byte) rune {
+	var r rune
+	for _, c := range s[:4] {
+		switch {
+		case c <= '9':
+			c -= '0'
+		default:
+			c = c&^0x20 - 'A' + 10
+		}
+		r = r<<4 | rune(c)
+	}
+	return r
 }
