@@ -25,6 +25,9 @@ func (e *scanError) Error() string {
 type levelScanner struct {
 	kept    []span // the entries at or above the threshold, in order
 	dropped int    // how many entries were below it
+
+	isObject [maxDepth + 1]bool // by depth: the open bracket there is a brace
+	reason   string             // why the portable scanner refuses
 }
 
 // scan validates body and sorts its entries: s.kept and s.dropped hold what it
@@ -40,6 +43,34 @@ type levelScanner struct {
 // @l, Level; of a doubled key the first value counts. An entry with @t and none
 // of them is at info. An entry is kept when its level is at least min.
 func (s *levelScanner) scan(body []byte, min level) *scanError {
-	s.kept, s.dropped = s.kept[:0], 0
-	return nil
+	return s.scanGeneric(body, min)
+}
+
+// The ranks of the keys that tell an entry's level: the lowest counts.
+const (
+	clefTimeKey = 7 + iota // @t: the entry is CLEF, whose level is info where it has none
+	noLevelKey
+)
+
+// levelKeyRank returns the rank of key, given without quotes and escapes.
+func levelKeyRank(key []byte) int {
+	switch string(key) {
+	case "level":
+		return 0
+	case "severity":
+		return 1
+	case "lvl":
+		return 2
+	case "log.level":
+		return 3
+	case "levelname":
+		return 4
+	case "@l":
+		return 5
+	case "Level":
+		return 6
+	case "@t":
+		return clefTimeKey
+	}
+	return noLevelKey
 }
