@@ -49,19 +49,19 @@ type LogEntry struct {
 	NetTimestamp field `json:"Timestamp"`
 	Date         field `json:"date"`
 
-	members []member        // the entry's top level, in its order
-	first   [columnKeys]int // index in members, plus one, of each key's first value; 0 where it has none
-	scratch []byte          // holds an entry whose UTF-8 had to be repaired
+	members []member          // the entry's top level, in its order
+	first   [columnFields]int // index in members, plus one, of each key's first value; 0 where it has none
+	scratch []byte            // holds an entry whose UTF-8 had to be repaired
 	lexer   jlexer.Lexer
 }
 
 // How the fields of LogEntry are numbered.
 const (
-	levelKeys   = 0
-	messageKeys = 7
-	timeKeys    = 14
-	clefTimeKey = 18
-	columnKeys  = 21
+	levelFields   = 0
+	messageFields = 7
+	timeFields    = 14
+	clefTimeField = 18
+	columnFields  = 21
 )
 
 type field interface {
@@ -106,7 +106,7 @@ func (e *LogEntry) UnmarshalUnknown(in *jlexer.Lexer, key string) {
 func newLogEntry() *LogEntry {
 	e := new(LogEntry)
 	v := reflect.ValueOf(e).Elem()
-	for i := range columnKeys {
+	for i := range columnFields {
 		name := v.Type().Field(i).Tag.Get("json")
 		v.Field(i).Set(reflect.ValueOf(&columnKey{e, i, name}))
 	}
@@ -121,7 +121,7 @@ func (e *LogEntry) appendRow(b *batch, data, arrival []byte) error {
 		data = e.scratch
 	}
 	e.members = e.members[:0]
-	e.first = [columnKeys]int{}
+	e.first = [columnFields]int{}
 	e.lexer = jlexer.Lexer{Data: data}
 	e.UnmarshalEasyJSON(&e.lexer)
 	if err := e.lexer.Error(); err != nil {
@@ -129,11 +129,11 @@ func (e *LogEntry) appendRow(b *batch, data, arrival []byte) error {
 	}
 
 	var r row
-	level := e.firstOf(levelKeys, messageKeys)
+	level := e.firstOf(levelFields, messageFields)
 	b.text, level = e.appendLevel(b.text, level)
 	r.level = uint32(len(b.text))
 
-	message := e.firstOf(messageKeys, timeKeys)
+	message := e.firstOf(messageFields, timeFields)
 	if message >= 0 {
 		if v := e.members[message].value; v[0] == '"' {
 			b.text = appendUnquoted(b.text, v)
@@ -143,7 +143,7 @@ func (e *LogEntry) appendRow(b *batch, data, arrival []byte) error {
 	}
 	r.message = uint32(len(b.text))
 
-	when := e.firstOf(timeKeys, columnKeys)
+	when := e.firstOf(timeFields, columnFields)
 	if when >= 0 {
 		if t, ok := parseTime(e.members[when].value); ok {
 			b.text = appendTime(b.text, t)
@@ -177,7 +177,7 @@ func (e *LogEntry) firstOf(from, to int) int {
 // where the member does not tell one and so belongs to the details.
 func (e *LogEntry) appendLevel(dst []byte, i int) ([]byte, int) {
 	if i < 0 {
-		if e.first[clefTimeKey] > 0 {
+		if e.first[clefTimeField] > 0 {
 			return append(dst, "info"...), -1 // CLEF leaves it out there
 		}
 		return append(dst, "unknown"...), -1
