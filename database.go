@@ -73,7 +73,8 @@ func openDatabase(path, synchronous string) (_ *database, err error) {
 	d.conn = conn.(sqlConn)
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("opening %s: %w", path, errors.Join(err, conn.Close()))
+			conn.Close() // what went wrong is known already
+			err = fmt.Errorf("opening %s: %w", path, err)
 		}
 	}()
 
@@ -151,7 +152,14 @@ func isEmptyOrDatabase(path string) (empty bool, err error) {
 
 // checkColumns makes sure that the table logs, where there is one, is ours.
 func (d *database) checkColumns() error {
-	rows, err := d.query("SELECT name FROM pragma_table_info('logs')")
+	rows, err := d.query("SELECT type FROM sqlite_schema WHERE name = 'logs' AND type <> 'table'")
+	if err != nil {
+		return err
+	}
+	if len(rows) > 0 {
+		return fmt.Errorf("its logs is a %s; name another file with -db", rows[0][0])
+	}
+	rows, err = d.query("SELECT name FROM pragma_table_info('logs')")
 	if err != nil {
 		return err
 	}
@@ -208,6 +216,7 @@ func (d *database) write(batches []*batch) (last int64, err error) {
 		return d.resolve(batches)
 	}
 	if _, err := d.begin.Exec(nil); err != nil {
+		d.undo()
 		return 0, fmt.Errorf("beginning a transaction: %w", err)
 	}
 	d.pending.batches = batches
