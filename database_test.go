@@ -26,8 +26,8 @@ func query(t *testing.T, path, statement string) string {
 	return value
 }
 
-// execute runs statements on a connection of its own.
-func execute(t *testing.T, path string, statements ...string) {
+// runSQL runs statements on a connection of its own.
+func runSQL(t *testing.T, path string, statements ...string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)
 	if err != nil {
@@ -113,7 +113,7 @@ func TestNewDatabase(t *testing.T) {
 // The Rust service's file goes on being used, with its page size and rows.
 func TestRustDatabase(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "logs.db")
-	execute(t, path,
+	runSQL(t, path,
 		`CREATE TABLE IF NOT EXISTS logs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     level TEXT NOT NULL,
@@ -146,11 +146,11 @@ func TestForeignFiles(t *testing.T) {
 		return path
 	}
 	other := filepath.Join(dir, "other.db")
-	execute(t, other, "CREATE TABLE logs(id INTEGER PRIMARY KEY, text)", "INSERT INTO logs VALUES(1,'x')")
+	runSQL(t, other, "CREATE TABLE logs(id INTEGER PRIMARY KEY, text)", "INSERT INTO logs VALUES(1,'x')")
 	more := filepath.Join(dir, "more.db")
-	execute(t, more, strings.Replace(schema, "details TEXT", "details TEXT, host TEXT NOT NULL", 1))
+	runSQL(t, more, strings.Replace(schema, "details TEXT", "details TEXT, host TEXT NOT NULL", 1))
 	view := filepath.Join(dir, "view.db")
-	execute(t, view, "CREATE VIEW logs AS SELECT 1 id, 2 level, 3 message, 4 timestamp, 5 details")
+	runSQL(t, view, "CREATE VIEW logs AS SELECT 1 id, 2 level, 3 message, 4 timestamp, 5 details")
 	for path, want := range map[string]string{
 		write("text.db", "hello, I am a text of more than sixteen bytes"): "is not a SQLite database",
 		write("short.db", "short"):                                        "is not a SQLite database",

@@ -125,44 +125,24 @@ func (p *process) wait() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// post sends a body to /ingest and returns the answer.
-func (p *process) post(query, body string) (status int, answer string, err error) {
+// post sends a body to /ingest and returns the answer's status.
+func (p *process) post(query, body string) (status int, err error) {
 	resp, err := http.Post(p.url+"/ingest"+query, "application/json", strings.NewReader(body))
 	if err != nil {
-		return 0, "", err
+		return 0, err
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, string(text), err
-}
-
-// mustPost is post for an answer that has to be status.
-func (p *process) mustPost(status int, query, body string) string {
-	p.t.Helper()
-	got, answer, err := p.post(query, body)
-	if err != nil || got != status {
-		p.t.Fatalf("POST /ingest%s %.100q: %d %s %v, want %d", query, body, got, answer, err, status)
-	}
-	return answer
+	_, err = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode, err
 }
 
 // The Rust service's own example works as it stands there: one object, then a
 // look at the table.
 func TestRustExample(t *testing.T) {
 	p := start(t, t.TempDir()+"/logs.db")
-	req, err := http.NewRequest("POST", p.url+"/ingest", strings.NewReader(
-		`{"level": "error", "message": "Database connection failed", "user_id": 12345, "service": "auth"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusAccepted {
-		t.Errorf("status %d, want 202", resp.StatusCode)
+	status, err := p.post("", `{"level": "error", "message": "Database connection failed", "user_id": 12345, "service": "auth"}`)
+	if err != nil || status != http.StatusAccepted {
+		t.Fatalf("status %d, %v, want 202", status, err)
 	}
 	if status := p.signal(os.Interrupt); status != 0 {
 		t.Errorf("exit status %d", status)

@@ -93,7 +93,7 @@ func (w *testWriter) put(messages ...string) {
 
 // A faultyStmt fails its first runs, before they are applied or after.
 type faultyStmt struct {
-	driver.Stmt
+	statement
 	failures int
 	applied  bool
 	runs     int
@@ -101,13 +101,13 @@ type faultyStmt struct {
 
 var errFault = errors.New("injected fault")
 
-func (s *faultyStmt) Exec(args []driver.Value) (driver.Result, error) {
+func (s *faultyStmt) ExecContext(context.Context, []driver.NamedValue) (driver.Result, error) {
 	s.runs++
 	if s.runs > s.failures {
-		return s.Stmt.Exec(args)
+		return execute(s.statement)
 	}
 	if s.applied {
-		if _, err := s.Stmt.Exec(args); err != nil {
+		if _, err := execute(s.statement); err != nil {
 			return nil, err
 		}
 	}
@@ -119,32 +119,32 @@ func (s *faultyStmt) Exec(args []driver.Value) (driver.Result, error) {
 func TestFailedTransactions(t *testing.T) {
 	for name, inject := range map[string]func(db *database) *faultyStmt{
 		"begin": func(db *database) *faultyStmt {
-			s := &faultyStmt{Stmt: db.begin, failures: 3}
+			s := &faultyStmt{statement: db.begin, failures: 3}
 			db.begin = s
 			return s
 		},
 		"begin, applied": func(db *database) *faultyStmt {
-			s := &faultyStmt{Stmt: db.begin, failures: 3, applied: true}
+			s := &faultyStmt{statement: db.begin, failures: 3, applied: true}
 			db.begin = s
 			return s
 		},
 		"insert": func(db *database) *faultyStmt {
-			s := &faultyStmt{Stmt: db.insert, failures: 3}
+			s := &faultyStmt{statement: db.insert, failures: 3}
 			db.insert = s
 			return s
 		},
 		"insert, applied": func(db *database) *faultyStmt {
-			s := &faultyStmt{Stmt: db.insert, failures: 3, applied: true}
+			s := &faultyStmt{statement: db.insert, failures: 3, applied: true}
 			db.insert = s
 			return s
 		},
 		"commit": func(db *database) *faultyStmt {
-			s := &faultyStmt{Stmt: db.commit, failures: 3}
+			s := &faultyStmt{statement: db.commit, failures: 3}
 			db.commit = s
 			return s
 		},
 		"commit, applied": func(db *database) *faultyStmt {
-			s := &faultyStmt{Stmt: db.commit, failures: 1, applied: true}
+			s := &faultyStmt{statement: db.commit, failures: 1, applied: true}
 			db.commit = s
 			return s
 		},
@@ -180,7 +180,7 @@ func TestFailedTransactions(t *testing.T) {
 func TestUnsureCommit(t *testing.T) {
 	for _, applied := range []bool{false, true} {
 		w := newTestWriter(t, 1<<20)
-		w.db.commit = &faultyStmt{Stmt: w.db.commit, failures: 1, applied: applied}
+		w.db.commit = &faultyStmt{statement: w.db.commit, failures: 1, applied: applied}
 		conn := &faultyConn{sqlConn: w.db.conn, failures: 2}
 		w.db.conn = conn
 		waited := newTestBatch("b")
@@ -229,7 +229,7 @@ func (c *faultyConn) QueryContext(ctx context.Context, q string, args []driver.N
 // nothing is; what was accepted without waiting is kept.
 func TestWaitersOfAFailedTransaction(t *testing.T) {
 	w := newTestWriter(t, 1<<20)
-	w.db.insert = &faultyStmt{Stmt: w.db.insert, failures: 1}
+	w.db.insert = &faultyStmt{statement: w.db.insert, failures: 1}
 	w.put("a")
 	var told []chan error
 	for _, m := range []string{"b", "c"} {
