@@ -28,6 +28,7 @@ type levelScanner struct {
 
 	isObject [maxDepth + 1]bool // by depth: the open bracket there is a brace
 	reason   string             // why the portable scanner refuses
+	indexer  indexer
 }
 
 // scan validates body and sorts its entries: s.kept and s.dropped hold what it
@@ -43,6 +44,9 @@ type levelScanner struct {
 // @l, Level; of a doubled key the first value counts. An entry with @t and none
 // of them is at info. An entry is kept when its level is at least min.
 func (s *levelScanner) scan(body []byte, min level) *scanError {
+	if s.accept(body, min) {
+		return nil
+	}
 	return s.scanGeneric(body, min)
 }
 

@@ -215,6 +215,7 @@ type implementation struct {
 func implementations() []implementation {
 	return []implementation{
 		{"generic", (*levelScanner).scanGeneric},
+		{"avx2", (*levelScanner).scan},
 	}
 }
 
