@@ -391,20 +391,4 @@ const (
 	wordAtT       = '@' | 't'<<8 | '"'<<16
 )
 
-// levelAfter ranks the value that follows a level key, in an entry that is valid.
-func (s *levelScanner) levelAfter(body []byte, i int) level {
-	i = skipSpace(body, i)
-	i = skipSpace(body, i+1)
-	end := i
-	switch c := body[i]; {
-	case c == '"':
-		end, _ = s.skipString(body, i+1)
-	case c == '{' || c == '[':
-		return levelUnknown
-	default:
-		end = s.skipScalar(body, i)
-	}
-	return levelOf(body[i:end])
-}
-
 var spaces = [64]byte([]byte("                                                                "))
