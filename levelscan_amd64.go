@@ -31,6 +31,8 @@ type indexState struct {
 	first     uint64 // of the last two bytes, those that may begin a level key
 	scalar    uint64
 	zero      uint64 // a zero that begins a number
+	point     uint64
+	fraction  uint64 // all ones after a digit that follows a point
 	odd       uint64 // a byte of a scalar that does not belong to a plain integer
 
 	// These hold across what stands between.

@@ -25,6 +25,7 @@ FILL(colons, 0x3a3a3a3a3a3a3a3a)
 FILL(commas, 0x2c2c2c2c2c2c2c2c)
 FILL(opens, 0x7b7b7b7b7b7b7b7b)
 FILL(closes, 0x7d7d7d7d7d7d7d7d)
+FILL(points, 0x2e2e2e2e2e2e2e2e)
 FILL(zeros, 0x3030303030303030)
 FILL(caseBits, 0x2020202020202020)
 FILL(lastControl, 0x1f1f1f1f1f1f1f1f)
@@ -273,23 +274,45 @@ unescaped:
 	ANDNQ AX, R8, AX
 	ORQ   AX, ERR
 
-	// Scalars that are no plain integers.
-	EQUAL(zeros, Y0, Y1, R8, CX)
-	ANDQ   BX, R8
-	NEXT(R8, CX, indexState_zero)
-	VPADDB aboveNine<>(SB), Y0, Y4
-	VPADDB aboveNine<>(SB), Y1, Y5
+	// R10: digits. R9: points.
+	VPADDB   aboveNine<>(SB), Y0, Y4
+	VPADDB   aboveNine<>(SB), Y1, Y5
 	VPCMPGTB belowZero<>(SB), Y4, Y4
 	VPCMPGTB belowZero<>(SB), Y5, Y5
-	MASK(Y4, Y5, R8, R9)
-	ANDNQ  R8, CX, R8
-	ANDNQ  DX, R8, DX
-	MOVQ   DX, R8
+	MASK(Y4, Y5, R10, CX)
+	EQUAL(points, Y0, Y1, R9, CX)
+	ANDQ     DX, R9
+
+	// A point follows a digit, digits follow a point, and none follows them.
+	MOVQ  R9, AX
+	ANDQ  BX, AX
+	ORQ   AX, ERR
+	MOVQ  R9, AX
+	NEXT(AX, CX, indexState_point)
+	ANDNQ CX, R10, AX
+	ORQ   AX, ERR
+	MOVQ  indexState_fraction(STATE), AX
+	ADDQ  AX, AX
+	ADCQ  R10, CX
+	SBBQ  AX, AX
+	MOVQ  AX, indexState_fraction(STATE)
+	ANDQ  R9, CX
+	ORQ   CX, ERR
+
+	// The first of the bytes that belong to no plain number, or follow a
+	// leading zero.
+	EQUAL(zeros, Y0, Y1, R8, CX)
+	ANDQ  BX, R8
+	NEXT(R8, CX, indexState_zero)
+	ANDNQ R10, CX, R10
+	ORQ   R9, R10
+	ANDNQ DX, R10, DX
+	MOVQ  DX, R8
 	NEXT(R8, CX, indexState_odd)
-	ANDNQ  DX, CX, DX
-	ORQ    DX, EVENT
-	ANDQ   foreign-32(SP), DX
-	ORQ    DX, ERR
+	ANDNQ DX, CX, DX
+	ORQ   DX, EVENT
+	ANDQ  foreign-32(SP), DX
+	ORQ   DX, ERR
 
 	// Three events are stored whether there are as many or not, which costs
 	// less than a mispredicted branch.
