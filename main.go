@@ -107,7 +107,14 @@ func newService(cfg *config, db *database, log *slog.Logger) *service {
 		queue:   newQueue(int64(cfg.queue)),
 		memory:  &budget{limit: int64(cfg.memory)},
 	}
-	s.writer = &writer{queue: s.queue, memory: s.memory, db: db, log: log, metrics: s.metrics}
+	s.writer = &writer{
+		queue:     s.queue,
+		memory:    s.memory,
+		db:        db,
+		retention: newRetention(cfg, db, log, s.metrics),
+		log:       log,
+		metrics:   s.metrics,
+	}
 	return s
 }
 
@@ -123,6 +130,7 @@ func (s *service) routes() http.Handler {
 	})
 	mux.HandleFunc("GET /healthz", serveHealth)
 	mux.HandleFunc("GET /readyz", s.serveReady)
+	mux.HandleFunc("GET /metrics", s.serveMetrics)
 	return mux
 }
 
@@ -143,7 +151,7 @@ func (s *service) end(server *http.Server, written <-chan struct{}) error {
 	case <-time.After(time.Until(deadline)):
 		return fmt.Errorf("the database took no writes for %v: %s", s.cfg.drainTimeout, s.leftBehind())
 	}
-	if err := s.writer.db.close(); err != nil {
+	if err := s.writer.close(); err != nil {
 		return fmt.Errorf("closing the database: %w", err)
 	}
 	s.log.Info("ended", "stored", s.metrics.stored.Load())
