@@ -5,13 +5,14 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// config is how the service was told to run. Each field but the keys is a flag
+// config is how the service was told to run. Each field but apiKeys is a flag
 // and an environment variable.
 type config struct {
 	addr         string        // :3002
@@ -29,7 +30,8 @@ type config struct {
 	apiKeysFile  string        // none
 	version      bool
 
-	apiKeys string // from the environment only
+	apiKeys     *apiKeys     // of LOG_INGESTER_API_KEYS and apiKeysFile; nil where there are none
+	certificate *certificate // of tlsCert and tlsKey; nil where there is none
 }
 
 // flags returns the flags that fill c, with their defaults.
@@ -106,8 +108,33 @@ func parseConfig(args []string, getenv func(string) string) (*config, error) {
 	case (c.tlsCert == "") != (c.tlsKey == ""):
 		return nil, errors.New("-tls-cert and -tls-key go together")
 	}
-	c.apiKeys = getenv("LOG_INGESTER_API_KEYS")
-	return c, nil
+	if c.apiKeys, err = loadAPIKeys(getenv("LOG_INGESTER_API_KEYS"), c.apiKeysFile); err != nil {
+		return nil, err
+	}
+	if c.tlsCert != "" {
+		c.certificate = &certificate{certFile: c.tlsCert, keyFile: c.tlsKey}
+		err = c.certificate.load()
+	}
+	return c, err
+}
+
+// reload reads the files of the API keys and of the certificate again. What
+// cannot be read stays as it was.
+func (c *config) reload(log *slog.Logger) {
+	if c.apiKeys != nil {
+		if err := c.apiKeys.load(); err != nil {
+			log.Error("the API keys stay as they were", "err", err)
+		} else {
+			log.Info("read the API keys again", "keys", c.apiKeys.String())
+		}
+	}
+	if c.certificate != nil {
+		if err := c.certificate.load(); err != nil {
+			log.Error("the TLS certificate stays as it was", "err", err)
+		} else {
+			log.Info("read the TLS certificate again")
+		}
+	}
 }
 
 // printHelp explains the flags and their environment variables.
