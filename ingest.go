@@ -33,6 +33,7 @@ func refuse(status int, format string, args ...any) *refusal {
 
 // scratch is what one request works with.
 type scratch struct {
+	wire    wireReader
 	body    []byte
 	scanner levelScanner
 	entry   *LogEntry
@@ -44,6 +45,7 @@ var scratchPool = sync.Pool{New: func() any { return &scratch{entry: newLogEntry
 
 // release gives the scratch back, unless a large body made it grow.
 func (s *scratch) release() {
+	s.wire = wireReader{}
 	if cap(s.body) <= maxPooled && cap(s.entry.scratch) <= maxPooled {
 		scratchPool.Put(s)
 	}
@@ -85,7 +87,7 @@ func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (
 	if in.queue.stopped.Load() {
 		return 0, refuse(http.StatusServiceUnavailable, "%v", errStopping)
 	}
-	held, refused := in.readBody(r, s)
+	held, refused := in.readBody(w, r, s)
 	defer func() { in.memory.give(held) }()
 	if refused != nil {
 		return 0, refused
@@ -95,6 +97,12 @@ func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (
 		return 0, &refusal{http.StatusBadRequest, err.reason, err}
 	}
 	kept, dropped := int64(len(s.scanner.kept)), int64(s.scanner.dropped)
+	if wait {
+		// The commit may take as long as the database is locked.
+		rc := http.NewResponseController(w)
+		rc.SetWriteDeadline(time.Time{})
+		defer func() { rc.SetWriteDeadline(time.Now().Add(answerTimeout)) }()
+	}
 	refused = in.enqueue(r, s, wait)
 	if refused != nil {
 		in.metrics.refused.Add(kept + dropped)
@@ -122,7 +130,7 @@ func (in *ingester) enqueue(r *http.Request, s *scratch, wait bool) *refusal {
 		return refuse(http.StatusRequestEntityTooLarge, "%d entries in one body take more than -memory allows; send them in parts", len(s.scanner.kept))
 	}
 	if !in.memory.take(size) {
-		return refuse(http.StatusServiceUnavailable, "the memory budget is full")
+		return errMemory
 	}
 	b := newBatch()
 	now := appendTime(s.arrival[:0], time.Now().UTC())
