@@ -54,12 +54,14 @@ func (in *ingester) readBody(w http.ResponseWriter, r *http.Request, s *scratch)
 		return 0, in.tooLarge()
 	}
 	encoding := strings.Join(r.Header["Content-Encoding"], ",")
-	// A byte more than will come, so that the end is met without growing.
-	expected := r.ContentLength + 1
+	// A byte more than may come, so that the end is met without growing.
+	expected := in.maxBody + 1
 	if encoding != "" {
-		expected, held = 0, inflaterSize
+		held = inflaterSize
+	} else if r.ContentLength >= 0 {
+		expected = max(r.ContentLength+1, minFirst)
 	}
-	size := min(max(expected, minFirst), maxFirst, in.maxBody+1)
+	size := min(expected, maxFirst)
 	held += size
 	if !in.memory.take(held) {
 		return 0, errMemory
@@ -87,9 +89,8 @@ func (in *ingester) readBody(w http.ResponseWriter, r *http.Request, s *scratch)
 		if size > in.maxBody {
 			return held, in.tooLarge()
 		}
-		// Once a quarter has come, there is room for the rest.
 		larger := min(2*size, in.maxBody+1)
-		if size < expected && expected <= 4*size {
+		if size < expected && size >= expected/4 { // then one copy is enough
 			larger = expected
 		}
 		if !in.memory.take(larger) { // beside size, until the body is copied
@@ -99,6 +100,17 @@ func (in *ingester) readBody(w http.ResponseWriter, r *http.Request, s *scratch)
 		held += larger - size
 		size = larger
 	}
+}
+
+// more takes n bytes of the memory budget for a request that holds some already.
+func (in *ingester) more(held, n int64) *refusal {
+	if held+n > in.memory.limit {
+		return refuse(http.StatusRequestEntityTooLarge, "the entries of one body take more than -memory allows; send them in parts")
+	}
+	if !in.memory.take(n) {
+		return errMemory
+	}
+	return nil
 }
 
 // errMemory is the answer where the memory budget has no room.

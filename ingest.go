@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
 	"sync"
 	"time"
+	"unicode/utf8"
+	"unsafe"
 )
 
 // An ingester takes logs over HTTP and puts what is kept of them on the queue.
@@ -46,7 +49,9 @@ var scratchPool = sync.Pool{New: func() any { return &scratch{entry: newLogEntry
 // release gives the scratch back, unless a large body made it grow.
 func (s *scratch) release() {
 	s.wire = wireReader{}
-	if cap(s.body) <= maxPooled && cap(s.entry.scratch) <= maxPooled {
+	if cap(s.body) <= maxPooled && cap(s.entry.scratch) <= maxPooled &&
+		cap(s.scanner.kept) <= maxPooled/int(unsafe.Sizeof(span{})) &&
+		cap(s.entry.members) <= maxPooled/int(unsafe.Sizeof(member{})) {
 		scratchPool.Put(s)
 	}
 }
@@ -92,6 +97,12 @@ func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (
 	if refused != nil {
 		return 0, refused
 	}
+	// There are no more entries than braces.
+	spans := int64(bytes.Count(s.body, []byte("{"))) * int64(unsafe.Sizeof(span{}))
+	if refused := in.more(held, spans); refused != nil {
+		return 0, refused
+	}
+	held += spans
 	if err := s.scanner.scan(s.body, in.threshold); err != nil {
 		in.metrics.refused.Add(int64(err.entry + 1))
 		return 0, &refusal{http.StatusBadRequest, err.reason, err}
@@ -103,7 +114,7 @@ func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (
 		rc.SetWriteDeadline(time.Time{})
 		defer func() { rc.SetWriteDeadline(time.Now().Add(answerTimeout)) }()
 	}
-	refused = in.enqueue(r, s, wait)
+	refused = in.enqueue(r, s, wait, held)
 	if refused != nil {
 		in.metrics.refused.Add(kept + dropped)
 		return 0, refused
@@ -116,21 +127,23 @@ func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (
 }
 
 // enqueue decodes the kept entries and queues them; with wait, it returns
-// after the commit.
-func (in *ingester) enqueue(r *http.Request, s *scratch, wait bool) *refusal {
+// after the commit. held is what the request has of the memory budget.
+func (in *ingester) enqueue(r *http.Request, s *scratch, wait bool, held int64) *refusal {
 	if len(s.scanner.kept) == 0 {
 		return nil
 	}
 	// What the batch will take is known within a little before it is made.
 	size := int64(batchOverhead + len(s.scanner.kept)*rowEstimate)
+	var largest span
 	for _, e := range s.scanner.kept {
 		size += int64(e.end - e.start)
+		if e.end-e.start > largest.end-largest.start {
+			largest = e
+		}
 	}
-	if size > in.memory.limit {
-		return refuse(http.StatusRequestEntityTooLarge, "%d entries in one body take more than -memory allows; send them in parts", len(s.scanner.kept))
-	}
-	if !in.memory.take(size) {
-		return errMemory
+	size += decodingSize(s.body[largest.start:largest.end])
+	if refused := in.more(held, size); refused != nil {
+		return refused
 	}
 	b := newBatch()
 	now := appendTime(s.arrival[:0], time.Now().UTC())
@@ -167,6 +180,17 @@ func (in *ingester) enqueue(r *http.Request, s *scratch, wait bool) *refusal {
 		// Nobody is left to hear what becomes of the batch.
 	}
 	return nil
+}
+
+// decodingSize returns what decoding an entry may take beside its row, in
+// bytes: the list of its members, and a copy where its UTF-8 has to be repaired,
+// both of which double as they grow.
+func decodingSize(entry []byte) int64 {
+	n := (bytes.Count(entry, []byte(",")) + 1) * int(unsafe.Sizeof(member{}))
+	if !utf8.Valid(entry) {
+		n += len(entry) * utf8.UTFMax // the row has the repaired text too
+	}
+	return 2 * int64(n)
 }
 
 // waitParameter reads the parameter wait of the address.

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 )
@@ -35,6 +36,10 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 	case cfg.version:
 		printVersion(stdout)
 		return 0
+	}
+	if getenv("GOMEMLIMIT") == "" {
+		// Beside the budget: connections, pools, and what is about to be freed.
+		debug.SetMemoryLimit(int64(cfg.memory) + 64<<20)
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	signals := make(chan os.Signal, 2)
