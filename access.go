@@ -10,7 +10,7 @@ import (
 // withKey lets requests with an API key through to h, and all requests where no
 // keys are set.
 func (s *service) withKey(h http.Handler) http.Handler {
-	keys := s.cfg.apiKeys
+	keys := s.cfg.keys
 	if keys == nil {
 		return h
 	}
@@ -28,7 +28,7 @@ func (s *service) withKey(h http.Handler) http.Handler {
 // or, where no keys are set, those that come from this machine.
 func (s *service) reading(h http.Handler) http.Handler {
 	h = private(h)
-	if s.cfg.apiKeys != nil {
+	if s.cfg.keys != nil {
 		return s.withKey(h)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// config is how the service was told to run. Each field but apiKeys is a flag
+// config is how the service was told to run. Each field above apiKeys is a flag
 // and an environment variable.
 type config struct {
 	addr         string        // :3002
@@ -30,8 +30,11 @@ type config struct {
 	apiKeysFile  string        // none
 	version      bool
 
-	apiKeys     *apiKeys     // of LOG_INGESTER_API_KEYS and apiKeysFile; nil where there are none
-	certificate *certificate // of tlsCert and tlsKey; nil where there is none
+	apiKeys string // from the environment only
+
+	// What load reads.
+	keys        *apiKeys     // of apiKeys and apiKeysFile; nil for none
+	certificate *certificate // of tlsCert and tlsKey; nil for none
 }
 
 // flags returns the flags that fill c, with their defaults.
@@ -108,24 +111,29 @@ func parseConfig(args []string, getenv func(string) string) (*config, error) {
 	case (c.tlsCert == "") != (c.tlsKey == ""):
 		return nil, errors.New("-tls-cert and -tls-key go together")
 	}
-	if c.apiKeys, err = loadAPIKeys(getenv("LOG_INGESTER_API_KEYS"), c.apiKeysFile); err != nil {
-		return nil, err
-	}
-	if c.tlsCert != "" {
-		c.certificate = &certificate{certFile: c.tlsCert, keyFile: c.tlsKey}
-		err = c.certificate.load()
-	}
-	return c, err
+	c.apiKeys = getenv("LOG_INGESTER_API_KEYS")
+	return c, nil
 }
 
-// reload reads the files of the API keys and of the certificate again. What
-// cannot be read stays as it was.
+// load reads the files of the API keys and of the certificate.
+func (c *config) load() (err error) {
+	if c.keys, err = loadAPIKeys(c.apiKeys, c.apiKeysFile); err != nil {
+		return err
+	}
+	if c.tlsCert == "" {
+		return nil
+	}
+	c.certificate = &certificate{certFile: c.tlsCert, keyFile: c.tlsKey}
+	return c.certificate.load()
+}
+
+// reload reads them again. What cannot be read stays as it was.
 func (c *config) reload(log *slog.Logger) {
-	if c.apiKeys != nil {
-		if err := c.apiKeys.load(); err != nil {
+	if c.keys != nil {
+		if err := c.keys.load(); err != nil {
 			log.Error("the API keys stay as they were", "err", err)
 		} else {
-			log.Info("read the API keys again", "keys", c.apiKeys.String())
+			log.Info("read the API keys again", "keys", c.keys.String())
 		}
 	}
 	if c.certificate != nil {

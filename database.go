@@ -38,12 +38,22 @@ type database struct {
 	conn    sqlConn
 	pending *pendingTable
 
-	begin, insert, commit, rollback driver.Stmt
+	begin, insert, commit, rollback statement
 
 	// The last id of a commit that failed but may have been applied, or 0, and
 	// how it failed.
 	unsureOf  int64
 	unsureWhy error
+}
+
+// A statement is a prepared one without parameters.
+type statement interface {
+	driver.Stmt
+	driver.StmtExecContext
+}
+
+func execute(s statement) (driver.Result, error) {
+	return s.ExecContext(context.Background(), nil)
 }
 
 // sqlConn is what the driver's connections offer.
@@ -73,7 +83,8 @@ func openDatabase(path, synchronous string) (_ *database, err error) {
 	d.conn = conn.(sqlConn)
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("opening %s: %w", path, errors.Join(err, conn.Close()))
+			conn.Close() // what went wrong is known already
+			err = fmt.Errorf("opening %s: %w", path, err)
 		}
 	}()
 
@@ -101,15 +112,17 @@ func openDatabase(path, synchronous string) (_ *database, err error) {
 	); err != nil {
 		return nil, err
 	}
-	for stmt, text := range map[*driver.Stmt]string{
+	for stmt, text := range map[*statement]string{
 		&d.begin:    "BEGIN IMMEDIATE",
 		&d.insert:   "INSERT INTO logs(level, message, timestamp, details) SELECT level, message, timestamp, details FROM temp.pending",
 		&d.commit:   "COMMIT",
 		&d.rollback: "ROLLBACK",
 	} {
-		if *stmt, err = conn.Prepare(text); err != nil {
-			return nil, err
+		prepared, err := conn.Prepare(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", text, err)
 		}
+		*stmt = prepared.(statement)
 	}
 	return d, nil
 }
@@ -154,7 +167,14 @@ func isEmptyOrDatabase(path string) (empty bool, err error) {
 
 // checkColumns makes sure that the table logs, where there is one, is ours.
 func (d *database) checkColumns() error {
-	rows, err := d.query("SELECT name FROM pragma_table_info('logs')")
+	rows, err := d.query("SELECT type FROM sqlite_schema WHERE name = 'logs' AND type <> 'table'")
+	if err != nil {
+		return err
+	}
+	if len(rows) > 0 {
+		return fmt.Errorf("its logs is a %s; name another file with -db", rows[0][0])
+	}
+	rows, err = d.query("SELECT name FROM pragma_table_info('logs')")
 	if err != nil {
 		return err
 	}
@@ -210,11 +230,12 @@ func (d *database) write(batches []*batch) (last int64, err error) {
 	if d.unsure() {
 		return d.resolve(batches)
 	}
-	if _, err := d.begin.Exec(nil); err != nil {
+	if _, err := execute(d.begin); err != nil {
+		d.undo()
 		return 0, fmt.Errorf("beginning a transaction: %w", err)
 	}
 	d.pending.batches = batches
-	result, err := d.insert.Exec(nil)
+	result, err := execute(d.insert)
 	d.pending.batches = nil
 	if err == nil {
 		last, err = result.LastInsertId()
@@ -223,7 +244,7 @@ func (d *database) write(batches []*batch) (last int64, err error) {
 		d.undo()
 		return 0, fmt.Errorf("inserting: %w", err)
 	}
-	if _, err := d.commit.Exec(nil); err != nil {
+	if _, err := execute(d.commit); err != nil {
 		d.undo()
 		d.unsureOf, d.unsureWhy = last, fmt.Errorf("committing: %w", err)
 		return d.resolve(batches)
@@ -234,7 +255,7 @@ func (d *database) write(batches []*batch) (last int64, err error) {
 // undo rolls back. It discards the error, since SQLite may have rolled back by
 // itself and then says that no transaction is active; where one is after all,
 // the next BEGIN fails.
-func (d *database) undo() { d.rollback.Exec(nil) }
+func (d *database) undo() { execute(d.rollback) }
 
 // unsure reports whether a commit failed that may still have been applied.
 func (d *database) unsure() bool { return d.unsureOf != 0 }
@@ -274,7 +295,7 @@ func isBusy(err error) bool {
 // close empties the WAL into the database and closes it.
 func (d *database) close() error {
 	err := d.exec("PRAGMA wal_checkpoint(TRUNCATE)")
-	for _, stmt := range []driver.Stmt{d.begin, d.insert, d.commit, d.rollback} {
+	for _, stmt := range []statement{d.begin, d.insert, d.commit, d.rollback} {
 		err = errors.Join(err, stmt.Close())
 	}
 	return errors.Join(err, d.conn.Close())

@@ -5,6 +5,7 @@ go 1.26.0
 tool github.com/mailru/easyjson/easyjson
 
 require (
+	github.com/klauspost/cpuid/v2 v2.4.2
 	github.com/mailru/easyjson v0.9.2
 	modernc.org/sqlite v1.61.1
 )

@@ -33,6 +33,9 @@ func newTestService(t testing.TB, args ...string) *testService {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := cfg.load(); err != nil {
+		t.Fatal(err)
+	}
 	db, err := openDatabase(cfg.db, cfg.synchronous)
 	if err != nil {
 		t.Fatal(err)

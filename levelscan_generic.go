@@ -116,7 +116,7 @@ func (s *levelScanner) notAnEntry(body []byte, i int) int {
 func (s *levelScanner) scanEntry(body []byte, i, depth int) (int, level) {
 	var (
 		rank = noLevelKey
-		at   span // the value of the key of that rank
+		at   int // what follows the key of that rank
 	)
 	i++
 	if i < len(body) && body[i] != '"' {
@@ -148,7 +148,6 @@ func (s *levelScanner) scanEntry(body []byte, i, depth int) (int, level) {
 			i = skipSpace(body, i)
 		}
 
-		value := i
 		switch {
 		case i >= len(body):
 			return s.truncated(body, "body ends inside an entry"), 0
@@ -163,7 +162,7 @@ func (s *levelScanner) scanEntry(body []byte, i, depth int) (int, level) {
 			return i, 0
 		}
 		if r < rank {
-			rank, at = r, span{uint32(value), uint32(i)}
+			rank, at = r, end
 		}
 
 		if i < len(body) && body[i] <= ' ' {
@@ -188,7 +187,7 @@ func (s *levelScanner) scanEntry(body []byte, i, depth int) (int, level) {
 	case clefTimeKey:
 		return i + 1, levelInfo
 	}
-	return i + 1, levelOf(body[at.start:at.end])
+	return i + 1, s.levelAfter(body, at)
 }
 
 // skipNested validates the object or array that begins at body[i], depth

@@ -383,6 +383,9 @@ func appendUnquoted(dst, s []byte) []byte {
 	}
 }
 
+// shortEscapes are the letters that stand for control characters in strings.
+var shortEscapes = [' ']byte{'\b': 'b', '\f': 'f', '\n': 'n', '\r': 'r', '\t': 't'}
+
 // appendQuoted appends s, valid UTF-8, as a JSON string.
 func appendQuoted(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
@@ -393,7 +396,12 @@ func appendQuoted(dst []byte, s string) []byte {
 		case c == '"' || c == '\\':
 			dst = append(append(dst, s[from:i]...), '\\', c)
 		case c < ' ':
-			dst = append(append(dst, s[from:i]...), '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+			dst = append(append(dst, s[from:i]...), '\\')
+			if short := shortEscapes[c]; short != 0 {
+				dst = append(dst, short)
+			} else {
+				dst = append(dst, 'u', '0', '0', hex[c>>4], hex[c&15])
+			}
 		default:
 			continue
 		}

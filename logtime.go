@@ -37,6 +37,9 @@ func parseTimeText(s string) (time.Time, bool) {
 		t, err := time.Parse(time.DateOnly, s)
 		return t, err == nil
 	}
+	if s[len("2006-01-02T15")] != ':' {
+		return time.Time{}, false // time.Parse would take an hour of one digit
+	}
 	zone := ""
 	switch i := strings.LastIndexAny(s[dateTime:], "Z+-"); {
 	case i < 0:

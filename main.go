@@ -57,6 +57,9 @@ func serve(cfg *config, log *slog.Logger, signals <-chan os.Signal) error {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
+	if err := cfg.load(); err != nil {
+		return err
+	}
 	db, err := openDatabase(cfg.db, cfg.synchronous)
 	if err != nil {
 		return err
@@ -84,7 +87,7 @@ func serve(cfg *config, log *slog.Logger, signals <-chan os.Signal) error {
 		served <- server.ServeTLS(listener, "", "")
 	}()
 	log.Info("taking logs", "addr", listener.Addr().String(), "db", cfg.db, "level", cfg.level.String(),
-		"tls", cfg.certificate != nil, "keys", cfg.apiKeys.String())
+		"tls", cfg.certificate != nil, "keys", cfg.keys.String())
 
 	var sig os.Signal
 	for sig == nil && err == nil {
