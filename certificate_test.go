@@ -66,18 +66,18 @@ func (c *testCertificate) write(file string, text []byte) {
 	}
 }
 
-// get asks p for /healthz as name and returns the protocol of the answer.
-func (c *testCertificate) get(p *process, name string) (string, error) {
+// post sends p a body as name and returns the answer's protocol and status.
+func (c *testCertificate) post(p *process, name, body string) (string, error) {
 	transport := &http.Transport{
 		TLSClientConfig:   &tls.Config{RootCAs: c.roots, ServerName: name},
 		ForceAttemptHTTP2: true,
 	}
 	defer transport.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: transport}).Get("https" + strings.TrimPrefix(p.url, "http") + "/healthz")
+	resp, err := (&http.Client{Transport: transport}).Post("https"+strings.TrimPrefix(p.url, "http")+"/ingest?wait=1", "", strings.NewReader(body))
 	if err != nil {
 		return "", err
 	}
-	return resp.Proto, resp.Body.Close()
+	return resp.Proto + " " + resp.Status, resp.Body.Close()
 }
 
 // hangUp sends SIGHUP and waits until the log says so.
@@ -97,8 +97,10 @@ func (p *process) hangUp(says string) {
 func TestTLS(t *testing.T) {
 	c := newTestCertificate(t)
 	p := start(t, filepath.Join(t.TempDir(), "logs.db"), "-tls-cert", c.certFile, "-tls-key", c.keyFile)
-	if proto, err := c.get(p, "first"); err != nil || proto != "HTTP/2.0" {
-		t.Errorf("%s %v", proto, err)
+	for _, body := range []string{smallBody, strings.Repeat(smallBody, 4*bodyStep/len(smallBody))} {
+		if answer, err := c.post(p, "first", body); err != nil || answer != "HTTP/2.0 200 OK" {
+			t.Errorf("%d bytes: %s %v", len(body), answer, err)
+		}
 	}
 	old := &tls.Config{RootCAs: c.roots, ServerName: "first", MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}
 	if conn, err := tls.Dial("tcp", strings.TrimPrefix(p.url, "http://"), old); err == nil {
@@ -108,16 +110,16 @@ func TestTLS(t *testing.T) {
 
 	c.renew("second")
 	p.hangUp("read the TLS certificate again")
-	if _, err := c.get(p, "second"); err != nil {
+	if _, err := c.post(p, "second", smallBody); err != nil {
 		t.Errorf("the renewed certificate: %v", err)
 	}
-	if _, err := c.get(p, "first"); err == nil {
+	if _, err := c.post(p, "first", smallBody); err == nil {
 		t.Error("the old certificate is still in use")
 	}
 
 	c.write(c.keyFile, []byte("no key"))
 	p.hangUp("the TLS certificate stays as it was")
-	if _, err := c.get(p, "second"); err != nil {
+	if _, err := c.post(p, "second", smallBody); err != nil {
 		t.Errorf("after a renewal that failed: %v", err)
 	}
 }

@@ -114,7 +114,7 @@ func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (
 		rc.SetWriteDeadline(time.Time{})
 		defer func() { rc.SetWriteDeadline(time.Now().Add(answerTimeout)) }()
 	}
-	refused = in.enqueue(r, s, wait, held)
+	refused = in.enqueue(s, wait, held)
 	if refused != nil {
 		in.metrics.refused.Add(kept + dropped)
 		return 0, refused
@@ -128,7 +128,7 @@ func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (
 
 // enqueue decodes the kept entries and queues them; with wait, it returns
 // after the commit. held is what the request has of the memory budget.
-func (in *ingester) enqueue(r *http.Request, s *scratch, wait bool, held int64) *refusal {
+func (in *ingester) enqueue(s *scratch, wait bool, held int64) *refusal {
 	if len(s.scanner.kept) == 0 {
 		return nil
 	}
@@ -171,13 +171,10 @@ func (in *ingester) enqueue(r *http.Request, s *scratch, wait bool, held int64) 
 		in.metrics.accepted.Add(n)
 		return nil
 	}
-	select {
-	case err := <-committed:
-		if err != nil {
-			return refuse(http.StatusServiceUnavailable, "the database cannot take writes: %v", err)
-		}
-	case <-r.Context().Done():
-		// Nobody is left to hear what becomes of the batch.
+	// A client that is gone cannot be told from one that only closed its side,
+	// and who still listens must not hear of a commit before there is one.
+	if err := <-committed; err != nil {
+		return refuse(http.StatusServiceUnavailable, "the database cannot take writes: %v", err)
 	}
 	return nil
 }

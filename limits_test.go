@@ -2,12 +2,14 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -177,28 +179,71 @@ func TestAnswersThatNobodyReads(t *testing.T) {
 	}
 }
 
-// Whoever waits for the commit waits as long as it takes.
+// A stalledService is a service whose writer does not run yet.
+func stalledService(t *testing.T) *service {
+	t.Helper()
+	cfg, err := parseConfig([]string{"-db", filepath.Join(t.TempDir(), "logs.db")}, func(string) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := openDatabase(cfg.db, cfg.synchronous)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.close() })
+	return newService(cfg, db, slog.New(slog.DiscardHandler))
+}
+
+// Whoever waits for the commit waits as long as it takes, also where the body
+// ends just when it is given more time.
 func TestWaitHasNoDeadline(t *testing.T) {
+	for _, body := range []string{smallBody, smallBody + strings.Repeat(" ", bodyStep-len(smallBody))} {
+		synctest.Test(t, func(t *testing.T) {
+			s := stalledService(t)
+			client := servePipes(t, s.routes(), 1).dial()
+			client.send(head("/ingest?wait=1", len(body)), body, 1, 0)
+			time.Sleep(time.Hour)
+			client.SetReadDeadline(time.Now().Add(time.Nanosecond))
+			if c, err := client.came.ReadByte(); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("before the commit there is an answer: %q %v", c, err)
+			}
+			client.SetReadDeadline(time.Time{})
+			go func() {
+				s.queue.stop()
+				s.writer.run()
+			}()
+			if answer, err := client.answer(); err != nil || answer != `200 {"accepted":1,"filtered":0}` {
+				t.Errorf("%s %v", answer, err)
+			}
+		})
+	}
+}
+
+// A client that closed its side, or is gone, is not told of a commit before
+// there is one.
+func TestWaitOfAClosedClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg, err := parseConfig([]string{"-db", filepath.Join(t.TempDir(), "logs.db")}, func(string) string { return "" })
-		if err != nil {
-			t.Fatal(err)
-		}
-		db, err := openDatabase(cfg.db, cfg.synchronous)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.close()
-		s := newService(cfg, db, slog.New(slog.DiscardHandler))
-		client := servePipes(t, s.routes(), 1).dial()
-		client.send(head("/ingest?wait=1", len(smallBody)), smallBody, 1, 0)
-		time.Sleep(time.Hour)
+		s := stalledService(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		r := httptest.NewRequestWithContext(ctx, "POST", "/ingest?wait=1", strings.NewReader(smallBody))
+		w := httptest.NewRecorder()
+		answered := make(chan struct{})
 		go func() {
-			s.queue.stop()
-			s.writer.run()
+			defer close(answered)
+			s.routes().ServeHTTP(w, r)
 		}()
-		if answer, err := client.answer(); err != nil || answer != `200 {"accepted":1,"filtered":0}` {
-			t.Errorf("%s %v", answer, err)
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		select {
+		case <-answered:
+			t.Fatalf("before the commit, the answer is %d %s", w.Code, w.Body)
+		default:
+		}
+		s.queue.stop()
+		s.writer.run()
+		if <-answered; w.Code != 200 {
+			t.Errorf("%d %s", w.Code, w.Body)
 		}
 	})
 }
