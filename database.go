@@ -139,14 +139,17 @@ func sqliteURI(path string) string {
 	return "file:" + (&url.URL{Path: path}).EscapedPath()
 }
 
-// isEmptyOrDatabase reports whether path is missing or empty; a file that has
-// anything but a database in it is an error. It must not be called while path
-// is open in this process, since closing a file drops SQLite's locks on it.
+// fileMode is that of a new database, less the umask; SQLite gives the same to
+// the WAL. Logs are not for everyone on the machine, but a reader needs no more
+// than the file's group, since reading a WAL does not take writing.
+const fileMode = 0o640
+
+// isEmptyOrDatabase reports whether path is empty, and makes it where it is
+// missing; a file that has anything but a database in it is an error. It must
+// not be called while path is open in this process, since closing a file drops
+// SQLite's locks on it.
 func isEmptyOrDatabase(path string) (empty bool, err error) {
-	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return true, nil
-	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, fileMode)
 	if err != nil {
 		return false, err
 	}

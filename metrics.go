@@ -85,7 +85,7 @@ func (s *service) serveMetrics(w http.ResponseWriter, _ *http.Request) {
 	e.value("", float64(m.stored.Load()))
 	e.family("entries_deleted_total", "counter", "Entries deleted by -retain or -max-db.")
 	e.value("", float64(m.deleted.Load()))
-	e.family("requests_total", "counter", "Answers of /ingest by status.")
+	e.family("requests_total", "counter", "Answers of /ingest by status; 401 and 403 of any address.")
 	for i, status := range statuses {
 		e.value(`code="`+strconv.Itoa(status)+`"`, float64(m.answers[i].Load()))
 	}
