@@ -342,28 +342,47 @@ func unicodeEscape(s string) (rune, bool) {
 // Ä is ä, and K is k is the Kelvin sign, but ß is not ss.
 type foldedText struct {
 	runes []rune
-	leads []byte // the bytes that the first rune's spellings begin with
+	// To find the text, one of its runes is looked for: that many bytes from
+	// the text's begin, by the bytes that its spellings begin with.
+	offset int
+	leads  []byte // nil: any byte
 }
+
+// commonRunes are what log messages and JSON are made of, roughly the most
+// frequent first, folded as by foldRune.
+const commonRunes = "E\"TI1RA0NOS2:,_LD3C4U5 6M7P8H9G-.BFVYWKX/{}JQZ"
 
 func newFoldedText(text string) *foldedText {
 	t := &foldedText{}
-	for _, r := range text {
-		t.runes = append(t.runes, foldRune(r))
+	anchor, best, fixed := rune(0), -1, true
+	for i, r := range text {
+		r = foldRune(r)
+		t.runes = append(t.runes, r)
+		if !fixed {
+			continue
+		}
+		rank := strings.IndexRune(commonRunes, r)
+		if rank < 0 {
+			rank = len(commonRunes)
+		}
+		if rank > best {
+			anchor, best, t.offset = r, rank, i
+		}
+		// What comes after a rune whose spellings differ in length has no
+		// offset. K and S are spelled as the Kelvin sign and the long s too.
+		fixed = r < utf8.RuneSelf && r != 'K' && r != 'S'
 	}
-	first := t.runes[0]
-	for r := first; ; {
+	if anchor == utf8.RuneError {
+		return t // every invalid byte reads as this one
+	}
+	for r := anchor; ; {
 		if lead := string(r)[0]; !slices.Contains(t.leads, lead) {
 			t.leads = append(t.leads, lead)
 		}
-		if r = unicode.SimpleFold(r); r == first {
-			break
+		if r = unicode.SimpleFold(r); r == anchor {
+			return t
 		}
 	}
-	if first == utf8.RuneError {
-		// Any invalid byte reads as this rune.
-		t.leads = nil
-	}
-	return t
 }
 
 // foldRune returns the least rune of those that are r but for case.
@@ -391,33 +410,19 @@ func (t *foldedText) in(s string) bool {
 		}
 		return false
 	}
-	// The next place of each lead is looked for once only, at the speed of
-	// IndexByte, and the nearest of them tried.
-	var next [8]int
-	places := next[:len(t.leads)]
-	for i := range places {
-		places[i] = strings.IndexByte(s, t.leads[i])
-	}
-	for {
-		nearest := -1
-		for i, place := range places {
-			if place >= 0 && (nearest < 0 || place < places[nearest]) {
-				nearest = i
+	for _, lead := range t.leads {
+		for from := t.offset; from < len(s); from++ {
+			i := strings.IndexByte(s[from:], lead)
+			if i < 0 {
+				break
+			}
+			from += i
+			if t.startsAt(s[from-t.offset:]) {
+				return true
 			}
 		}
-		if nearest < 0 {
-			return false
-		}
-		place := places[nearest]
-		if t.startsAt(s[place:]) {
-			return true
-		}
-		if i := strings.IndexByte(s[place+1:], t.leads[nearest]); i >= 0 {
-			places[nearest] = place + 1 + i
-		} else {
-			places[nearest] = -1
-		}
 	}
+	return false
 }
 
 func (t *foldedText) startsAt(s string) bool {
