@@ -747,9 +747,10 @@ func (c *tailClient) next() tailEvent {
 		case "data":
 			e.data += value
 		case "":
-			if line == "" && e.data != "" {
+			if e.data != "" {
 				return e
 			}
+			e = tailEvent{} // an id alone is no event
 		}
 	}
 }

@@ -195,7 +195,7 @@ var errTailFull = errors.New("enough for one round")
 
 // run sends what comes until ctx is done.
 func (t *tail) run(ctx context.Context, news chan struct{}) error {
-	if err := t.send([]byte("retry: 1000\n\n")); err != nil {
+	if err := t.sendID(); err != nil {
 		return err
 	}
 	heartbeat := time.NewTicker(tailHeartbeat)
@@ -216,9 +216,7 @@ func (t *tail) run(ctx context.Context, news chan struct{}) error {
 			select {
 			case <-news:
 			case <-heartbeat.C:
-				// With the id, a client that saw nothing for long need not
-				// have it all looked through again.
-				if err := t.send(strconv.AppendInt([]byte(": still here\nid: "), t.last, 10), []byte("\n\n")); err != nil {
+				if err := t.sendID(); err != nil {
 					return err
 				}
 			case <-ctx.Done():
@@ -278,6 +276,12 @@ func (t *tail) round(ctx context.Context) error {
 		t.events = nil
 	}
 	return err
+}
+
+// sendID tells the client, without an event, where it stands: what was looked
+// through for nothing need not be looked through again when it comes back.
+func (t *tail) sendID() error {
+	return t.send(fmt.Appendf(nil, "retry: 1000\nid: %d\n\n", t.last))
 }
 
 // send writes events and sees to it that they go out.
