@@ -567,13 +567,23 @@ func TestViewer(t *testing.T) {
 		p.click("#pill")
 		p.wait(`document.querySelector("#pill").hidden`)
 		p.check(messages+`.split("|")[0]`, "entry above")
-		// Paused, nothing comes; resumed, it is there.
+		// Nor is who reads an entry.
+		p.press("j", "Enter")
+		p.wait(openPanel)
+		l.reader.committed(l.insert(testEntry{"error", "entry above again", testTime(now), nil}))
+		p.wait(`!document.querySelector("#pill").hidden && cursor === 403`)
+		p.check(inSight, 403)
+		p.press("Escape", "g")
+		// Paused, nothing comes; resumed, it is there, and the rest as it was.
 		p.press("p")
-		p.wait(`document.querySelector("#liveText").textContent === "Paused" && rows.length`)
+		p.wait(`document.querySelector("#liveText").textContent === "Paused"`)
+		n := p.eval("rows.length")
 		l.reader.committed(l.insert(testEntry{"error", "entry in the pause", testTime(now), nil}))
 		p.check(`location.search`, "?q=entry&live=0")
+		p.check("rows.length", n)
 		p.press("p")
-		p.wait(`rows.length && rows[0].message === "entry in the pause"`)
+		p.wait(`rows[0].message === "entry in the pause"`)
+		p.check("rows.length", n.(float64)+1)
 		p.clean(l.server.URL)
 	})
 
@@ -779,19 +789,20 @@ func TestViewer(t *testing.T) {
 	})
 }
 
-// TestViewerScreenshots makes the pictures of the README:
+// The pictures of the README are made by
 //
-//	go test -run TestViewerScreenshots -screenshots docs .
-func TestViewerScreenshots(t *testing.T) {
-	if *screenshots == "" {
-		t.Skip("it makes pictures when -screenshots names a directory")
+//	go test -run TestViewerPictures -screenshots docs .
+func TestViewerPictures(t *testing.T) {
+	dir := t.TempDir()
+	if *screenshots != "" {
+		dir = *screenshots
+		must(t, os.MkdirAll(dir, 0o755))
 	}
-	must(t, os.MkdirAll(*screenshots, 0o755))
 	b := startBrowser(t)
 	l := newTestLog(t)
 	l.insert(pictureEntries(time.Now(), 900)...)
 	for name, dark := range map[string]bool{"viewer-light.png": false, "viewer-dark.png": true} {
-		p := b.open(t, l.server.URL+"/", 1200, 760, dark)
+		p := b.open(t, l.server.URL+"/", 1060, 660, dark)
 		p.wait(liveIsOn)
 		p.wait(isLoaded)
 		if dark {
@@ -803,7 +814,8 @@ func TestViewerScreenshots(t *testing.T) {
 		p.press("j", "j", "Enter")
 		p.wait(openPanel)
 		p.wait(`heights.size === 1`)
-		p.picture(filepath.Join(*screenshots, name))
+		p.picture(filepath.Join(dir, name))
+		p.clean(l.server.URL)
 	}
 }
 
