@@ -174,6 +174,11 @@ func parseTimeParameter(name, value string, now time.Time) (int64, error) {
 	return now.Add(-back).UnixNano(), nil
 }
 
+// everything reports whether all entries are meant.
+func (f *logFilter) everything() bool {
+	return f.anyLevel && f.text == nil && !f.timed && f.fields == nil
+}
+
 // matches reports whether an entry is meant, but for its time. Scratch is
 // memory to work in.
 func (f *logFilter) matches(level, message, details string, scratch *[]byte) bool {

@@ -13,6 +13,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,6 +36,7 @@ const (
 	// Block times are forgotten when there are more: 128 million entries.
 	maxBlockTimes = 8192
 
+	maxFetch  = 256      // entries fetched in one statement
 	flushSize = 64 << 10 // an answer is sent in parts of about this size
 )
 
@@ -46,7 +48,7 @@ type logReader struct {
 	patience time.Duration
 
 	// Who holds the number of a scan may use scans[number]. SQLite finds the
-	// scan by that number, when it calls log_match.
+	// scan by that number, when it calls log_visit.
 	scans     [maxReads + maxTailReads]logScan
 	reads     chan int // numbers for /logs and /logs/histogram
 	tailReads chan int // numbers for tails
@@ -73,6 +75,7 @@ type logScan struct {
 	filter  *logFilter
 	count   func(level string, t int64, dated bool) // counts an entry that matches, in place of returning it
 	seen    uint                                    // entries
+	found   []int64                                 // ids of those that match, in the current block
 	times   timeSpan                                // of the entries seen in the current block
 	scratch []byte
 }
@@ -106,10 +109,10 @@ func newLogReader(path string) (*logReader, error) {
 	}
 	c := &readConnector{dsn: "file:" + (&url.URL{Path: path}).EscapedPath() +
 		"?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(1000)&_pragma=cache_size(-512)"}
-	err := c.driver.RegisterFunction("log_match", &sqlite.FunctionImpl{
-		NArgs:        5,
-		Scalar:       r.logMatch,
-		VolatileArgs: true, // logMatch keeps none of them
+	err := c.driver.RegisterFunction("log_visit", &sqlite.FunctionImpl{
+		NArgs:        6,
+		Scalar:       r.logVisit,
+		VolatileArgs: true, // logVisit keeps none of them
 	})
 	if err != nil {
 		return nil, fmt.Errorf("preparing to read the log: %w", err)
@@ -127,7 +130,7 @@ func newLogReader(path string) (*logReader, error) {
 	return r, nil
 }
 
-// A readConnector opens connections that know log_match.
+// A readConnector opens connections that know log_visit.
 type readConnector struct {
 	driver sqlite.Driver
 	dsn    string
@@ -150,10 +153,10 @@ func (r *logReader) newestID(ctx context.Context) (int64, error) {
 	return id.Int64, err
 }
 
-// logMatch is the SQL function log_match(scan, level, message, timestamp,
-// details): whether the scan wants the entry. Columns that the scan does not
-// look at may be NULL.
-func (r *logReader) logMatch(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
+// logVisit is the SQL function log_visit(scan, id, level, message, timestamp,
+// details): it lets a scan see an entry. It is never true, so that no entry is
+// handed out by way of SQL. Columns that the scan does not look at may be NULL.
+func (r *logReader) logVisit(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
 	s := &r.scans[args[0].(int64)]
 	if s.seen++; s.seen%256 == 0 && s.ctx.Err() != nil {
 		return nil, s.ctx.Err()
@@ -161,7 +164,7 @@ func (r *logReader) logMatch(_ *sqlite.FunctionContext, args []driver.Value) (dr
 	var t int64
 	var dated bool
 	if s.filter.timed || s.count != nil {
-		if t, dated = parseStoredTime(columnText(args[3])); dated {
+		if t, dated = parseStoredTime(columnText(args[4])); dated {
 			s.times.first = min(s.times.first, t)
 			s.times.last = max(s.times.last, t)
 		}
@@ -169,15 +172,16 @@ func (r *logReader) logMatch(_ *sqlite.FunctionContext, args []driver.Value) (dr
 	if s.filter.timed && (!dated || t < s.filter.since || t >= s.filter.until) {
 		return false, nil
 	}
-	level := columnText(args[1])
-	if !s.filter.matches(level, columnText(args[2]), columnText(args[4]), &s.scratch) {
+	level := columnText(args[2])
+	if !s.filter.matches(level, columnText(args[3]), columnText(args[5]), &s.scratch) {
 		return false, nil
 	}
 	if s.count != nil {
 		s.count(level, t, dated)
-		return false, nil
+	} else {
+		s.found = append(s.found, args[1].(int64))
 	}
-	return true, nil
+	return false, nil
 }
 
 // columnText returns a column as text. Only other programs store anything else.
@@ -212,11 +216,6 @@ type logSink struct {
 
 // scan hands to sink the entries with after < id < before that the filter
 // wants, newest first, at most limit of them, as the holder of a scan's number.
-//
-// It goes down from the newest entry in blocks of ids, with a statement each. It
-// leaves out blocks where, as an earlier scan found, no entry has a time between
-// since and until. This relies on ids that go up and entries that stay as they
-// are, as AUTOINCREMENT and the writer have it.
 func (r *logReader) scan(ctx context.Context, number int, q *logQuery, sink logSink) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -234,94 +233,159 @@ func (r *logReader) scan(ctx context.Context, number int, q *logQuery, sink logS
 		}
 	}
 
-	s := &r.scans[number]
-	*s = logScan{ctx: ctx, filter: &q.logFilter, count: sink.count}
-	defer func() { *s = logScan{} }()
-	err := r.scanBlocks(ctx, s, number, q, sink)
+	conn, err := r.db.Conn(ctx)
+	if err == nil {
+		defer conn.Close() // gives it back to the pool
+		if q.everything() && sink.count == nil {
+			err = scanAll(ctx, conn, q, sink)
+		} else {
+			err = r.scanBlocks(ctx, conn, number, q, sink)
+		}
+	}
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return err
 }
 
-func (r *logReader) scanBlocks(ctx context.Context, s *logScan, number int, q *logQuery, sink logSink) error {
-	conn, err := r.db.Conn(ctx)
+// scanAll is a scan for a filter that wants everything.
+func scanAll(ctx context.Context, conn *sql.Conn, q *logQuery, sink logSink) error {
+	fetch, err := conn.PrepareContext(ctx, "SELECT id, level, message, timestamp, details FROM logs"+
+		" WHERE id < ? AND id > ? ORDER BY id DESC LIMIT ?")
 	if err != nil {
 		return err
 	}
-	defer conn.Close() // gives it back to the pool
+	defer fetch.Close()
+	for before, limit := q.before, q.limit; limit > 0; {
+		rows, err := fetch.QueryContext(ctx, before, q.after, limit)
+		if err != nil {
+			return err
+		}
+		n, last, full, err := sink.take(rows)
+		if err != nil || !full {
+			return err
+		}
+		if err := sink.flush(); err != nil {
+			return err
+		}
+		before, limit = last, limit-n
+	}
+	return nil
+}
+
+// scanBlocks is a scan that looks for what the filter wants. It goes down from
+// the newest entry in blocks of ids, with a statement each. Within a block it
+// goes up, since the kernel reads ahead that way only: from a disk, going down
+// takes ten times as long. What is found is fetched by id.
+//
+// It leaves out blocks where, as an earlier scan found, no entry has a time
+// between since and until. This relies on ids that go up and entries that stay
+// as they are, as AUTOINCREMENT and the writer have it.
+func (r *logReader) scanBlocks(ctx context.Context, conn *sql.Conn, number int, q *logQuery, sink logSink) error {
 	next, err := conn.PrepareContext(ctx, "SELECT max(id) FROM logs WHERE id <= ?")
 	if err != nil {
 		return err
 	}
 	defer next.Close()
-	block, err := conn.PrepareContext(ctx, blockStatement(q, sink.count != nil))
+	visit, err := conn.PrepareContext(ctx, visitStatement(q, sink.count != nil))
 	if err != nil {
 		return err
 	}
-	defer block.Close()
+	defer visit.Close()
+	fetch, err := conn.PrepareContext(ctx, "SELECT id, level, message, timestamp, details FROM logs"+
+		" WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id DESC")
+	if err != nil {
+		return err
+	}
+	defer fetch.Close()
 
-	newest := r.newest.Load()
-	current, whole := int64(math.MinInt64), false
-	for id, limit := q.before, q.limit; limit > 0; {
-		if id--; id <= q.after {
-			return nil
-		}
+	s := &r.scans[number]
+	*s = logScan{ctx: ctx, filter: &q.logFilter, count: sink.count}
+	defer func() { *s = logScan{} }()
+	newest, limit := r.newest.Load(), q.limit
+	for top := q.before - 1; top > q.after && limit > 0; {
 		var existing sql.NullInt64
-		if err := next.QueryRowContext(ctx, id).Scan(&existing); err != nil {
+		if err := next.QueryRowContext(ctx, top).Scan(&existing); err != nil {
 			return err
 		}
 		if !existing.Valid || existing.Int64 <= q.after {
 			return nil
 		}
-		n := existing.Int64 >> blockBits
-		first, last := n<<blockBits, n<<blockBits|(1<<blockBits-1)
-		if q.timed {
-			if span, known := r.blockTime(n); known && (span.last < q.since || span.first >= q.until) {
-				id = first
-				continue
-			}
-		}
-		if n != current {
-			current, whole = n, id >= last && first > q.after && last < newest
-			s.times = timeSpan{math.MaxInt64, math.MinInt64}
-		}
-		rows, err := block.QueryContext(ctx, existing.Int64, max(first, q.after+1), number, limit)
-		if err != nil {
-			return err
-		}
-		id = first
-		paused := false
-		row := logRow{}
-		for ; !paused && rows.Next(); limit-- {
-			if err := rows.Scan(&row.id, &row.level, &row.message, &row.timestamp, &row.details); err != nil {
-				rows.Close() // the error that counts is the first
+		block := existing.Int64 >> blockBits
+		first, last := block<<blockBits, block<<blockBits|(1<<blockBits-1)
+		span, known := r.blockTime(block)
+		if !q.timed || !known || span.last >= q.since && span.first < q.until {
+			s.found, s.times = s.found[:0], timeSpan{math.MaxInt64, math.MinInt64}
+			if _, err := visit.ExecContext(ctx, existing.Int64, max(first, q.after+1), number); err != nil {
 				return err
 			}
-			if paused = sink.add(&row); paused {
-				id = row.id
+			if (q.timed || sink.count != nil) && top >= last && first > q.after && last < newest {
+				r.setBlockTime(block, s.times)
 			}
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			return err
-		}
-		if paused {
-			if err := sink.flush(); err != nil {
+			n, err := fetchFound(ctx, fetch, s.found, limit, sink)
+			if err != nil {
 				return err
 			}
-		} else if whole && limit > 0 && (q.timed || sink.count != nil) {
-			r.setBlockTime(n, s.times)
+			limit -= n
 		}
-		if !paused && first <= q.after {
+		if first <= q.after {
 			return nil
 		}
+		top = first - 1
 	}
 	return nil
 }
 
-// blockStatement returns the SQL that reads a block. It hands log_match no more
-// columns than the scan looks at, as each costs time in every row.
-func blockStatement(q *logQuery, counts bool) string {
+// fetchFound hands the newest of the entries found to sink, at most limit of
+// them, and returns how many there were.
+func fetchFound(ctx context.Context, fetch *sql.Stmt, found []int64, limit int, sink logSink) (total int, err error) {
+	var list []byte // a JSON array
+	for len(found) > 0 && total < limit {
+		group := found[max(0, len(found)-min(limit-total, maxFetch)):]
+		list = append(list[:0], '[')
+		for _, id := range group {
+			list = append(strconv.AppendInt(list, id, 10), ',')
+		}
+		list[len(list)-1] = ']'
+		rows, err := fetch.QueryContext(ctx, string(list))
+		if err != nil {
+			return total, err
+		}
+		n, last, full, err := sink.take(rows)
+		if err != nil {
+			return total, err
+		}
+		total += n
+		found = found[:len(found)-len(group)]
+		if full {
+			rest, _ := slices.BinarySearch(group, last)
+			found = found[:len(found)+rest]
+			if err := sink.flush(); err != nil {
+				return total, err
+			}
+		}
+	}
+	return total, nil
+}
+
+// take adds rows until there are no more or the sink is full, and closes them.
+// It returns how many it added, and the id of the last.
+func (s *logSink) take(rows *sql.Rows) (n int, last int64, full bool, err error) {
+	var row logRow
+	for !full && rows.Next() {
+		if err := rows.Scan(&row.id, &row.level, &row.message, &row.timestamp, &row.details); err != nil {
+			rows.Close() // the error that counts is the first
+			return n, last, false, err
+		}
+		full = s.add(&row)
+		n, last = n+1, row.id
+	}
+	return n, last, full, errors.Join(rows.Err(), rows.Close())
+}
+
+// visitStatement returns the SQL that lets a scan see a block. It hands over no
+// more columns than the scan looks at, as each costs time in every row.
+func visitStatement(q *logQuery, counts bool) string {
 	level, message, timestamp, details := "NULL", "NULL", "NULL", "NULL"
 	if !q.anyLevel || counts {
 		level = "level"
@@ -335,8 +399,8 @@ func blockStatement(q *logQuery, counts bool) string {
 	if q.fields != nil {
 		details = "details"
 	}
-	return "SELECT id, level, message, timestamp, details FROM logs WHERE id <= ? AND id >= ? AND log_match(?, " +
-		level + ", " + message + ", " + timestamp + ", " + details + ") ORDER BY id DESC LIMIT ?"
+	return "SELECT 1 FROM logs WHERE id <= ? AND id >= ? AND log_visit(?, id, " +
+		level + ", " + message + ", " + timestamp + ", " + details + ") ORDER BY id"
 }
 
 func (r *logReader) blockTime(block int64) (timeSpan, bool) {
