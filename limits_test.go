@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -215,6 +216,69 @@ func TestWaitHasNoDeadline(t *testing.T) {
 			if answer, err := client.answer(); err != nil || answer != `200 {"accepted":1,"filtered":0}` {
 				t.Errorf("%s %v", answer, err)
 			}
+		})
+	}
+}
+
+// HTTP/2 has timers of its own.
+func TestDeadlinesOfHTTP2(t *testing.T) {
+	large := strings.Repeat(smallBody, 3*bodyStep/len(smallBody))
+	for _, c := range []struct {
+		name, target, body string
+		parts              int
+		pause              time.Duration
+		status             int
+	}{
+		{"a steady body", "/ingest", large, 24, 2 * time.Second, 202},
+		{"a body that comes too slowly", "/ingest", large, 24, 3 * time.Second, 400},
+		{"a wait for an hour", "/ingest?wait=1", smallBody, 1, 0, 200},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				files := newTestCertificate(t)
+				cert := &certificate{certFile: files.certFile, keyFile: files.keyFile}
+				if err := cert.load(); err != nil {
+					t.Fatal(err)
+				}
+				s := stalledService(t)
+				pipes := &pipeListener{make(chan net.Conn, 1), make(chan struct{})}
+				server := newServer(s.routes())
+				server.TLSConfig = cert.config()
+				go server.ServeTLS(limitListener(pipes, 1), "", "")
+				defer server.Close()
+				transport := &http.Transport{
+					DialContext: func(context.Context, string, string) (net.Conn, error) {
+						client, server := net.Pipe()
+						pipes.backlog <- server
+						return client, nil
+					},
+					TLSClientConfig:   &tls.Config{RootCAs: files.roots, ServerName: "first"},
+					ForceAttemptHTTP2: true,
+				}
+				defer transport.CloseIdleConnections()
+				go func() {
+					time.Sleep(time.Hour)
+					s.queue.stop()
+					s.writer.run()
+				}()
+				body, sender := io.Pipe()
+				go func() {
+					for i := range c.parts {
+						io.WriteString(sender, c.body[len(c.body)*i/c.parts:len(c.body)*(i+1)/c.parts])
+						time.Sleep(c.pause)
+					}
+					sender.Close()
+				}()
+				resp, err := (&http.Client{Transport: transport}).Post("https://first"+c.target, "", body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer resp.Body.Close()
+				if resp.StatusCode != c.status || resp.ProtoMajor != 2 {
+					t.Errorf("%s %s, want %d", resp.Proto, resp.Status, c.status)
+				}
+				time.Sleep(2 * time.Hour)
+			})
 		})
 	}
 }
