@@ -19,6 +19,7 @@ func (s *service) withKey(h http.Handler) http.Handler {
 			h.ServeHTTP(w, r)
 			return
 		}
+		s.metrics.answered(http.StatusUnauthorized)
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		writeRefusal(w, refuse(http.StatusUnauthorized, "this needs an API key, as Authorization: Bearer KEY or as X-API-Key: KEY"))
 	})
@@ -36,6 +37,7 @@ func (s *service) reading(h http.Handler) http.Handler {
 			h.ServeHTTP(w, r)
 			return
 		}
+		s.metrics.answered(http.StatusForbidden)
 		writeRefusal(w, refuse(http.StatusForbidden, "without API keys, logs are read from this machine only; set keys with LOG_INGESTER_API_KEYS or -api-keys-file"))
 	})
 }
@@ -78,9 +80,10 @@ func isLoopbackHost(host string) bool {
 
 // sameOrigin refuses what pages of other sites make a browser send. Other
 // clients do not notice.
-func sameOrigin(h http.Handler) http.Handler {
+func (s *service) sameOrigin(h http.Handler) http.Handler {
 	var protection http.CrossOriginProtection
 	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		s.metrics.answered(http.StatusForbidden)
 		writeRefusal(w, refuse(http.StatusForbidden, "a page of another site may not send this"))
 	}))
 	return protection.Handler(h)

@@ -127,7 +127,7 @@ func TestPostsOfOtherSites(t *testing.T) {
 
 func TestAccessAllocatesNothing(t *testing.T) {
 	s := newTestService(t, "-api-keys-file", keysFile(t, "right"))
-	h := sameOrigin(s.withKey(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+	h := s.sameOrigin(s.withKey(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
 	r := httptest.NewRequest("POST", "/ingest", nil)
 	r.Header.Set("Authorization", "Bearer right")
 	if n := testing.AllocsPerRun(100, func() { h.ServeHTTP(nil, r) }); n != 0 {

@@ -23,8 +23,11 @@ const schema = `CREATE TABLE IF NOT EXISTS logs (
   id INTEGER PRIMARY KEY AUTOINCREMENT, level TEXT NOT NULL, message TEXT NOT NULL,
   timestamp TEXT NOT NULL, details TEXT)`
 
-// sqliteBusy is SQLITE_BUSY. https://www.sqlite.org/rescode.html#busy
-const sqliteBusy = 5
+// Result codes of SQLite. https://www.sqlite.org/rescode.html
+const (
+	sqliteBusy = 5
+	sqliteFull = 13
+)
 
 // lockWait is how long a transaction waits for another process's lock.
 const lockWait = 5 * time.Second
@@ -201,11 +204,7 @@ func (d *database) exec(statements ...string) error {
 
 // query returns all rows of the answer. It serves short answers.
 func (d *database) query(statement string, args ...driver.Value) (all [][]driver.Value, err error) {
-	named := make([]driver.NamedValue, len(args))
-	for i, a := range args {
-		named[i] = driver.NamedValue{Ordinal: i + 1, Value: a}
-	}
-	rows, err := d.conn.QueryContext(context.Background(), statement, named)
+	rows, err := d.conn.QueryContext(context.Background(), statement, numbered(args))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", statement, err)
 	}
@@ -221,6 +220,24 @@ func (d *database) query(statement string, args ...driver.Value) (all [][]driver
 			return nil, fmt.Errorf("%s: %w", statement, err)
 		}
 	}
+}
+
+// change runs a statement and returns how many rows it changed.
+func (d *database) change(statement string, args ...driver.Value) (int64, error) {
+	result, err := d.conn.ExecContext(context.Background(), statement, numbered(args))
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", statement, err)
+	}
+	return result.RowsAffected()
+}
+
+// numbered are the arguments of a statement, for its question marks in order.
+func numbered(args []driver.Value) []driver.NamedValue {
+	named := make([]driver.NamedValue, len(args))
+	for i, a := range args {
+		named[i] = driver.NamedValue{Ordinal: i + 1, Value: a}
+	}
+	return named
 }
 
 // write stores the rows of all batches, in their order, in one transaction, and
@@ -287,9 +304,15 @@ func (d *database) probe() error {
 }
 
 // isBusy reports whether err is that another connection holds a lock.
-func isBusy(err error) bool {
+func isBusy(err error) bool { return hasCode(err, sqliteBusy) }
+
+// isFull reports whether err is that the disk is full.
+func isFull(err error) bool { return hasCode(err, sqliteFull) }
+
+// hasCode reports whether err is SQLite's, of a primary result code.
+func hasCode(err error, code int) bool {
 	var e *sqlite.Error
-	return errors.As(err, &e) && e.Code()&0xff == sqliteBusy
+	return errors.As(err, &e) && e.Code()&0xff == code
 }
 
 // close empties the WAL into the database and closes it.

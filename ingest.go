@@ -62,9 +62,11 @@ func (in *ingester) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.release()
 	status, refused := in.ingest(w, r, s)
 	if refused != nil {
+		in.metrics.answered(refused.status)
 		writeRefusal(w, refused)
 		return
 	}
+	in.metrics.answered(status)
 	s.answer = append(s.answer[:0], `{"accepted":`...)
 	s.answer = strconv.AppendInt(s.answer, int64(len(s.scanner.kept)), 10)
 	s.answer = append(s.answer, `,"filtered":`...)
@@ -104,19 +106,20 @@ func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (
 	}
 	held += spans
 	if err := s.scanner.scan(s.body, in.threshold); err != nil {
+		in.metrics.received.Add(int64(err.entry + 1))
 		in.metrics.refused.Add(int64(err.entry + 1))
 		return 0, &refusal{http.StatusBadRequest, err.reason, err}
 	}
-	kept, dropped := int64(len(s.scanner.kept)), int64(s.scanner.dropped)
+	dropped := int64(s.scanner.dropped)
+	in.metrics.received.Add(int64(len(s.scanner.kept)) + dropped)
 	if wait {
 		// The commit may take as long as the database is locked.
 		rc := http.NewResponseController(w)
 		rc.SetWriteDeadline(time.Time{})
 		defer func() { rc.SetWriteDeadline(time.Now().Add(answerTimeout)) }()
 	}
-	refused = in.enqueue(s, wait, held)
-	if refused != nil {
-		in.metrics.refused.Add(kept + dropped)
+	if refused := in.enqueue(s, wait, held); refused != nil {
+		in.metrics.refused.Add(dropped)
 		return 0, refused
 	}
 	in.metrics.filtered.Add(dropped)
@@ -128,10 +131,20 @@ func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (
 
 // enqueue decodes the kept entries and queues them; with wait, it returns
 // after the commit. held is what the request has of the memory budget.
-func (in *ingester) enqueue(s *scratch, wait bool, held int64) *refusal {
-	if len(s.scanner.kept) == 0 {
+func (in *ingester) enqueue(s *scratch, wait bool, held int64) (refused *refusal) {
+	kept := int64(len(s.scanner.kept))
+	if kept == 0 {
 		return nil
 	}
+	queued := false
+	defer func() {
+		// Of a batch that waits, the writer knows what becomes.
+		if !queued {
+			in.metrics.refused.Add(kept)
+		} else if !wait {
+			in.metrics.accepted.Add(kept)
+		}
+	}()
 	// What the batch will take is known within a little before it is made.
 	size := int64(batchOverhead + len(s.scanner.kept)*rowEstimate)
 	var largest span
@@ -156,7 +169,6 @@ func (in *ingester) enqueue(s *scratch, wait bool, held int64) *refusal {
 	}
 	in.memory.used.Add(b.size() - size)
 	size = b.size()
-	n := int64(len(b.rows))
 	var committed chan error
 	if wait {
 		committed = make(chan error, 1)
@@ -167,8 +179,8 @@ func (in *ingester) enqueue(s *scratch, wait bool, held int64) *refusal {
 		b.release()
 		return refuse(http.StatusServiceUnavailable, "%v", err)
 	}
+	queued = true
 	if !wait {
-		in.metrics.accepted.Add(n)
 		return nil
 	}
 	// A client that is gone cannot be told from one that only closed its side,

@@ -49,7 +49,7 @@ func newTestService(t testing.TB, args ...string) *testService {
 	t.Cleanup(func() {
 		s.queue.stop()
 		<-written
-		if err := s.writer.db.close(); err != nil {
+		if err := s.writer.close(); err != nil {
 			t.Error(err)
 		}
 		if n := s.memory.used.Load(); n != 0 {

@@ -128,7 +128,14 @@ func newService(cfg *config, db *database, log *slog.Logger) *service {
 		queue:   newQueue(int64(cfg.queue)),
 		memory:  &budget{limit: int64(cfg.memory)},
 	}
-	s.writer = &writer{queue: s.queue, memory: s.memory, db: db, log: log, metrics: s.metrics}
+	s.writer = &writer{
+		queue:     s.queue,
+		memory:    s.memory,
+		db:        db,
+		retention: newRetention(cfg, db, log, s.metrics),
+		log:       log,
+		metrics:   s.metrics,
+	}
 	return s
 }
 
@@ -145,7 +152,8 @@ func (s *service) routes() http.Handler {
 	mux.Handle("/ingest", s.withKey(ingest))
 	mux.HandleFunc("GET /healthz", serveHealth)
 	mux.HandleFunc("GET /readyz", s.serveReady)
-	return sameOrigin(mux)
+	mux.Handle("GET /metrics", s.withKey(http.HandlerFunc(s.serveMetrics)))
+	return s.sameOrigin(mux)
 }
 
 // end finishes the requests in hand, drains the queue, and closes the database.
@@ -165,7 +173,7 @@ func (s *service) end(server *http.Server, written <-chan struct{}) error {
 	case <-time.After(time.Until(deadline)):
 		return fmt.Errorf("the database took no writes for %v: %s", s.cfg.drainTimeout, s.leftBehind())
 	}
-	if err := s.writer.db.close(); err != nil {
+	if err := s.writer.close(); err != nil {
 		return fmt.Errorf("closing the database: %w", err)
 	}
 	s.log.Info("ended", "stored", s.metrics.stored.Load())
