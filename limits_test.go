@@ -180,8 +180,9 @@ func TestAnswersThatNobodyReads(t *testing.T) {
 	}
 }
 
-// A stalledService is a service whose writer does not run yet.
-func stalledService(t *testing.T) *service {
+// newStalledService returns a service whose writer does not run, and what makes
+// it run to its end.
+func newStalledService(t *testing.T) (s *service, finish func()) {
 	t.Helper()
 	cfg, err := parseConfig([]string{"-db", filepath.Join(t.TempDir(), "logs.db")}, func(string) string { return "" })
 	if err != nil {
@@ -191,8 +192,19 @@ func stalledService(t *testing.T) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { db.close() })
-	return newService(cfg, db, slog.New(slog.DiscardHandler))
+	s = newService(cfg, db, slog.New(slog.DiscardHandler))
+	finished := make(chan struct{})
+	t.Cleanup(func() {
+		<-finished
+		if err := db.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s, func() {
+		defer close(finished)
+		s.queue.stop()
+		s.writer.run()
+	}
 }
 
 // Whoever waits for the commit waits as long as it takes, also where the body
@@ -200,7 +212,7 @@ func stalledService(t *testing.T) *service {
 func TestWaitHasNoDeadline(t *testing.T) {
 	for _, body := range []string{smallBody, smallBody + strings.Repeat(" ", bodyStep-len(smallBody))} {
 		synctest.Test(t, func(t *testing.T) {
-			s := stalledService(t)
+			s, finish := newStalledService(t)
 			client := servePipes(t, s.routes(), 1).dial()
 			client.send(head("/ingest?wait=1", len(body)), body, 1, 0)
 			time.Sleep(time.Hour)
@@ -209,10 +221,7 @@ func TestWaitHasNoDeadline(t *testing.T) {
 				t.Errorf("before the commit there is an answer: %q %v", c, err)
 			}
 			client.SetReadDeadline(time.Time{})
-			go func() {
-				s.queue.stop()
-				s.writer.run()
-			}()
+			go finish()
 			if answer, err := client.answer(); err != nil || answer != `200 {"accepted":1,"filtered":0}` {
 				t.Errorf("%s %v", answer, err)
 			}
@@ -240,7 +249,7 @@ func TestDeadlinesOfHTTP2(t *testing.T) {
 				if err := cert.load(); err != nil {
 					t.Fatal(err)
 				}
-				s := stalledService(t)
+				s, finish := newStalledService(t)
 				pipes := &pipeListener{make(chan net.Conn, 1), make(chan struct{})}
 				server := newServer(s.routes())
 				server.TLSConfig = cert.config()
@@ -258,8 +267,7 @@ func TestDeadlinesOfHTTP2(t *testing.T) {
 				defer transport.CloseIdleConnections()
 				go func() {
 					time.Sleep(time.Hour)
-					s.queue.stop()
-					s.writer.run()
+					finish()
 				}()
 				body, sender := io.Pipe()
 				go func() {
@@ -287,7 +295,7 @@ func TestDeadlinesOfHTTP2(t *testing.T) {
 // there is one.
 func TestWaitOfAClosedClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := stalledService(t)
+		s, finish := newStalledService(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		r := httptest.NewRequestWithContext(ctx, "POST", "/ingest?wait=1", strings.NewReader(smallBody))
 		w := httptest.NewRecorder()
@@ -304,8 +312,7 @@ func TestWaitOfAClosedClient(t *testing.T) {
 			t.Fatalf("before the commit, the answer is %d %s", w.Code, w.Body)
 		default:
 		}
-		s.queue.stop()
-		s.writer.run()
+		finish()
 		if <-answered; w.Code != 200 {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}

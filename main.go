@@ -152,7 +152,7 @@ func (s *service) routes() http.Handler {
 	mux.Handle("/ingest", s.withKey(ingest))
 	mux.HandleFunc("GET /healthz", serveHealth)
 	mux.HandleFunc("GET /readyz", s.serveReady)
-	mux.Handle("GET /metrics", s.withKey(http.HandlerFunc(s.serveMetrics)))
+	mux.Handle("GET /metrics", s.withKey(private(http.HandlerFunc(s.serveMetrics))))
 	return s.sameOrigin(mux)
 }
 
