@@ -46,7 +46,7 @@ func (s *service) reading(h http.HandlerFunc) http.Handler {
 // clients elsewhere.
 func isLocal(r *http.Request) bool {
 	client, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && client.Addr().Unmap().IsLoopback() && isLoopbackHost(r.Host) &&
+	return err == nil && client.Addr().IsLoopback() && isLoopbackHost(r.Host) &&
 		r.Header["X-Forwarded-For"] == nil && r.Header["Forwarded"] == nil
 }
 
@@ -61,7 +61,7 @@ func isLoopbackHost(host string) bool {
 		return true
 	}
 	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil && addr.Unmap().IsLoopback()
+	return err == nil && addr.IsLoopback()
 }
 
 // sameOrigin refuses what pages of other sites make a browser send. Other

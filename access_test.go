@@ -24,6 +24,7 @@ func TestRoutesThatNeedAKey(t *testing.T) {
 		s.do("POST", "/ingest", untouched{t}, "X-API-Key", "wrong"),
 		s.do("POST", "/ingest", untouched{t}, "Authorization", "Bearer wrong", "Content-Encoding", "gzip"),
 		s.do("GET", "/ingest", nil),
+		s.do("GET", "/metrics", nil),
 	}
 	for i, w := range refused {
 		var answer struct{ Error string }
@@ -45,6 +46,13 @@ func TestRoutesThatNeedAKey(t *testing.T) {
 	}
 	if got := storedMessages(t, s.path); got != "a" {
 		t.Errorf("stored %q, want a", got)
+	}
+	// A scraper elsewhere needs a key only where keys are set.
+	if w := s.do("GET", "/metrics", nil, "X-API-Key", "right"); w.Code != 200 || w.Header().Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("/metrics with a key: %d %v", w.Code, w.Header())
+	}
+	if w := newTestService(t).do("GET", "http://logs.example/metrics", nil); w.Code != 200 {
+		t.Errorf("/metrics without keys: %d %s", w.Code, w.Body)
 	}
 }
 

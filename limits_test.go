@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -179,8 +180,9 @@ func TestAnswersThatNobodyReads(t *testing.T) {
 	}
 }
 
-// A stalledService is a service whose writer does not run yet.
-func stalledService(t *testing.T) *service {
+// newStalledService returns a service whose writer does not run, and what makes
+// it run to its end.
+func newStalledService(t *testing.T) (s *service, finish func()) {
 	t.Helper()
 	cfg, err := parseConfig([]string{"-db", filepath.Join(t.TempDir(), "logs.db")}, func(string) string { return "" })
 	if err != nil {
@@ -190,16 +192,22 @@ func stalledService(t *testing.T) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := newService(cfg, db, slog.New(slog.DiscardHandler))
+	s, err = newService(cfg, db, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
+	finished := make(chan struct{})
 	t.Cleanup(func() {
+		<-finished
 		if err := errors.Join(s.reader.close(), db.close()); err != nil {
 			t.Error(err)
 		}
 	})
-	return s
+	return s, func() {
+		defer close(finished)
+		s.queue.stop()
+		s.writer.run()
+	}
 }
 
 // Whoever waits for the commit waits as long as it takes, also where the body
@@ -207,7 +215,7 @@ func stalledService(t *testing.T) *service {
 func TestWaitHasNoDeadline(t *testing.T) {
 	for _, body := range []string{smallBody, smallBody + strings.Repeat(" ", bodyStep-len(smallBody))} {
 		synctest.Test(t, func(t *testing.T) {
-			s := stalledService(t)
+			s, finish := newStalledService(t)
 			client := servePipes(t, s.routes(), 1).dial()
 			client.send(head("/ingest?wait=1", len(body)), body, 1, 0)
 			time.Sleep(time.Hour)
@@ -216,13 +224,72 @@ func TestWaitHasNoDeadline(t *testing.T) {
 				t.Errorf("before the commit there is an answer: %q %v", c, err)
 			}
 			client.SetReadDeadline(time.Time{})
-			go func() {
-				s.queue.stop()
-				s.writer.run()
-			}()
+			go finish()
 			if answer, err := client.answer(); err != nil || answer != `200 {"accepted":1,"filtered":0}` {
 				t.Errorf("%s %v", answer, err)
 			}
+		})
+	}
+}
+
+// HTTP/2 has timers of its own.
+func TestDeadlinesOfHTTP2(t *testing.T) {
+	large := strings.Repeat(smallBody, 3*bodyStep/len(smallBody))
+	for _, c := range []struct {
+		name, target, body string
+		parts              int
+		pause              time.Duration
+		status             int
+	}{
+		{"a steady body", "/ingest", large, 24, 2 * time.Second, 202},
+		{"a body that comes too slowly", "/ingest", large, 24, 3 * time.Second, 400},
+		{"a wait for an hour", "/ingest?wait=1", smallBody, 1, 0, 200},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				files := newTestCertificate(t)
+				cert := &certificate{certFile: files.certFile, keyFile: files.keyFile}
+				if err := cert.load(); err != nil {
+					t.Fatal(err)
+				}
+				s, finish := newStalledService(t)
+				pipes := &pipeListener{make(chan net.Conn, 1), make(chan struct{})}
+				server := newServer(s.routes())
+				server.TLSConfig = cert.config()
+				go server.ServeTLS(limitListener(pipes, 1), "", "")
+				defer server.Close()
+				transport := &http.Transport{
+					DialContext: func(context.Context, string, string) (net.Conn, error) {
+						client, server := net.Pipe()
+						pipes.backlog <- server
+						return client, nil
+					},
+					TLSClientConfig:   &tls.Config{RootCAs: files.roots, ServerName: "first"},
+					ForceAttemptHTTP2: true,
+				}
+				defer transport.CloseIdleConnections()
+				go func() {
+					time.Sleep(time.Hour)
+					finish()
+				}()
+				body, sender := io.Pipe()
+				go func() {
+					for i := range c.parts {
+						io.WriteString(sender, c.body[len(c.body)*i/c.parts:len(c.body)*(i+1)/c.parts])
+						time.Sleep(c.pause)
+					}
+					sender.Close()
+				}()
+				resp, err := (&http.Client{Transport: transport}).Post("https://first"+c.target, "", body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer resp.Body.Close()
+				if resp.StatusCode != c.status || resp.ProtoMajor != 2 {
+					t.Errorf("%s %s, want %d", resp.Proto, resp.Status, c.status)
+				}
+				time.Sleep(2 * time.Hour)
+			})
 		})
 	}
 }
@@ -231,7 +298,7 @@ func TestWaitHasNoDeadline(t *testing.T) {
 // there is one.
 func TestWaitOfAClosedClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := stalledService(t)
+		s, finish := newStalledService(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		r := httptest.NewRequestWithContext(ctx, "POST", "/ingest?wait=1", strings.NewReader(smallBody))
 		w := httptest.NewRecorder()
@@ -248,8 +315,7 @@ func TestWaitOfAClosedClient(t *testing.T) {
 			t.Fatalf("before the commit, the answer is %d %s", w.Code, w.Body)
 		default:
 		}
-		s.queue.stop()
-		s.writer.run()
+		finish()
 		if <-answered; w.Code != 200 {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}

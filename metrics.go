@@ -117,6 +117,7 @@ func (s *service) serveMetrics(w http.ResponseWriter, _ *http.Request) {
 	version, commit := buildVersion()
 	e.value(fmt.Sprintf("version=%q,commit=%q,goversion=%q", version, commit, runtime.Version()), 1)
 
+	setDataHeaders(w)
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	w.Write(e.text.Bytes()) // a client that has gone away is nobody to report to
 }
