@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"database/sql"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -60,7 +61,7 @@ func newTestBatch(messages ...string) *batch {
 
 func mustOpen(t *testing.T, path string) *database {
 	t.Helper()
-	db, err := openDatabase(path, "full")
+	db, err := openDatabase(path, "full", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +163,7 @@ func TestForeignFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		db, err := openDatabase(path, "full")
+		db, err := openDatabase(path, "full", slog.New(slog.DiscardHandler))
 		if err == nil {
 			db.close()
 			t.Errorf("%s was opened", path)
@@ -179,10 +180,10 @@ func TestForeignFiles(t *testing.T) {
 	if entries, _ := os.ReadDir(dir); len(entries) != 5 {
 		t.Errorf("files were left behind: %v", entries)
 	}
-	if _, err := openDatabase(filepath.Join(dir, "no", "logs.db"), "full"); err == nil {
+	if _, err := openDatabase(filepath.Join(dir, "no", "logs.db"), "full", slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("a database in a directory that is missing was opened")
 	}
-	if _, err := openDatabase(dir, "full"); err == nil {
+	if _, err := openDatabase(dir, "full", slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("a directory was opened")
 	}
 }

@@ -33,7 +33,7 @@ func newTestService(t *testing.T, args ...string) *testService {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := openDatabase(cfg.db, cfg.synchronous)
+	db, err := openDatabase(cfg.db, cfg.synchronous, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 
 // serve runs the service until a signal comes.
 func serve(cfg *config, log *slog.Logger, signals <-chan os.Signal) error {
-	db, err := openDatabase(cfg.db, cfg.synchronous)
+	db, err := openDatabase(cfg.db, cfg.synchronous, log)
 	if err != nil {
 		return err
 	}
