@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -26,8 +25,9 @@ const schema = `CREATE TABLE IF NOT EXISTS logs (
 
 // Result codes of SQLite. https://www.sqlite.org/rescode.html
 const (
-	sqliteBusy = 5
-	sqliteFull = 13
+	sqliteBusy   = 5
+	sqliteFull   = 13
+	sqliteNotADB = 26
 )
 
 // lockWait is how long a transaction waits for another process's lock.
@@ -94,11 +94,11 @@ func (d *database) open() (err error) {
 	if err := d.clearMoved(); err != nil {
 		return err
 	}
-	before, _ := os.Stat(d.path) // an error is met again below
-	empty, err := isEmptyOrDatabase(d.path)
-	if err != nil {
+	before, err := os.Stat(d.path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
+	empty := before == nil || before.Size() == 0
 	if empty {
 		// It is of a database that was moved away, and SQLite would delete it.
 		if err := d.setAside(d.path + "-wal"); err != nil {
@@ -124,7 +124,9 @@ func (d *database) open() (err error) {
 	if err := d.exec(fmt.Sprintf("PRAGMA busy_timeout=%d", lockWait.Milliseconds())); err != nil {
 		return err
 	}
-	if err := d.checkColumns(); err != nil {
+	if err := d.checkColumns(); resultCode(err) == sqliteNotADB {
+		return errors.New("it is not a SQLite database; name another file with -db")
+	} else if err != nil {
 		return err
 	}
 	if empty {
@@ -294,32 +296,6 @@ func sqliteURI(path string) string {
 		path = "/" + path
 	}
 	return "file:" + (&url.URL{Path: path}).EscapedPath()
-}
-
-// isEmptyOrDatabase reports whether path is missing or empty; a file that has
-// anything but a database in it is an error. It must not be called while path
-// is open in this process, since closing a file drops SQLite's locks on it.
-func isEmptyOrDatabase(path string) (empty bool, err error) {
-	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return true, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	// https://www.sqlite.org/fileformat.html#magic_header_string
-	magic := []byte("SQLite format 3\x00")
-	head := make([]byte, len(magic))
-	switch _, err := io.ReadFull(f, head); {
-	case errors.Is(err, io.EOF):
-		return true, nil
-	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
-		return false, fmt.Errorf("reading %s: %w", path, err)
-	case !bytes.Equal(head, magic):
-		return false, fmt.Errorf("%s is not a SQLite database; name another file with -db", path)
-	}
-	return false, nil
 }
 
 // checkColumns makes sure that the table logs, where there is one, is ours.

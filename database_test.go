@@ -153,8 +153,8 @@ func TestForeignFiles(t *testing.T) {
 	view := filepath.Join(dir, "view.db")
 	runSQL(t, view, "CREATE VIEW logs AS SELECT 1 id, 2 level, 3 message, 4 timestamp, 5 details")
 	for path, want := range map[string]string{
-		write("text.db", "hello, I am a text of more than sixteen bytes"): "is not a SQLite database",
-		write("short.db", "short"):                                        "is not a SQLite database",
+		write("text.db", "hello, I am a text of more than sixteen bytes"): "not a SQLite database",
+		write("short.db", "short"):                                        "not a SQLite database",
 		other:                                                             "has the columns id, text",
 		more:                                                              "has the columns id, level, message, timestamp, details, host",
 		view:                                                              "logs is a view",
