@@ -33,6 +33,21 @@ const (
 // lockWait is how long a transaction waits for another process's lock.
 const lockWait = 5 * time.Second
 
+// walLimit is the size, in bytes, that SQLite cuts the WAL to when it begins it
+// anew. It does so after every few MB, unless a reader still needs what is in
+// it: then it grows, and from walMost on the writer sees to it that it shrinks.
+const (
+	walLimit = 16 << 20
+	walMost  = 2 * walLimit
+)
+
+// A WAL that has outgrown walMost is tried to shrink every shrinkEvery, waiting
+// for readers as long as shrinkWait.
+const (
+	shrinkEvery = time.Second
+	shrinkWait  = 50 * time.Millisecond
+)
+
 // A database is the writer's connection to logs.db. Only the writer uses it.
 //
 // It speaks to the driver itself: database/sql would add its locks and copies
@@ -49,6 +64,9 @@ type database struct {
 	files    [3]databaseFile // the database, its WAL, and the WAL's index
 	doubtful bool            // the connection failed, and is opened anew before it is used
 
+	// While the WAL has outgrown walMost, again is when to try to shrink it.
+	again <-chan time.Time
+
 	// The last id of a commit that failed but may have been applied, or 0, and
 	// how it failed.
 	unsureOf  int64
@@ -58,7 +76,7 @@ type database struct {
 // A databaseFile is one of the open files of a database.
 type databaseFile struct {
 	name string
-	info os.FileInfo // tells whether the file of that name is still the one that is open
+	info os.FileInfo // as it was at the last check
 }
 
 // A statement is a prepared one without parameters.
@@ -121,7 +139,7 @@ func (d *database) open() (err error) {
 		}
 	}()
 
-	if err := d.exec(fmt.Sprintf("PRAGMA busy_timeout=%d", lockWait.Milliseconds())); err != nil {
+	if err := d.setLockWait(lockWait); err != nil {
 		return err
 	}
 	if err := d.checkColumns(); resultCode(err) == sqliteNotADB {
@@ -141,7 +159,7 @@ func (d *database) open() (err error) {
 		"PRAGMA synchronous="+d.synchronous,
 		"PRAGMA temp_store=MEMORY",
 		"PRAGMA cache_size=-1024",
-		"PRAGMA journal_size_limit=16777216",
+		fmt.Sprintf("PRAGMA journal_size_limit=%d", walLimit),
 		schema,
 		"CREATE VIRTUAL TABLE temp.pending USING pending",
 	); err != nil {
@@ -197,6 +215,7 @@ func (f *databaseFile) check() error {
 	case !os.SameFile(info, f.info):
 		return fmt.Errorf("%s %w: it was replaced", f.name, errMoved)
 	}
+	f.info = info
 	return nil
 }
 
@@ -447,6 +466,51 @@ func (d *database) probe() error {
 	}
 	d.doubt(err)
 	return err
+}
+
+// tend shrinks the WAL when it has outgrown walMost, and it is time to try.
+func (d *database) tend() {
+	if d.again == nil {
+		d.shrink()
+		return
+	}
+	select {
+	case <-d.again:
+		d.shrink()
+	default:
+	}
+}
+
+// shrink empties the WAL if it has outgrown walMost. While a reader's
+// transaction keeps it from that, d.again tells when to call it again.
+func (d *database) shrink() {
+	if d.conn == nil {
+		return
+	}
+	size := d.files[1].info.Size()
+	outgrown := size > walMost
+	if outgrown {
+		d.setLockWait(shrinkWait) // if it cannot be set, more time is lost
+		rows, err := d.query("PRAGMA wal_checkpoint(TRUNCATE)")
+		d.setLockWait(lockWait) // likewise
+		d.doubt(err)
+		outgrown = err != nil || rows[0][0] != int64(0)
+	}
+	switch was := d.again != nil; {
+	case outgrown:
+		if !was {
+			d.log.Warn("the WAL grows until another's transaction ends", "bytes", size)
+		}
+		d.again = time.After(shrinkEvery)
+	case was:
+		d.log.Info("the WAL is small again")
+		d.again = nil
+	}
+}
+
+// setLockWait sets how long a statement waits for another's lock.
+func (d *database) setLockWait(wait time.Duration) error {
+	return d.exec(fmt.Sprintf("PRAGMA busy_timeout=%d", wait.Milliseconds()))
 }
 
 // doubt makes the connection be opened anew where err may be its fault: a

@@ -49,7 +49,9 @@ func (w *writer) run() {
 			return
 		}
 		began := time.Now()
-		if err := w.store(); err != nil {
+		err := w.store()
+		w.db.tend()
+		if err != nil {
 			w.failed(err)
 			backoff = min(max(2*backoff, retryFirst), retryMost)
 			timer.Reset(backoff)
@@ -72,6 +74,8 @@ func (w *writer) await() bool {
 			w.taken = append(w.taken, b)
 			return true
 		case <-w.queue.hurry:
+		case <-w.db.again:
+			w.db.shrink()
 		}
 	}
 }
