@@ -5,13 +5,14 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// config is how the service was told to run. Each field but the keys is a flag
+// config is how the service was told to run. Each field above apiKeys is a flag
 // and an environment variable.
 type config struct {
 	addr         string        // :3002
@@ -30,6 +31,10 @@ type config struct {
 	version      bool
 
 	apiKeys string // from the environment only
+
+	// What load reads.
+	keys        *apiKeys     // of apiKeys and apiKeysFile; nil for none
+	certificate *certificate // of tlsCert and tlsKey; nil for none
 }
 
 // flags returns the flags that fill c, with their defaults.
@@ -108,6 +113,36 @@ func parseConfig(args []string, getenv func(string) string) (*config, error) {
 	}
 	c.apiKeys = getenv("LOG_INGESTER_API_KEYS")
 	return c, nil
+}
+
+// load reads the files of the API keys and of the certificate.
+func (c *config) load() (err error) {
+	if c.keys, err = loadAPIKeys(c.apiKeys, c.apiKeysFile); err != nil {
+		return err
+	}
+	if c.tlsCert == "" {
+		return nil
+	}
+	c.certificate = &certificate{certFile: c.tlsCert, keyFile: c.tlsKey}
+	return c.certificate.load()
+}
+
+// reload reads them again. What cannot be read stays as it was.
+func (c *config) reload(log *slog.Logger) {
+	if c.keys != nil {
+		if err := c.keys.load(); err != nil {
+			log.Error("the API keys stay as they were", "err", err)
+		} else {
+			log.Info("read the API keys again", "keys", c.keys.String())
+		}
+	}
+	if c.certificate != nil {
+		if err := c.certificate.load(); err != nil {
+			log.Error("the TLS certificate stays as it was", "err", err)
+		} else {
+			log.Info("read the TLS certificate again")
+		}
+	}
 }
 
 // printHelp explains the flags and their environment variables.

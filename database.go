@@ -123,6 +123,11 @@ func (d *database) open() (err error) {
 			return err
 		}
 	}
+	if before == nil {
+		if before, err = create(d.path); err != nil {
+			return err
+		}
+	}
 	drv := new(sqlite.Driver)
 	if err := drv.RegisterModule("pending", d.pending); err != nil {
 		return err
@@ -181,8 +186,7 @@ func (d *database) open() (err error) {
 }
 
 // identify remembers which files are open. before is what was at the path
-// before it was opened, or nil: where it was replaced meanwhile, the next look
-// at it tells.
+// before it was opened: where that was replaced meanwhile, the next check tells.
 func (d *database) identify(before os.FileInfo) error {
 	// SQLite follows links, and has the WAL beside the file itself.
 	rows, err := d.query("SELECT file FROM pragma_database_list WHERE name = 'main'")
@@ -196,9 +200,7 @@ func (d *database) identify(before os.FileInfo) error {
 			return err
 		}
 	}
-	if before != nil {
-		d.files[0].info = before
-	}
+	d.files[0].info = before
 	return nil
 }
 
@@ -317,6 +319,21 @@ func sqliteURI(path string) string {
 	return "file:" + (&url.URL{Path: path}).EscapedPath()
 }
 
+// fileMode is that of a new database, less the umask; SQLite gives the same to
+// the WAL. Logs are not for everyone on the machine, but a reader needs no more
+// than the file's group, since reading a WAL does not take writing.
+const fileMode = 0o640
+
+// create makes an empty file at path and returns what it is.
+func create(path string) (os.FileInfo, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, fileMode)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() // it is empty: nothing can be lost
+	return f.Stat()
+}
+
 // checkColumns makes sure that the table logs, where there is one, is ours.
 func (d *database) checkColumns() error {
 	rows, err := d.query("SELECT type FROM sqlite_schema WHERE name = 'logs' AND type <> 'table'")
@@ -353,11 +370,7 @@ func (d *database) exec(statements ...string) error {
 
 // query returns all rows of the answer. It serves short answers.
 func (d *database) query(statement string, args ...driver.Value) (all [][]driver.Value, err error) {
-	named := make([]driver.NamedValue, len(args))
-	for i, a := range args {
-		named[i] = driver.NamedValue{Ordinal: i + 1, Value: a}
-	}
-	rows, err := d.conn.QueryContext(context.Background(), statement, named)
+	rows, err := d.conn.QueryContext(context.Background(), statement, numbered(args))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", statement, err)
 	}
@@ -373,6 +386,24 @@ func (d *database) query(statement string, args ...driver.Value) (all [][]driver
 			return nil, fmt.Errorf("%s: %w", statement, err)
 		}
 	}
+}
+
+// change runs a statement and returns how many rows it changed.
+func (d *database) change(statement string, args ...driver.Value) (int64, error) {
+	result, err := d.conn.ExecContext(context.Background(), statement, numbered(args))
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", statement, err)
+	}
+	return result.RowsAffected()
+}
+
+// numbered are the arguments of a statement, for its question marks in order.
+func numbered(args []driver.Value) []driver.NamedValue {
+	named := make([]driver.NamedValue, len(args))
+	for i, a := range args {
+		named[i] = driver.NamedValue{Ordinal: i + 1, Value: a}
+	}
+	return named
 }
 
 // write stores the rows of all batches, in their order, in one transaction, and
@@ -525,6 +556,9 @@ func (d *database) doubt(err error) {
 
 // isBusy reports whether err is that another connection holds a lock.
 func isBusy(err error) bool { return resultCode(err) == sqliteBusy }
+
+// isFull reports whether err is that the disk is full.
+func isFull(err error) bool { return resultCode(err) == sqliteFull }
 
 // resultCode returns SQLite's primary result code, or 0 for other errors.
 func resultCode(err error) int {

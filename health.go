@@ -26,16 +26,27 @@ func (s *service) serveReady(w http.ResponseWriter, _ *http.Request) {
 
 // printVersion tells what the binary was built from.
 func printVersion(w io.Writer) {
-	version, commit := "(devel)", "unknown"
-	if info, ok := debug.ReadBuildInfo(); ok {
+	version, commit := buildVersion()
+	fmt.Fprintf(w, "log-ingester %s commit %s %s SQLite %s\n", version, commit, runtime.Version(), sqliteVersion())
+}
+
+// buildVersion returns the module's version and the commit it was built from,
+// as far as the build recorded them.
+func buildVersion() (version, commit string) {
+	version, commit = "(devel)", "unknown"
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return version, commit
+	}
+	if info.Main.Version != "" {
 		version = info.Main.Version
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				commit = s.Value
-			}
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			commit = s.Value
 		}
 	}
-	fmt.Fprintf(w, "log-ingester %s commit %s %s SQLite %s\n", version, commit, runtime.Version(), sqliteVersion())
+	return version, commit
 }
 
 // sqliteVersion returns the version of the SQLite that is linked in.

@@ -20,17 +20,20 @@ import (
 // A testService is the service within the test, its writer running.
 type testService struct {
 	*service
-	t       *testing.T
+	t       testing.TB
 	handler http.Handler
 	path    string
 }
 
 // newTestService starts the service on an empty database; arguments are flags.
-func newTestService(t *testing.T, args ...string) *testService {
+func newTestService(t testing.TB, args ...string) *testService {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "logs.db")
 	cfg, err := parseConfig(append([]string{"-db", path}, args...), func(string) string { return "" })
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cfg.load(); err != nil {
 		t.Fatal(err)
 	}
 	db, err := openDatabase(cfg.db, cfg.synchronous, slog.New(slog.DiscardHandler))
@@ -46,7 +49,7 @@ func newTestService(t *testing.T, args ...string) *testService {
 	t.Cleanup(func() {
 		s.queue.stop()
 		<-written
-		if err := s.writer.db.close(); err != nil {
+		if err := s.writer.close(); err != nil {
 			t.Error(err)
 		}
 		if n := s.memory.used.Load(); n != 0 {

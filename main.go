@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 )
@@ -36,6 +37,10 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 		printVersion(stdout)
 		return 0
 	}
+	if getenv("GOMEMLIMIT") == "" {
+		// Beside the budget: connections, pools, and what is about to be freed.
+		debug.SetMemoryLimit(int64(cfg.memory) + 64<<20)
+	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
@@ -49,6 +54,12 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 
 // serve runs the service until a signal comes.
 func serve(cfg *config, log *slog.Logger, signals <-chan os.Signal) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	if err := cfg.load(); err != nil {
+		return err
+	}
 	db, err := openDatabase(cfg.db, cfg.synchronous, log)
 	if err != nil {
 		return err
@@ -57,27 +68,37 @@ func serve(cfg *config, log *slog.Logger, signals <-chan os.Signal) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("listening: %w", err), db.close())
 	}
+	listener = limitListener(listener, maxConnections)
 	s := newService(cfg, db, log)
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
 		s.writer.run()
 	}()
-	server := &http.Server{
-		Handler:           s.routes(),
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-	}
+	server := newServer(s.routes())
+	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	log.Info("taking logs", "addr", listener.Addr().String(), "db", cfg.db, "level", cfg.level.String())
+	go func() {
+		if cfg.certificate == nil {
+			served <- server.Serve(listener)
+			return
+		}
+		server.TLSConfig = cfg.certificate.config()
+		served <- server.ServeTLS(listener, "", "")
+	}()
+	log.Info("taking logs", "addr", listener.Addr().String(), "db", cfg.db, "level", cfg.level.String(),
+		"tls", cfg.certificate != nil, "keys", cfg.keys.String())
 
-	select {
-	case err = <-served:
-		err = fmt.Errorf("serving: %w", err)
-	case sig := <-signals:
-		log.Info("ending", "signal", sig.String())
+	var sig os.Signal
+	for sig == nil && err == nil {
+		select {
+		case err = <-served:
+			err = fmt.Errorf("serving: %w", err)
+		case sig = <-signals:
+			log.Info("ending", "signal", sig.String())
+		case <-hangups:
+			cfg.reload(log)
+		}
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.end(server, written) }()
@@ -107,23 +128,32 @@ func newService(cfg *config, db *database, log *slog.Logger) *service {
 		queue:   newQueue(int64(cfg.queue)),
 		memory:  &budget{limit: int64(cfg.memory)},
 	}
-	s.writer = &writer{queue: s.queue, memory: s.memory, db: db, log: log, metrics: s.metrics}
+	s.writer = &writer{
+		queue:     s.queue,
+		memory:    s.memory,
+		db:        db,
+		retention: newRetention(cfg, db, log, s.metrics),
+		log:       log,
+		metrics:   s.metrics,
+	}
 	return s
 }
 
 // routes returns the handler of all addresses.
 func (s *service) routes() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/ingest", &ingester{
+	ingest := &ingester{
 		threshold: s.cfg.level.level,
 		maxBody:   int64(s.cfg.maxBody),
 		queue:     s.queue,
 		memory:    s.memory,
 		metrics:   s.metrics,
-	})
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/ingest", s.withKey(ingest))
 	mux.HandleFunc("GET /healthz", serveHealth)
 	mux.HandleFunc("GET /readyz", s.serveReady)
-	return mux
+	mux.Handle("GET /metrics", s.withKey(http.HandlerFunc(s.serveMetrics)))
+	return s.sameOrigin(mux)
 }
 
 // end finishes the requests in hand, drains the queue, and closes the database.
@@ -143,7 +173,7 @@ func (s *service) end(server *http.Server, written <-chan struct{}) error {
 	case <-time.After(time.Until(deadline)):
 		return fmt.Errorf("the database took no writes for %v: %s", s.cfg.drainTimeout, s.leftBehind())
 	}
-	if err := s.writer.db.close(); err != nil {
+	if err := s.writer.close(); err != nil {
 		return fmt.Errorf("closing the database: %w", err)
 	}
 	s.log.Info("ended", "stored", s.metrics.stored.Load())
