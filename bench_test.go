@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
 	"testing"
@@ -124,7 +125,7 @@ func BenchmarkWriter(b *testing.B) {
 	for _, synchronous := range []string{"normal", "full"} {
 		for _, perBatch := range []int{1, 1000} {
 			b.Run(fmt.Sprintf("synchronous=%s/batch=%d", synchronous, perBatch), func(b *testing.B) {
-				db, err := openDatabase(filepath.Join(b.TempDir(), "logs.db"), synchronous)
+				db, err := openDatabase(filepath.Join(b.TempDir(), "logs.db"), synchronous, slog.New(slog.DiscardHandler))
 				if err != nil {
 					b.Fatal(err)
 				}

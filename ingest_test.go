@@ -37,7 +37,7 @@ func newTestService(t testing.TB, args ...string) *testService {
 	if err := cfg.load(); err != nil {
 		t.Fatal(err)
 	}
-	db, err := openDatabase(cfg.db, cfg.synchronous)
+	db, err := openDatabase(cfg.db, cfg.synchronous, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

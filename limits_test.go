@@ -188,7 +188,7 @@ func newStalledService(t *testing.T) (s *service, finish func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := openDatabase(cfg.db, cfg.synchronous)
+	db, err := openDatabase(cfg.db, cfg.synchronous, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

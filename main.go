@@ -72,7 +72,7 @@ func serve(cfg *config, log *slog.Logger, signals <-chan os.Signal) error {
 	if err := cfg.load(); err != nil {
 		return err
 	}
-	db, err := openDatabase(cfg.db, cfg.synchronous)
+	db, err := openDatabase(cfg.db, cfg.synchronous, log)
 	if err != nil {
 		return err
 	}

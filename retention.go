@@ -62,7 +62,11 @@ func (r *retention) hurry() { r.nextSweep = time.Time{} }
 // since the last step. more reports that there is more to do at once.
 func (r *retention) step(written int) (more bool) {
 	n := max(retentionStep, 2*written)
-	bySize, err := r.deleteBySize(n)
+	bySize := false
+	err := r.db.ready()
+	if err == nil {
+		bySize, err = r.deleteBySize(n)
+	}
 	if err == nil && !bySize {
 		more, err = r.sweep(n)
 	}

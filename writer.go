@@ -59,7 +59,9 @@ func (w *writer) run() {
 		}
 		began := time.Now()
 		entries := w.entries()
-		if err := w.store(); err != nil {
+		err := w.store()
+		w.db.tend()
+		if err != nil {
 			w.failed(err)
 			if isFull(err) && w.retention != nil {
 				w.retention.hurry()
@@ -90,6 +92,8 @@ func (w *writer) await() bool {
 			w.taken = append(w.taken, b)
 			return true
 		case <-w.queue.hurry:
+		case <-w.db.again:
+			w.db.shrink()
 		case <-w.tick:
 			for w.retention.step(0) && len(w.queue.batches) == 0 && !w.queue.stopped.Load() {
 			}
