@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"encoding/binary"
+	"fmt"
+)
 
 // maxDepth is how deep brackets may nest in a body, an enclosing array and the
 // entry itself included.
@@ -25,6 +28,10 @@ func (e *scanError) Error() string {
 type levelScanner struct {
 	kept    []span // the entries at or above the threshold, in order
 	dropped int    // how many entries were below it
+
+	isObject [maxDepth + 1]bool // by depth: the open bracket there is a brace
+	reason   string             // why the portable scanner refuses
+	indexer  indexer
 }
 
 // scan validates body and sorts its entries: s.kept and s.dropped hold what it
@@ -40,6 +47,106 @@ type levelScanner struct {
 // @l, Level; of a doubled key the first value counts. An entry with @t and none
 // of them is at info. An entry is kept when its level is at least min.
 func (s *levelScanner) scan(body []byte, min level) *scanError {
-	s.kept, s.dropped = s.kept[:0], 0
-	return nil
+	if s.accept(body, min) {
+		return nil
+	}
+	return s.scanGeneric(body, min)
 }
+
+// The ranks of the keys that tell an entry's level: the lowest counts.
+const (
+	clefTimeKey = 7 + iota // @t: the entry is CLEF, whose level is info where it has none
+	noLevelKey
+)
+
+// levelKeyRank returns the rank of key, given without quotes and escapes.
+func levelKeyRank(key []byte) int {
+	switch string(key) {
+	case "level":
+		return 0
+	case "severity":
+		return 1
+	case "lvl":
+		return 2
+	case "log.level":
+		return 3
+	case "levelname":
+		return 4
+	case "@l":
+		return 5
+	case "Level":
+		return 6
+	case "@t":
+		return clefTimeKey
+	}
+	return noLevelKey
+}
+
+// levelAfter ranks the value that follows a level key, in an entry that is
+// valid. i is behind the key's closing quote.
+func (s *levelScanner) levelAfter(body []byte, i int) level {
+	i = skipSpace(body, i) + 1
+	if i < len(body) && body[i] <= ' ' {
+		i = skipSpace(body, i)
+	}
+	if len(body)-i < 9 {
+		return s.levelAt(body, i)
+	}
+	w := binary.LittleEndian.Uint64(body[i+1:])
+	if body[i] == '"' {
+		// The bytes before the closing quote, with letters in lower case.
+		quote := w ^ '"'*lowBits
+		quote = (quote - lowBits) &^ quote & highBits
+		below := (quote&-quote)>>7 - 1
+		w = (w | ' '*lowBits) & below
+		if h := w * levelWordHash >> (64 - levelWordBits); quote != 0 && levelWords[h].word == w {
+			return levelWords[h].level
+		}
+	} else if tens, ones, next := body[i]-'0', byte(w)-'0', byte(w>>8); tens-1 < 6 && ones < 10 && (next == ',' || next == '}') {
+		return level(tens)
+	}
+	return s.levelAt(body, i)
+}
+
+// levelAt ranks the valid value at body[i].
+func (s *levelScanner) levelAt(body []byte, i int) level {
+	switch body[i] {
+	case '"':
+		end, _ := s.skipString(body, i+1)
+		return levelOf(body[i:end])
+	case '{', '[':
+		return levelUnknown
+	}
+	return levelOf(body[i:s.skipScalar(body, i)])
+}
+
+const (
+	levelWordBits = 6
+	levelWordHash = 0x69dccfc2137cbcc9 // gives each word a place of its own
+)
+
+// levelWords holds the level names that fit into a word but for its last byte,
+// as little-endian words.
+var levelWords = func() (words [1 << levelWordBits]struct {
+	word  uint64
+	level level
+}) {
+	for i := range words {
+		words[i].level = levelUnknown // of the empty name
+	}
+	for _, name := range []string{
+		"trace", "trce", "trc", "silly", "finest", "finer",
+		"debug", "dbug", "dbg", "fine", "config", "verbose", "vrb", "http",
+		"info", "inf", "notice", "note", "success",
+		"warn", "warning", "wrn",
+		"error", "err", "eror", "fail", "severe",
+		"fatal", "ftl", "crit", "alert", "emerg", "panic", "dpanic",
+	} {
+		var b [8]byte
+		copy(b[:], name)
+		w := binary.LittleEndian.Uint64(b[:])
+		place := &words[w*levelWordHash>>(64-levelWordBits)]
+		place.word, place.level = w, levelByName([]byte(name))
+	}
+	return words
+}()

@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -107,7 +106,7 @@ func newLogReader(path string) (*logReader, error) {
 			r.tailReads <- i
 		}
 	}
-	c := &readConnector{dsn: "file:" + (&url.URL{Path: path}).EscapedPath() +
+	c := &readConnector{dsn: sqliteURI(path) +
 		"?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(1000)&_pragma=cache_size(-512)"}
 	err := c.driver.RegisterFunction("log_visit", &sqlite.FunctionImpl{
 		NArgs:        6,

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+)
+
+// benchmarkEntries makes n entries of about 190 bytes as services log them, no
+// two alike, errors per cent of them above the threshold. Of mixed ones a fifth
+// holds escapes and a fifth nested values.
+func benchmarkEntries(n, errors int, mixed bool) [][]byte {
+	r := rand.New(rand.NewPCG(uint64(n), uint64(errors)))
+	pick := func(from ...string) string { return from[r.IntN(len(from))] }
+	entries := make([][]byte, n)
+	for i := range entries {
+		level := pick("debug", "info", "info", "info", "info", "warn")
+		if r.IntN(100) < errors {
+			level = pick("error", "error", "error", "fatal")
+		}
+		escapes, nested := mixed && r.IntN(5) == 0, mixed && r.IntN(5) == 0
+
+		e := fmt.Appendf(nil, `{"timestamp":"2026-03-%02dT%02d:%02d:%02d.%06dZ","level":"%s","service":"%s"`,
+			1+r.IntN(28), r.IntN(24), r.IntN(60), r.IntN(60), r.IntN(1e6), level,
+			pick("checkout", "api", "payments", "user-profile", "search", "mailer"))
+		message := pick("request handled", "connection to upstream lost", "cache miss", "slow query on orders",
+			"retrying after timeout", "user signed in", "payment was declined by the bank")
+		if escapes {
+			message = pick(`could not open \"settings.json\"`, `panic: nil map\n\tmain.go:`, `caf\u00e9 \u2014 ordered`, `C:\\logs\\today.txt`) + message
+		}
+		e = fmt.Appendf(e, `,"pid":%d,"message":"%s","request_id":"%016x"`, r.IntN(1<<16), message, r.Uint64())
+		if nested {
+			e = fmt.Appendf(e, `,"user":{"id":%d,"roles":[%s],"beta":%s}`, r.IntN(1e6),
+				pick(`"admin"`, `"reader","writer"`, `1,2,3`, ``), pick("true", "false", "null"))
+		}
+		if r.IntN(3) > 0 {
+			e = fmt.Appendf(e, `,"status":%d`, 200+r.IntN(304))
+		}
+		if r.IntN(3) > 0 {
+			e = fmt.Appendf(e, `,"duration_ms":%.*f`, r.IntN(4), r.ExpFloat64()*100)
+		}
+		if r.IntN(4) == 0 {
+			e = fmt.Appendf(e, `,"retry":%s`, pick("true", "false"))
+		}
+		entries[i] = append(e, '}')
+	}
+	return entries
+}
+
+// benchmarkBody is one entry by itself, or an array of several.
+func benchmarkBody(n, errors int, mixed bool) []byte {
+	entries := benchmarkEntries(n, errors, mixed)
+	if n == 1 {
+		return entries[0]
+	}
+	var body []byte
+	for _, e := range entries {
+		body = append(append(body, ','), e...)
+	}
+	body[0] = '['
+	return append(body, ']')
+}
+
+func BenchmarkLevelScan(b *testing.B) {
+	impls := implementations()
+	impls = append(impls, implementation{"json.Valid", func(_ *levelScanner, body []byte, _ level) *scanError {
+		if !json.Valid(body) {
+			return new(scanError)
+		}
+		return nil
+	}})
+	for _, impl := range impls {
+		for _, corpus := range []string{"plain", "mixed"} {
+			for _, errors := range []int{33, 1} {
+				for _, entries := range []int{1, 10, 100, 1000, 10000} {
+					body := benchmarkBody(entries, errors, corpus == "mixed")
+					b.Run(fmt.Sprintf("impl=%s/corpus=%s/errors=%d/entries=%d", impl.name, corpus, errors, entries), func(b *testing.B) {
+						var s levelScanner
+						b.SetBytes(int64(len(body)))
+						b.ReportAllocs()
+						for b.Loop() {
+							if err := impl.scan(&s, body, levelError); err != nil {
+								b.Fatal(err)
+							}
+						}
+					})
+				}
+			}
+		}
+	}
+}
+
+// BenchmarkDecode takes kept entries apart and makes rows of them.
+func BenchmarkDecode(b *testing.B) {
+	for _, corpus := range []string{"plain", "mixed"} {
+		entries := benchmarkEntries(1000, 100, corpus == "mixed")
+		size := 0
+		for _, e := range entries {
+			size += len(e)
+		}
+		b.Run("corpus="+corpus+"/entries=1000", func(b *testing.B) {
+			e, batch, arrival := newLogEntry(), new(batch), []byte("2026-11-22T15:24:00.000000000Z")
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for b.Loop() {
+				batch.text, batch.rows = batch.text[:0], batch.rows[:0]
+				for _, entry := range entries {
+					if err := e.appendRow(batch, entry, arrival); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(float64(len(entries))*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+		})
+	}
+}
+
+// BenchmarkWriter stores batches of one row or of many, as many in a
+// transaction as make a thousand rows, of about 170 bytes each.
+func BenchmarkWriter(b *testing.B) {
+	const perTransaction = 1000
+	for _, synchronous := range []string{"normal", "full"} {
+		for _, perBatch := range []int{1, 1000} {
+			b.Run(fmt.Sprintf("synchronous=%s/batch=%d", synchronous, perBatch), func(b *testing.B) {
+				db, err := openDatabase(filepath.Join(b.TempDir(), "logs.db"), synchronous)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer db.close()
+				e, arrival := newLogEntry(), []byte("2026-11-22T15:24:00.000000000Z")
+				batches := []*batch{new(batch)}
+				for i, entry := range benchmarkEntries(perTransaction, 100, false) {
+					if i > 0 && i%perBatch == 0 {
+						batches = append(batches, new(batch))
+					}
+					if err := e.appendRow(batches[len(batches)-1], entry, arrival); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := db.write(batches); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(perTransaction*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+			})
+		}
+	}
+}

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"bytes"
+	"database/sql"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// query returns the single value that a statement answers, from a connection
+// of its own.
+func query(t *testing.T, path, statement string) string {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var value string
+	if err := db.QueryRow(statement).Scan(&value); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+	return value
+}
+
+// runSQL runs statements on a connection of its own.
+func runSQL(t *testing.T, path string, statements ...string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, s := range statements {
+		if _, err := db.Exec(s); err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+	}
+}
+
+// newTestBatch returns a batch of one row a message, at level error.
+func newTestBatch(messages ...string) *batch {
+	b := new(batch)
+	for _, m := range messages {
+		var r row
+		b.text = append(b.text, "error"...)
+		r.level = uint32(len(b.text))
+		b.text = append(b.text, m...)
+		r.message = uint32(len(b.text))
+		b.text = append(b.text, "2026-11-22T15:24:00.000000000Z"...)
+		r.timestamp = uint32(len(b.text))
+		r.details = r.timestamp
+		b.rows = append(b.rows, r)
+	}
+	return b
+}
+
+func mustOpen(t *testing.T, path string) *database {
+	t.Helper()
+	db, err := openDatabase(path, "full")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+// Before 3.51.3, a checkpoint that ran beside a WAL reset could corrupt the
+// database. https://www.sqlite.org/wal.html#walresetbug
+func TestSQLiteVersion(t *testing.T) {
+	var got [3]int
+	for i, part := range strings.SplitN(sqliteVersion(), ".", 3) {
+		got[i], _ = strconv.Atoi(part)
+	}
+	if n := got[0]*1e6 + got[1]*1e3 + got[2]; n < 3_051_003 {
+		t.Errorf("SQLite is %s, want 3.51.3 or newer", sqliteVersion())
+	}
+}
+
+func TestNewDatabase(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a b?c#d%20é.db")
+	db := mustOpen(t, path)
+	if _, err := db.write([]*batch{newTestBatch("a", "b")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Fatal("the file has another name:", err)
+	}
+	plain := filepath.Join(t.TempDir(), "plain.db")
+	if err := os.Rename(path, plain); err != nil {
+		t.Fatal(err)
+	}
+	for statement, want := range map[string]string{
+		"SELECT sql FROM sqlite_master WHERE name='logs'":              strings.Replace(schema, "IF NOT EXISTS ", "", 1),
+		"PRAGMA journal_mode":                                          "wal",
+		"PRAGMA page_size":                                             "8192",
+		"PRAGMA auto_vacuum":                                           "2",
+		"PRAGMA integrity_check":                                       "ok",
+		"SELECT group_concat(id || message) FROM logs":                 "1a,2b",
+		"SELECT typeof(message)||typeof(details) FROM logs WHERE id=1": "textnull",
+	} {
+		if got := query(t, plain, statement); got != want {
+			t.Errorf("%s: %q, want %q", statement, got, want)
+		}
+	}
+}
+
+// The Rust service's file goes on being used, with its page size and rows.
+func TestRustDatabase(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "logs.db")
+	runSQL(t, path,
+		`CREATE TABLE IF NOT EXISTS logs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    level TEXT NOT NULL,
+    message TEXT NOT NULL,
+    timestamp TEXT NOT NULL,
+    details TEXT
+)`,
+		`INSERT INTO logs(level,message,timestamp,details) VALUES('error','old','2024-01-02T03:04:05.678+00:00','{"user_id":42}')`)
+	db := mustOpen(t, path)
+	last, err := db.write([]*batch{newTestBatch("new")})
+	if err != nil || last != 2 {
+		t.Fatalf("id %d, %v", last, err)
+	}
+	if err := db.close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := storedMessages(t, path); got != "old,new" {
+		t.Errorf("rows %s", got)
+	}
+}
+
+// A file that is not ours is refused, and stays as it is to the byte.
+func TestForeignFiles(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	other := filepath.Join(dir, "other.db")
+	runSQL(t, other, "CREATE TABLE logs(id INTEGER PRIMARY KEY, text)", "INSERT INTO logs VALUES(1,'x')")
+	more := filepath.Join(dir, "more.db")
+	runSQL(t, more, strings.Replace(schema, "details TEXT", "details TEXT, host TEXT NOT NULL", 1))
+	view := filepath.Join(dir, "view.db")
+	runSQL(t, view, "CREATE VIEW logs AS SELECT 1 id, 2 level, 3 message, 4 timestamp, 5 details")
+	for path, want := range map[string]string{
+		write("text.db", "hello, I am a text of more than sixteen bytes"): "is not a SQLite database",
+		write("short.db", "short"):                                        "is not a SQLite database",
+		other:                                                             "has the columns id, text",
+		more:                                                              "has the columns id, level, message, timestamp, details, host",
+		view:                                                              "logs is a view",
+	} {
+		before, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		db, err := openDatabase(path, "full")
+		if err == nil {
+			db.close()
+			t.Errorf("%s was opened", path)
+			continue
+		}
+		if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %q does not say %q in one line", path, err, want)
+		}
+		after, _ := os.ReadFile(path)
+		if !bytes.Equal(before, after) {
+			t.Errorf("%s was changed", path)
+		}
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 5 {
+		t.Errorf("files were left behind: %v", entries)
+	}
+	if _, err := openDatabase(filepath.Join(dir, "no", "logs.db"), "full"); err == nil {
+		t.Error("a database in a directory that is missing was opened")
+	}
+	if _, err := openDatabase(dir, "full"); err == nil {
+		t.Error("a directory was opened")
+	}
+}
+
+// Rows of one batch stay together and in order, whatever else is in the
+// transaction, at sizes around those of the pages.
+func TestWriteManyBatches(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "logs.db")
+	db := mustOpen(t, path)
+	var want []string
+	for _, n := range []int{1, 2, 39, 40, 41, 1000} {
+		var batches []*batch
+		for i := range n {
+			m := []string{strings.Repeat("x", i*37%9000), "y", strings.Repeat("z", i%3)}
+			want = append(want, m...)
+			batches = append(batches, newTestBatch(m...))
+		}
+		last, err := db.write(batches)
+		if err != nil || last != int64(len(want)) {
+			t.Fatalf("last id %d, %v; want %d", last, err, len(want))
+		}
+	}
+	if err := db.close(); err != nil {
+		t.Fatal(err)
+	}
+	rows := readRows(t, path)
+	if len(rows) != len(want) {
+		t.Fatalf("%d rows, want %d", len(rows), len(want))
+	}
+	for i, r := range rows {
+		if r[1] != want[i] {
+			t.Fatalf("row %d is %.20q, want %.20q", i, r[1], want[i])
+		}
+	}
+}

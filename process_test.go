@@ -1,0 +1,297 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// asProgram is the environment variable that makes the test binary run as the
+// program itself, so that tests start the real thing without building it.
+const asProgram = "LOG_INGESTER_TEST_RUN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// A process is the program, running.
+type process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	url  string
+	db   string
+	done chan struct{} // closed when it has ended
+
+	mu  sync.Mutex
+	log bytes.Buffer
+}
+
+var listening = regexp.MustCompile(`msg="taking logs" addr=(\S+)`)
+
+// start runs the program on a free port, on the database db, until the test
+// ends. It waits until the program takes logs.
+func start(t *testing.T, db string, args ...string) *process {
+	t.Helper()
+	p := launch(t, db, args...)
+	deadline := time.After(30 * time.Second)
+	for {
+		if m := listening.FindStringSubmatch(p.logged()); m != nil {
+			p.url = "http://127.0.0.1" + m[1][strings.LastIndexByte(m[1], ':'):]
+			return p
+		}
+		select {
+		case <-p.done:
+			t.Fatalf("the program ended: %v\n%s", p.cmd.ProcessState, p.logged())
+		case <-deadline:
+			t.Fatalf("the program does not listen\n%s", p.logged())
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// launch runs the program and does not wait for it.
+func launch(t *testing.T, db string, args ...string) *process {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, db: db, done: make(chan struct{})}
+	p.cmd = exec.Command(self, append([]string{"-addr", "127.0.0.1:0", "-db", db}, args...)...)
+	p.cmd.Env = append(os.Environ(), asProgram+"=1")
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.done)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			p.mu.Lock()
+			p.log.WriteString(lines.Text() + "\n")
+			p.mu.Unlock()
+		}
+		p.cmd.Wait() // the state is in p.cmd.ProcessState
+	}()
+	t.Cleanup(func() {
+		p.cmd.Process.Kill() // it may have ended already
+		<-p.done
+		if t.Failed() {
+			t.Logf("its log:\n%s", p.logged())
+		}
+	})
+	return p
+}
+
+func (p *process) logged() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
+}
+
+// signal sends sig and returns the exit status.
+func (p *process) signal(sig os.Signal) int {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		p.t.Fatal(err)
+	}
+	return p.wait()
+}
+
+// wait returns the exit status, -1 for the end by a signal.
+func (p *process) wait() int {
+	p.t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(time.Minute):
+		p.t.Fatal("the program does not end")
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// post sends a body to /ingest and returns the answer's status.
+func (p *process) post(query, body string) (status int, err error) {
+	resp, err := http.Post(p.url+"/ingest"+query, "application/json", strings.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode, err
+}
+
+// The Rust service's own example works as it stands there: one object, then a
+// look at the table.
+func TestRustExample(t *testing.T) {
+	p := start(t, t.TempDir()+"/logs.db")
+	status, err := p.post("", `{"level": "error", "message": "Database connection failed", "user_id": 12345, "service": "auth"}`)
+	if err != nil || status != http.StatusAccepted {
+		t.Fatalf("status %d, %v, want 202", status, err)
+	}
+	if status := p.signal(os.Interrupt); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	got := query(t, p.db, "SELECT id||'|'||level||'|'||message||'|'||details FROM logs")
+	want := `1|error|Database connection failed|{"user_id":12345,"service":"auth"}`
+	if got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+}
+
+// Fifty clients send, and SIGTERM comes in the middle: all that was answered
+// 202 is stored, nothing else is, and the WAL is gone.
+func TestTerminateUnderLoad(t *testing.T) {
+	p := start(t, t.TempDir()+"/logs.db")
+	const clients = 50
+	var senders sync.WaitGroup
+	acknowledged := make([]int, clients) // requests answered 202, which come first
+	halfway := make(chan struct{}, clients)
+	for c := range clients {
+		senders.Go(func() {
+			client := &http.Client{Transport: &http.Transport{}}
+			defer client.CloseIdleConnections()
+			for n := 0; ; n++ {
+				if n == 20 {
+					halfway <- struct{}{}
+				}
+				body := fmt.Sprintf(`[{"level":"error","msg":"%d/%d/0"},{"level":"info"},{"level":"error","msg":"%d/%d/1"}]`, c, n, c, n)
+				resp, err := client.Post(p.url+"/ingest", "application/json", strings.NewReader(body))
+				if err != nil {
+					return
+				}
+				io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+				if resp.StatusCode != http.StatusAccepted {
+					return
+				}
+				acknowledged[c] = n + 1
+			}
+		})
+	}
+	for range clients {
+		<-halfway
+	}
+	if status := p.signal(syscall.SIGTERM); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	senders.Wait()
+
+	stored := map[string]int{}
+	for _, r := range readRows(t, p.db) {
+		stored[r[1]]++
+	}
+	for c, n := range acknowledged {
+		// A request whose answer was cut off may be stored or not, but whole.
+		unanswered := stored[fmt.Sprintf("%d/%d/0", c, n)] > 0
+		if unanswered {
+			n++
+		}
+		for i := range n {
+			for j := range 2 {
+				key := fmt.Sprintf("%d/%d/%d", c, i, j)
+				if stored[key] != 1 {
+					t.Errorf("%s is stored %d times", key, stored[key])
+				}
+				delete(stored, key)
+			}
+		}
+	}
+	if len(stored) > 0 {
+		t.Errorf("%d rows were never acknowledged", len(stored))
+	}
+	if info, err := os.Stat(p.db + "-wal"); err == nil && info.Size() > 0 {
+		t.Errorf("the WAL holds %d bytes", info.Size())
+	}
+	if !strings.Contains(p.logged(), "msg=ended") {
+		t.Error("the log does not say that it ended")
+	}
+}
+
+// A second signal ends the program at once, though a request is in hand.
+func TestSecondSignal(t *testing.T) {
+	p := start(t, t.TempDir()+"/logs.db")
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	// The body never ends, so that the first signal has somebody to wait for.
+	io.WriteString(conn, "POST /ingest HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n")
+	if line, err := bufio.NewReader(conn).ReadString('\n'); !strings.Contains(line, "100") {
+		t.Fatal(line, err)
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for !strings.Contains(p.logged(), "msg=ending") {
+		time.Sleep(time.Millisecond)
+	}
+	if status := p.signal(syscall.SIGTERM); status != 1 {
+		t.Errorf("exit status %d, want 1", status)
+	}
+}
+
+// A start that fails says why in one line.
+func TestFailedStart(t *testing.T) {
+	text := t.TempDir() + "/text.db"
+	if err := os.WriteFile(text, []byte("this is no database at all"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, c := range []struct {
+		db   string
+		args []string
+		says string
+	}{
+		{text, nil, "is not a SQLite database"},
+		{t.TempDir() + "/missing/logs.db", nil, "missing"},
+		{t.TempDir() + "/logs.db", []string{"-addr", taken.Addr().String()}, "address already in use"},
+	} {
+		p := launch(t, c.db, c.args...)
+		if status := p.wait(); status != 1 {
+			t.Errorf("%s: status %d", c.db, status)
+		}
+		if log := p.logged(); !strings.Contains(log, c.says) || strings.Count(log, "\n") != 1 {
+			t.Errorf("%s: the log is\n%s", c.db, log)
+		}
+	}
+}
+
+func TestHealth(t *testing.T) {
+	s := newTestService(t)
+	for _, route := range []string{"/healthz", "/readyz"} {
+		if w := s.do("GET", route, nil); w.Code != 200 {
+			t.Errorf("%s: %d %s", route, w.Code, w.Body)
+		}
+	}
+	s.queue.stop()
+	if w := s.do("GET", "/readyz", nil); w.Code != 503 || w.Header().Get("Retry-After") == "" {
+		t.Errorf("/readyz while stopping: %d %v", w.Code, w.Header())
+	}
+	if w := s.post(`{}`); w.Code != 503 || w.Header().Get("Retry-After") == "" {
+		t.Errorf("/ingest while stopping: %d %v", w.Code, w.Header())
+	}
+	if w := s.do("GET", "/healthz", nil); w.Code != 200 {
+		t.Errorf("/healthz while stopping: %d", w.Code)
+	}
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+var (
+	errQueueFull = errors.New("the queue is full")
+	errStopping  = errors.New("shutting down")
+)
+
+// queueWait is how long a request waits for room in a full queue before it is
+// refused: long enough for the writer to commit a full queue, so that a client
+// who waits for its answers is slowed down rather than turned away.
+const queueWait = 250 * time.Millisecond
+
+// A queue holds batches on their way to the writer, bounded in bytes. Any
+// goroutine may put; only the writer takes.
+type queue struct {
+	limit   int64 // in bytes
+	batches chan *batch
+	bytes   atomic.Int64 // of the batches not yet committed, the writer's included
+	entries atomic.Int64 // in the same batches
+
+	// hurry wakes the writer before its time. It holds one token, so that
+	// asking never blocks.
+	hurry chan struct{}
+
+	stopped atomic.Bool
+	broken  atomic.Pointer[error] // why the database takes no writes, or nil
+
+	mu    sync.Mutex
+	freed chan struct{} // closed when bytes leave; nil while nobody waits for it
+}
+
+func newQueue(limit int64) *queue {
+	return &queue{
+		limit: limit,
+		// No more batches than fit by their size, so that sending never blocks:
+		// one beyond is the batch larger than the queue.
+		batches: make(chan *batch, limit/batchOverhead+1),
+		hurry:   make(chan struct{}, 1),
+	}
+}
+
+// put hands b over to the writer. It returns errStopping, errQueueFull where b
+// found no room in time, or why the database takes no writes; b is then still
+// the caller's.
+func (q *queue) put(b *batch) error {
+	if err := q.brokenError(); err != nil {
+		return err
+	}
+	size := b.size()
+	if !q.reserve(size) {
+		return errQueueFull
+	}
+	// The writer ends when it is stopped and bytes is 0, so that whoever saw
+	// it not stopped after having reserved is still served.
+	if q.stopped.Load() {
+		q.release(size)
+		q.wake()
+		return errStopping
+	}
+	q.entries.Add(int64(len(b.rows)))
+	urgent := b.committed != nil || q.filling()
+	q.batches <- b
+	if urgent {
+		q.wake()
+	}
+	return nil
+}
+
+func (q *queue) brokenError() error {
+	if err := q.broken.Load(); err != nil {
+		return fmt.Errorf("the database cannot take writes: %w", *err)
+	}
+	return nil
+}
+
+// unready returns why put would refuse, or nil.
+func (q *queue) unready() error {
+	switch err := q.brokenError(); {
+	case err != nil:
+		return err
+	case q.stopped.Load():
+		return errStopping
+	case q.bytes.Load() >= q.limit:
+		return errQueueFull
+	}
+	return nil
+}
+
+// filling reports whether so much waits that the writer should not let it
+// grow.
+func (q *queue) filling() bool { return q.bytes.Load() > q.limit/4 }
+
+// wake makes the writer begin the next transaction now.
+func (q *queue) wake() {
+	select {
+	case q.hurry <- struct{}{}:
+	default:
+	}
+}
+
+// stop refuses what comes from now on, and wakes the writer to end.
+func (q *queue) stop() {
+	q.stopped.Store(true)
+	q.wake()
+}
+
+// reserve makes room for size bytes, and waits for it as long as queueWait. A
+// batch larger than the whole queue is let in when it is empty.
+func (q *queue) reserve(size int64) bool {
+	if q.tryReserve(size) {
+		return true
+	}
+	timeout := time.NewTimer(queueWait)
+	defer timeout.Stop()
+	for {
+		q.mu.Lock()
+		if q.freed == nil {
+			q.freed = make(chan struct{})
+		}
+		freed := q.freed
+		q.mu.Unlock()
+		if q.tryReserve(size) {
+			return true
+		}
+		select {
+		case <-freed:
+		case <-timeout.C:
+			return false
+		}
+	}
+}
+
+func (q *queue) tryReserve(size int64) bool {
+	for {
+		n := q.bytes.Load()
+		if n > 0 && n+size > q.limit {
+			return false
+		}
+		if q.bytes.CompareAndSwap(n, n+size) {
+			return true
+		}
+	}
+}
+
+// release gives back the room of size bytes.
+func (q *queue) release(size int64) {
+	q.bytes.Add(-size)
+	q.mu.Lock()
+	if q.freed != nil {
+		close(q.freed)
+		q.freed = nil
+	}
+	q.mu.Unlock()
+}

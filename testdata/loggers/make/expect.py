@@ -1,0 +1,193 @@
+"""Writes NAME.rows for each NAME.body of a directory: the rows that must come
+out, by the plainest reading of the rules, with a parser of its own.
+
+usage: expect.py DIRECTORY
+"""
+
+import datetime
+import decimal
+import json
+import pathlib
+import re
+import sys
+
+LEVEL = ["level", "severity", "lvl", "log.level", "levelname", "@l", "Level"]
+MESSAGE = ["message", "msg", "@m", "@mt", "RenderedMessage", "event", "log"]
+TIME = ["timestamp", "time", "ts", "@timestamp", "@t", "Timestamp", "date"]
+
+BELOW = {
+    "trace", "verbose", "silly",
+    "debug",
+    "info", "information", "notice", "http",
+    "warn", "warning",
+}
+ABOVE = {
+    "error", "err",
+    "fatal", "critical", "crit", "alert", "emerg", "emergency", "panic", "dpanic",
+}
+SLOG = re.compile(r"(debug|info|warn|error)([+-]\d+)")
+SLOG_BASE = {"debug": -4, "info": 0, "warn": 4, "error": 8}
+
+
+def space(s, i):
+    while i < len(s) and s[i] in " \t\r\n":
+        i += 1
+    return i
+
+
+def members(s, i):
+    """The members of the object at s[i]: key, raw key, raw value; and its end."""
+    assert s[i] == "{", s[i:i + 20]
+    out = []
+    i = space(s, i + 1)
+    if s[i] == "}":
+        return out, i + 1
+    decoder = json.JSONDecoder()
+    while True:
+        key, end = decoder.raw_decode(s, i)
+        raw = s[i:end]
+        i = space(s, end)
+        assert s[i] == ":"
+        i = space(s, i + 1)
+        _, end = decoder.raw_decode(s, i)
+        out.append((key, raw, s[i:end]))
+        i = space(s, end)
+        if s[i] == "}":
+            return out, i + 1
+        assert s[i] == ","
+        i = space(s, i + 1)
+
+
+def entries(s):
+    """One object, objects one after the other, or one array of objects."""
+    i = space(s, 0)
+    array = s[i] == "["
+    if array:
+        i = space(s, i + 1)
+    while i < len(s) and s[i] != "]":
+        entry, i = members(s, i)
+        yield entry
+        i = space(s, i)
+        if array and s[i] == ",":
+            i = space(s, i + 1)
+    if array:
+        assert space(s, i + 1) == len(s)
+
+
+def text(raw):
+    """A string's value; what UTF-8 cannot hold becomes U+FFFD."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", json.loads(raw, strict=True))
+
+
+def is_number(raw):
+    return raw[0] in "-0123456789"
+
+
+def level(raw):
+    """The level's name, or None where it cannot be read."""
+    if raw.startswith('"'):
+        return text(raw).lower()
+    if is_number(raw):
+        n = decimal.Decimal(raw)
+        for least, name in [(60, "fatal"), (50, "error"), (40, "warn"), (30, "info"), (20, "debug"), (10, "trace")]:
+            if least <= n < least + 10:
+                return name
+    return None
+
+
+def kept(name):
+    """Whether a level is stored at -level error: unknown ones always are."""
+    m = SLOG.fullmatch(name)
+    if m:
+        return SLOG_BASE[m[1]] + int(m[2]) >= SLOG_BASE["error"]
+    assert not (name in BELOW and name in ABOVE)
+    return name not in BELOW
+
+
+def stamp(seconds, nanos):
+    t = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=seconds)
+    return t.strftime("%Y-%m-%dT%H:%M:%S") + ".%09dZ" % nanos
+
+
+DATE = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(Z|([+-])(\d\d):?(\d\d))?")
+
+
+def when(raw):
+    """The time as it is stored, or None where it cannot be read."""
+    if raw.startswith('"'):
+        m = DATE.fullmatch(text(raw))
+        if not m:
+            return None
+        t = datetime.datetime(*map(int, m.group(1, 2, 3, 4, 5, 6)))
+        if m[9]:
+            zone = datetime.timedelta(hours=int(m[10]), minutes=int(m[11]))
+            t += zone if m[9] == "-" else -zone
+        return t.strftime("%Y-%m-%dT%H:%M:%S") + "." + (m[7] or "").ljust(9, "0") + "Z"
+    if is_number(raw):
+        n = decimal.Decimal(raw)
+        for limit, digits in [("1e11", 0), ("1e14", 3), ("1e17", 6), ("Infinity", 9)]:
+            if abs(n) < decimal.Decimal(limit):
+                nanos = int(n.scaleb(9 - digits))
+                return stamp(nanos // 10**9, nanos % 10**9)
+    return None
+
+
+def first(entry, keys):
+    for key in keys:
+        for i, member in enumerate(entry):
+            if member[0] == key:
+                return i
+    return None
+
+
+def row(entry):
+    used = set()
+
+    at = first(entry, LEVEL)
+    name = None
+    if at is not None:
+        name = level(entry[at][2])
+        if name is not None:
+            used.add(at)
+    elif any(key == "@t" for key, _, _ in entry):
+        name = "info"
+    if name is None:
+        name = "unknown"
+
+    at = first(entry, MESSAGE)
+    message = ""
+    if at is not None:
+        raw = entry[at][2]
+        message = text(raw) if raw.startswith('"') else raw
+        used.add(at)
+
+    at = first(entry, TIME)
+    time = None
+    if at is not None:
+        time = when(entry[at][2])
+        if time is not None:
+            used.add(at)
+    if time is None:
+        time = "ARRIVAL"
+
+    rest = [raw + ":" + value for i, (_, raw, value) in enumerate(entry) if i not in used]
+    details = "{" + ",".join(rest) + "}" if rest else "null"
+    assert "\n" not in details
+
+    columns = {"kept": kept(name), "level": name, "message": message, "timestamp": time}
+    return json.dumps(columns, ensure_ascii=False, separators=(",", ":"))[:-1] + ',"details":' + details + "}"
+
+
+def main():
+    for body in sorted(pathlib.Path(sys.argv[1]).glob("*.body")):
+        # Each byte that is no UTF-8 becomes one U+FFFD.
+        s = body.read_bytes().decode("utf-8", "surrogateescape")
+        s = re.sub("[\udc80-\udcff]", "\ufffd", s)
+        body.with_suffix(".rows").write_text("".join(row(e) + "\n" for e in entries(s)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main()

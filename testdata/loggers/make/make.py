@@ -1,0 +1,114 @@
+"""Writes what Python's JSON loggers write, into the directory named by the
+argument. Only the clock is fixed; every byte is the logger's."""
+
+import datetime
+import io
+import linecache
+import logging
+import pathlib
+import sys
+import time
+
+import freezegun
+import structlog
+from pythonjsonlogger.json import JsonFormatter
+
+FRENCH = "commande passée à « Zoé » — 注文 ✓ 🚀"
+ANSI = "\x1b[31mred\x1b[0m alert\ttab \x01 \x7f"
+QUOTED = "said \"no\"\nthen C:\\temp\\x and </script> & 'rest'\u2028end"
+DECOY = 'payload was {"level":"error","message":"inner"}'
+
+# Errors are raised in code of a fixed name, so that tracebacks do not tell
+# where this file lies.
+FAILING = """\
+def charge(amount):
+    raise ValueError(f"card declined: {amount!r}")
+
+
+def call(log):
+    try:
+        charge(12.5)
+    except ValueError:
+        log()
+"""
+shop = {"__name__": "charge"}
+exec(compile(FAILING, "/srv/shop/charge.py", "exec"), shop)
+linecache.cache["/srv/shop/charge.py"] = (
+    len(FAILING), None, FAILING.splitlines(keepends=True), "/srv/shop/charge.py")
+call = shop["call"]
+
+
+def start():
+    return freezegun.freeze_time(
+        datetime.datetime(2026, 11, 22, 15, 24, 0, 123456), auto_tick_seconds=1.011111)
+
+
+def write(name, formatter, log):
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(formatter)
+    logger = logging.Logger("shop.checkout", logging.DEBUG)
+    logger.addHandler(handler)
+    with start():
+        log(logger)
+    pathlib.Path(sys.argv[1], name + ".body").write_text(out.getvalue(), encoding="utf-8")
+
+
+def records(l):
+    l.debug("cache miss", extra={"key": "user:42", "hit": False})
+    l.info(FRENCH, extra={"user": "Zoé"})
+    l.info(DECOY, extra={"ctx": {"level": "error", "levelname": "ERROR"}})
+    l.log(logging.INFO + 5, "between info and warning")
+    l.warning("slow request: %d ms", 1500, extra={"status": 499})
+    l.error("payment failed", extra={"amount": 12.5, "tags": ["a", None, True]})
+    call(lambda: l.exception("payment failed"))
+    l.error(QUOTED, extra={"html": "<b>&</b>"})
+    l.error(ANSI)
+    l.error({"event": "a dict as the message", "code": 7})
+    l.error("a lone \udc80 surrogate")
+    l.critical("giving up", extra={"since": datetime.date(2026, 11, 22)})
+
+
+def main():
+    logging.addLevelName(logging.INFO + 5, "NOTICE")
+    logging.Formatter.converter = time.gmtime
+    fields = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    # As its README has it: asctime is none of the time's keys.
+    write("python-json-logger", JsonFormatter(fields), records)
+    # Renamed, the time with logging's comma and without a zone.
+    write("python-json-logger-renamed", JsonFormatter(
+        fields, rename_fields={"levelname": "level", "asctime": "time"}), records)
+    # The formatter's own timestamp, and UTF-8 instead of escapes.
+    write("python-json-logger-timestamp", JsonFormatter(
+        "%(levelname)s %(message)s", timestamp=True, json_ensure_ascii=False), lambda l: (
+            l.info(FRENCH), l.error(FRENCH), call(lambda: l.exception("payment failed"))))
+
+    out = io.StringIO()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(out))
+    with start():
+        l = structlog.get_logger()
+        l.debug("cache_miss", key="user:42")
+        l.info(FRENCH, user="Zoé")
+        l.info(DECOY, ctx={"level": "error"})
+        l.warning("slow_request", status=499)
+        l.error("payment_failed", amount=12.5, tags=["a", None, True])
+        call(lambda: l.exception("payment_failed"))
+        l.error(QUOTED)
+        l.error(ANSI)
+        l.error("in_event", message="in message")
+        l.critical("giving_up")
+    pathlib.Path(sys.argv[1], "structlog.body").write_text(out.getvalue(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: make.py DIRECTORY")
+    main()

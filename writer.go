@@ -1,0 +1,236 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// commitEvery is how long after a transaction the next one begins, unless
+// somebody waits for it or the queue fills: it lets one sync serve the batches
+// of many requests.
+const commitEvery = 10 * time.Millisecond
+
+// A transaction that failed is tried again after retryFirst, then after twice
+// as long each time, up to retryMost.
+const (
+	retryFirst = 50 * time.Millisecond
+	retryMost  = time.Second
+)
+
+// A writer stores what its queue holds. Its fields belong to the goroutine
+// that is in run, the only one that writes to the database.
+type writer struct {
+	queue     *queue
+	memory    *budget
+	db        *database
+	retention *retention // nil where all is kept for ever
+	log       *slog.Logger
+	metrics   *metrics
+	committed func(lastID int64) // is told of each commit
+
+	tick    <-chan time.Time // when the retention works though nothing is written
+	taken   []*batch         // those of the transaction at hand
+	failing error            // why the last transaction failed, or nil
+	since   time.Time
+}
+
+// run stores batches until the queue is stopped and empty.
+func (w *writer) run() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	if w.retention != nil {
+		ticker := time.NewTicker(time.Second)
+		defer ticker.Stop()
+		w.tick = ticker.C
+	}
+	var backoff time.Duration
+	for {
+		if w.failing == nil && len(w.taken) == 0 && !w.await() {
+			return
+		}
+		w.take()
+		if w.failing != nil || !w.urgent() {
+			w.pause(timer)
+			w.take()
+		}
+		if w.queue.stopped.Load() && w.queue.bytes.Load() == 0 {
+			return
+		}
+		began := time.Now()
+		entries := w.entries()
+		if err := w.store(); err != nil {
+			w.failed(err)
+			if isFull(err) && w.retention != nil {
+				w.retention.hurry()
+				w.retention.step(0)
+			}
+			backoff = min(max(2*backoff, retryFirst), retryMost)
+			timer.Reset(backoff)
+			continue
+		}
+		w.recovered()
+		backoff = 0
+		if w.retention != nil {
+			w.retention.step(entries)
+		}
+		timer.Reset(commitEvery - time.Since(began))
+	}
+}
+
+// await waits for a batch, and lets the retention work meanwhile. It returns
+// false when there will be none.
+func (w *writer) await() bool {
+	for {
+		if w.queue.stopped.Load() && w.queue.bytes.Load() == 0 {
+			return false
+		}
+		select {
+		case b := <-w.queue.batches:
+			w.taken = append(w.taken, b)
+			return true
+		case <-w.queue.hurry:
+		case <-w.tick:
+			for w.retention.step(0) && len(w.queue.batches) == 0 && !w.queue.stopped.Load() {
+			}
+		}
+	}
+}
+
+// take takes all that waits, unless the batches taken before have to be
+// looked for first.
+func (w *writer) take() {
+	for !w.db.unsure() {
+		select {
+		case b := <-w.queue.batches:
+			w.taken = append(w.taken, b)
+		default:
+			return
+		}
+	}
+}
+
+// entries returns how many are taken.
+func (w *writer) entries() (n int) {
+	for _, b := range w.taken {
+		n += len(b.rows)
+	}
+	return n
+}
+
+// urgent reports whether the transaction at hand should not wait for more.
+func (w *writer) urgent() bool {
+	if w.queue.stopped.Load() || w.queue.filling() {
+		return true
+	}
+	for _, b := range w.taken {
+		if b.committed != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// pause waits for the timer or, unless the writer is failing, for somebody who
+// is in a hurry.
+func (w *writer) pause(timer *time.Timer) {
+	hurry := w.queue.hurry
+	if w.failing != nil {
+		hurry = nil
+	}
+	select {
+	case <-timer.C:
+	case <-hurry:
+	}
+}
+
+// store commits what is taken, and tells who waits for it. With nothing taken,
+// it tries whether the database takes writes again.
+func (w *writer) store() error {
+	if len(w.taken) == 0 {
+		return w.db.probe()
+	}
+	began := time.Now()
+	last, err := w.db.write(w.taken)
+	if err != nil {
+		return err
+	}
+	w.committed(last)
+	w.metrics.commits.observe(time.Since(began))
+	for _, b := range w.taken {
+		n := int64(len(b.rows))
+		w.metrics.stored.Add(n)
+		if b.committed != nil {
+			w.metrics.accepted.Add(n)
+			b.committed <- nil
+		}
+	}
+	w.drop(func(*batch) bool { return true })
+	return nil
+}
+
+// drop lets go of the taken batches that which is true for, and of their room.
+func (w *writer) drop(which func(*batch) bool) {
+	var size int64
+	kept := w.taken[:0]
+	for _, b := range w.taken {
+		if !which(b) {
+			kept = append(kept, b)
+			continue
+		}
+		size += b.size()
+		w.queue.entries.Add(-int64(len(b.rows)))
+		b.release()
+	}
+	clear(w.taken[len(kept):])
+	w.taken = kept
+	w.memory.give(size)
+	w.queue.release(size)
+}
+
+// failed keeps what is taken for the next try, but for the batches of those who
+// wait: they are told, once it is certain that nothing was stored, and send
+// again themselves.
+func (w *writer) failed(err error) {
+	w.metrics.failed()
+	if w.failing == nil {
+		w.since = time.Now()
+		w.log.Error("cannot write to the database, retrying", "err", err, "entries", w.queue.entries.Load())
+	}
+	w.failing = err
+	if !isBusy(err) {
+		// A lock passes, and the queue is there to bridge it. What else keeps
+		// the database from writing may last: nothing more is accepted then.
+		w.queue.broken.Store(&err)
+	}
+	if w.db.unsure() {
+		return
+	}
+	w.drop(func(b *batch) bool {
+		if b.committed == nil {
+			return false
+		}
+		w.metrics.refused.Add(int64(len(b.rows)))
+		b.committed <- err
+		return true
+	})
+}
+
+// recovered ends a failure.
+func (w *writer) recovered() {
+	if w.failing == nil {
+		return
+	}
+	w.log.Info("writing to the database again", "after", time.Since(w.since).Round(time.Millisecond))
+	w.failing = nil
+	w.queue.broken.Store(nil)
+}
+
+// close closes the database, after run has ended.
+func (w *writer) close() error {
+	err := w.db.close()
+	if w.retention != nil {
+		err = errors.Join(err, w.retention.close())
+	}
+	return err
+}

@@ -1,0 +1,393 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A testWriter is a queue and its writer, on a database of its own.
+type testWriter struct {
+	*writer
+	t    *testing.T
+	path string
+	log  *syncBuffer
+	done chan struct{}
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.String()
+}
+
+func newTestWriter(t *testing.T, limit int64) *testWriter {
+	path := filepath.Join(t.TempDir(), "logs.db")
+	log := new(syncBuffer)
+	return &testWriter{
+		writer: &writer{
+			queue:     newQueue(limit),
+			memory:    &budget{limit: 1 << 30},
+			db:        mustOpen(t, path),
+			log:       slog.New(slog.NewTextHandler(log, nil)),
+			metrics:   new(metrics),
+			committed: func(int64) {},
+		},
+		t: t, path: path, log: log, done: make(chan struct{}),
+	}
+}
+
+// start runs the writer.
+func (w *testWriter) start() {
+	go func() {
+		defer close(w.done)
+		w.run()
+	}()
+}
+
+// stop drains the queue and returns the messages stored.
+func (w *testWriter) stop() string {
+	w.t.Helper()
+	w.queue.stop()
+	select {
+	case <-w.done:
+	case <-time.After(time.Minute):
+		w.t.Fatal("the writer does not end")
+	}
+	if err := w.db.close(); err != nil {
+		w.t.Error(err)
+	}
+	if b, e := w.queue.bytes.Load(), w.queue.entries.Load(); b != 0 || e != 0 {
+		w.t.Errorf("%d bytes and %d entries are left in the books of the queue", b, e)
+	}
+	return storedMessages(w.t, w.path)
+}
+
+func (w *testWriter) put(messages ...string) {
+	w.t.Helper()
+	b := newTestBatch(messages...)
+	w.memory.take(b.size())
+	if err := w.queue.put(b); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// A faultyStmt fails its first runs, before they are applied or after.
+type faultyStmt struct {
+	statement
+	failures int
+	applied  bool
+	runs     int
+}
+
+var errFault = errors.New("injected fault")
+
+func (s *faultyStmt) ExecContext(context.Context, []driver.NamedValue) (driver.Result, error) {
+	s.runs++
+	if s.runs > s.failures {
+		return execute(s.statement)
+	}
+	if s.applied {
+		if _, err := execute(s.statement); err != nil {
+			return nil, err
+		}
+	}
+	return nil, errFault
+}
+
+// However a transaction fails, its rows are stored once, in order, and the log
+// says so once.
+func TestFailedTransactions(t *testing.T) {
+	for name, inject := range map[string]func(db *database) *faultyStmt{
+		"begin": func(db *database) *faultyStmt {
+			s := &faultyStmt{statement: db.begin, failures: 3}
+			db.begin = s
+			return s
+		},
+		"begin, applied": func(db *database) *faultyStmt {
+			s := &faultyStmt{statement: db.begin, failures: 3, applied: true}
+			db.begin = s
+			return s
+		},
+		"insert": func(db *database) *faultyStmt {
+			s := &faultyStmt{statement: db.insert, failures: 3}
+			db.insert = s
+			return s
+		},
+		"insert, applied": func(db *database) *faultyStmt {
+			s := &faultyStmt{statement: db.insert, failures: 3, applied: true}
+			db.insert = s
+			return s
+		},
+		"commit": func(db *database) *faultyStmt {
+			s := &faultyStmt{statement: db.commit, failures: 3}
+			db.commit = s
+			return s
+		},
+		"commit, applied": func(db *database) *faultyStmt {
+			s := &faultyStmt{statement: db.commit, failures: 1, applied: true}
+			db.commit = s
+			return s
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newTestWriter(t, 1<<20)
+			stmt := inject(w.db)
+			w.put("a", "b")
+			w.put("c")
+			w.start()
+			if got := w.stop(); got != "a,b,c" {
+				t.Errorf("stored %s, want a,b,c", got)
+			}
+			if stmt.runs < stmt.failures {
+				t.Errorf("only %d faults were met", stmt.runs)
+			}
+			want := 1
+			if name == "commit, applied" {
+				want = 0 // it was found to have worked
+			}
+			if n := strings.Count(w.log.String(), "cannot write"); n != want {
+				t.Errorf("the failure is logged %d times, want %d:\n%s", n, want, w.log)
+			}
+			if got := w.metrics.stored.Load(); got != 3 {
+				t.Errorf("%d entries are counted as stored, want 3", got)
+			}
+		})
+	}
+}
+
+// A commit that reports an error but was applied, on a database that cannot
+// even be asked for a while, is found out in the end.
+func TestUnsureCommit(t *testing.T) {
+	for _, applied := range []bool{false, true} {
+		w := newTestWriter(t, 1<<20)
+		w.db.commit = &faultyStmt{statement: w.db.commit, failures: 1, applied: applied}
+		conn := &faultyConn{sqlConn: w.db.conn, failures: 2}
+		w.db.conn = conn
+		waited := newTestBatch("b")
+		committed := make(chan error, 1)
+		waited.committed = committed
+		w.put("a")
+		w.memory.take(waited.size())
+		if err := w.queue.put(waited); err != nil {
+			t.Fatal(err)
+		}
+		w.start()
+		err := <-committed
+		for w.queue.unready() != nil {
+			time.Sleep(time.Millisecond)
+		}
+		w.put("c")
+		got := w.stop()
+		want := "a,c"
+		if applied {
+			want = "a,b,c"
+		}
+		if got != want || (err == nil) != applied {
+			t.Errorf("applied=%v: stored %s and told %v, want %s", applied, got, err, want)
+		}
+		if conn.failures != 0 {
+			t.Error("the database was never asked")
+		}
+	}
+}
+
+// A faultyConn fails its first queries.
+type faultyConn struct {
+	sqlConn
+	failures int
+}
+
+func (c *faultyConn) QueryContext(ctx context.Context, q string, args []driver.NamedValue) (driver.Rows, error) {
+	if c.failures > 0 {
+		c.failures--
+		return nil, errFault
+	}
+	return c.sqlConn.QueryContext(ctx, q, args)
+}
+
+// Who waits for a commit that fails is told that nothing was stored, and
+// nothing is; what was accepted without waiting is kept.
+func TestWaitersOfAFailedTransaction(t *testing.T) {
+	w := newTestWriter(t, 1<<20)
+	w.db.insert = &faultyStmt{statement: w.db.insert, failures: 1}
+	w.put("a")
+	var told []chan error
+	for _, m := range []string{"b", "c"} {
+		b := newTestBatch(m)
+		b.committed = make(chan error, 1)
+		told = append(told, b.committed)
+		w.memory.take(b.size())
+		if err := w.queue.put(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.put("d")
+	w.start()
+	for _, c := range told {
+		if err := <-c; !errors.Is(err, errFault) {
+			t.Errorf("told %v", err)
+		}
+	}
+	if got := w.stop(); got != "a,d" {
+		t.Errorf("stored %s, want a,d", got)
+	}
+	if n := w.memory.used.Load(); n != 0 {
+		t.Errorf("%d bytes of the budget are not given back", n)
+	}
+}
+
+// A database that is full, or fails otherwise, takes nothing more until it can
+// write again; then it goes on by itself, though nothing was waiting.
+func TestBrokenDatabase(t *testing.T) {
+	w := newTestWriter(t, 1<<20)
+	if err := w.db.exec("PRAGMA max_page_count=10"); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	b := newTestBatch(strings.Repeat("x", 200_000))
+	b.committed = make(chan error, 1)
+	told := b.committed
+	w.memory.take(b.size())
+	if err := w.queue.put(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-told; err == nil || !strings.Contains(err.Error(), "full") {
+		t.Fatalf("told %v", err)
+	}
+	// The probe that follows needs no new page, so it ends the failure.
+	for w.queue.unready() != nil {
+		time.Sleep(time.Millisecond)
+	}
+	w.put("small")
+	if got := w.stop(); got != "small" {
+		t.Errorf("stored %.40q, want small", got)
+	}
+}
+
+// While another process holds the lock the queue takes entries, and they are
+// stored once it lets go.
+func TestLockedDatabase(t *testing.T) {
+	w := newTestWriter(t, 1<<20)
+	if err := w.db.exec("PRAGMA busy_timeout=1"); err != nil {
+		t.Fatal(err)
+	}
+	other, err := sql.Open("sqlite", w.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	other.SetMaxOpenConns(1)
+	if _, err := other.Exec("BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	w.put("a")
+	for w.metrics.retries.Load() < 3 {
+		time.Sleep(time.Millisecond)
+	}
+	w.put("b")
+	if _, err := other.Exec("ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.stop(); got != "a,b" {
+		t.Errorf("stored %s, want a,b", got)
+	}
+	if n := strings.Count(w.log.String(), "cannot write"); n != 1 {
+		t.Errorf("the failure is logged %d times:\n%s", n, w.log)
+	}
+}
+
+func TestQueueIsBounded(t *testing.T) {
+	q := newQueue(4 * batchOverhead)
+	large := newTestBatch(strings.Repeat("x", 8*batchOverhead))
+	if err := q.put(large); err != nil {
+		t.Errorf("a batch larger than the empty queue: %v", err)
+	}
+	if err := q.put(newTestBatch("a")); !errors.Is(err, errQueueFull) {
+		t.Errorf("a batch for the full queue: %v", err)
+	}
+	<-q.batches
+	q.release(large.size())
+	n := 0
+	for ; q.put(newTestBatch("a")) == nil; n++ {
+	}
+	if n == 0 || q.bytes.Load() > q.limit {
+		t.Errorf("the queue took %d batches, %d bytes", n, q.bytes.Load())
+	}
+	// Room that becomes free lets in who waits for it.
+	put := make(chan error)
+	go func() { put <- q.put(newTestBatch("b")) }()
+	q.release((<-q.batches).size())
+	if err := <-put; err != nil {
+		t.Errorf("after there was room: %v", err)
+	}
+	if err := q.unready(); err != nil && !errors.Is(err, errQueueFull) {
+		t.Error(err)
+	}
+}
+
+// What is put while the queue is being stopped is stored or refused, and
+// nothing between.
+func TestStopWhilePutting(t *testing.T) {
+	for range 20 {
+		w := newTestWriter(t, 1<<20)
+		w.start()
+		var putters sync.WaitGroup
+		var mu sync.Mutex
+		accepted := 0
+		begun := make(chan struct{}, 8)
+		for i := range 8 {
+			putters.Go(func() {
+				for j := 0; ; j++ {
+					b := newTestBatch(fmt.Sprint(i, j))
+					w.memory.take(b.size())
+					err := w.queue.put(b)
+					for errors.Is(err, errQueueFull) { // the disk may be slow
+						err = w.queue.put(b)
+					}
+					if err != nil {
+						if !errors.Is(err, errStopping) {
+							t.Error(err)
+						}
+						return
+					}
+					mu.Lock()
+					accepted++
+					mu.Unlock()
+					if j == 0 {
+						begun <- struct{}{}
+					}
+				}
+			})
+		}
+		for range 8 {
+			<-begun
+		}
+		stored := w.stop()
+		putters.Wait()
+		if n := strings.Count(stored, ",") + 1; n != accepted {
+			t.Fatalf("%d batches were accepted, %d are stored", accepted, n)
+		}
+	}
+}
