@@ -385,7 +385,10 @@ func (s *logSink) take(rows *sql.Rows) (n int, last int64, full bool, err error)
 // visitStatement returns the SQL that lets a scan see a block. It hands over no
 // more columns than the scan looks at, as each costs time in every row.
 func visitStatement(q *logQuery, counts bool) string {
-	level, message, timestamp, details := "NULL", "NULL", "NULL", "NULL"
+	id, level, message, timestamp, details := "id", "NULL", "NULL", "NULL", "NULL"
+	if counts {
+		id = "NULL"
+	}
 	if !q.anyLevel || counts {
 		level = "level"
 	}
@@ -398,8 +401,8 @@ func visitStatement(q *logQuery, counts bool) string {
 	if q.fields != nil {
 		details = "details"
 	}
-	return "SELECT 1 FROM logs WHERE id <= ? AND id >= ? AND log_visit(?, id, " +
-		level + ", " + message + ", " + timestamp + ", " + details + ") ORDER BY id"
+	return "SELECT 1 FROM logs WHERE id <= ? AND id >= ? AND log_visit(?, " +
+		id + ", " + level + ", " + message + ", " + timestamp + ", " + details + ") ORDER BY id"
 }
 
 func (r *logReader) blockTime(block int64) (timeSpan, bool) {

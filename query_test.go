@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -551,6 +552,24 @@ func TestAScanThatTakesTooLongIsAnswered503(t *testing.T) {
 	}
 }
 
+// A scan ends soon after its context, in the middle of a block too.
+func TestAScanEndsWithItsRequest(t *testing.T) {
+	l := newTestLog(t)
+	l.fill(1 << blockBits)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	q, err := parseLogQuery("", time.Now())
+	must(t, err)
+	seen := 0
+	err = l.reader.scan(ctx, 0, q, logSink{count: func(string, int64, bool) {
+		cancel()
+		seen++
+	}})
+	if !errors.Is(err, context.Canceled) || seen == 0 || seen > 512 {
+		t.Errorf("the scan saw %d entries and ended with %v", seen, err)
+	}
+}
+
 // An answer that fails on the way is cut off, so that it cannot pass for whole.
 func TestAFailureOnTheWayCutsTheAnswerOff(t *testing.T) {
 	l := newTestLog(t)
@@ -586,6 +605,12 @@ func (w *cancellingWriter) Write(p []byte) (int, error) {
 // While a client reads slowly, the writer can check the WAL in and start it
 // anew: no statement is open meanwhile.
 func TestASlowClientDoesNotHoldTheWAL(t *testing.T) {
+	for _, parameters := range []string{"limit=10000", "limit=10000&q=entry"} {
+		testSlowClient(t, parameters)
+	}
+}
+
+func testSlowClient(t *testing.T, parameters string) {
 	l := newTestLog(t)
 	l.fill(20_000)
 	checked := false
@@ -601,11 +626,11 @@ func TestASlowClientDoesNotHoldTheWAL(t *testing.T) {
 			t.Errorf("the checkpoint answers busy=%d log=%d checkpointed=%d", busy, log, moved)
 		}
 	}}
-	l.reader.serveLogs(w, httptest.NewRequest("GET", "/logs?limit=10000", nil))
+	l.reader.serveLogs(w, httptest.NewRequest("GET", "/logs?"+parameters, nil))
 	var entries []answeredEntry
 	must(t, json.Unmarshal(w.Body.Bytes(), &entries))
 	if !checked || len(entries) != 10_000 || entries[9999].ID != 10_001 {
-		t.Errorf("%d entries were answered", len(entries))
+		t.Errorf("with %s, %d entries were answered", parameters, len(entries))
 	}
 }
 

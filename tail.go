@@ -21,9 +21,9 @@ const (
 	tailPoll = 150 * time.Millisecond
 	// A tail sends no more often than this, so that thousands of commits in a
 	// second do not make thousands of reads.
-	tailPace = 100 * time.Millisecond
+	tailPace = 40 * time.Millisecond
 
-	tailBurst     = 1000    // entries sent at a time
+	tailBurst     = 500     // entries sent at a time
 	tailBytes     = 1 << 20 // bytes sent at a time, but for a larger last entry
 	tailWindow    = 20_000  // ids looked through at a time
 	tailHeartbeat = 15 * time.Second

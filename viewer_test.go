@@ -734,6 +734,24 @@ func TestViewer(t *testing.T) {
 		p.clean(guarded.URL, "status of 401")
 	})
 
+	t.Run("levels rank as on the server", func(t *testing.T) {
+		l := newTestLog(t)
+		p := b.open(t, l.server.URL+"/", 1280, 800, false)
+		names := regexp.MustCompile(`[a-z]+`).FindAllString(p.eval("[...RANK_BY_NAME.keys()].join()").(string), -1)
+		if len(names) < 30 {
+			t.Errorf("the page knows %d names", len(names))
+		}
+		for _, name := range append(names, "trace", "trce", "trc", "silly", "finest", "finer", "debug", "dbug", "dbg", "fine", "config",
+			"verbose", "vrb", "http", "info", "inf", "information", "informational", "notice", "note", "success", "warn", "warning", "wrn",
+			"error", "err", "eror", "fail", "severe", "fatal", "ftl", "critical", "crit", "alert", "emerg", "emergency", "panic", "dpanic",
+			"ERROR+4", "error-4", "debug-4", "DEBUG+2", "info+", "+4", "error+4+5", "a-b-1", "", "weird", "unknown", "constructor", "__proto__") {
+			encoded, err := json.Marshal(name)
+			must(t, err)
+			p.check("rankOf("+string(encoded)+")", levelByName([]byte(name)).String())
+		}
+		p.clean(l.server.URL)
+	})
+
 	t.Run("what fails is said", func(t *testing.T) {
 		l := newTestLog(t)
 		p := b.open(t, l.server.URL+"/?since=tomorrow", 1280, 800, false)
