@@ -101,8 +101,9 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 		// Of the current entry:
 		inside bool
 		start  int
-		rank   int // of the best level key that it has
-		value  int // what follows that key
+		rank   int   // of the best level key that it has
+		value  int   // what follows that key
+		l      level // of the entry, 0 where it is yet to be found out
 	)
 	for last := false; !last; {
 		n := chunkLen
@@ -144,7 +145,7 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 					}
 				}
 				inside = true
-				rank = noLevelKey
+				rank, l = noLevelKey, 0
 				x.depth++
 				k++
 			}
@@ -152,8 +153,13 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 				pos := int(events[k])
 				k++
 				if body[pos] == '"' {
-					if r, after := levelKeyAt(body, pos+1); r < rank {
-						rank, value = r, after
+					if len(body)-pos >= len(`"level":"`)+8 && binary.LittleEndian.Uint64(body[pos+1:]) == wordLevelString {
+						if rank > 0 {
+							rank, value = 0, pos+len(`"level"`)
+							l = levelOfWord(binary.LittleEndian.Uint64(body[pos+len(`"level":"`):]))
+						}
+					} else if r, after := levelKeyAt(body, pos+1); r < rank {
+						rank, value, l = r, after, 0
 					}
 					continue
 				}
@@ -169,16 +175,10 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 						return false
 					}
 				}
-				l := levelUnknown
-				switch {
-				case rank == maybeEscaped:
-					if _, l = s.scanEntry(body, start, x.depth); l == 0 {
+				if l == 0 {
+					if l = s.entryLevel(body, start, rank, value); l == 0 {
 						return false
 					}
-				case rank < clefTimeKey:
-					l = s.levelAfter(body, value)
-				case rank == clefTimeKey:
-					l = levelInfo
 				}
 				end = pos + 1
 				if nkept == len(kept) {
@@ -206,6 +206,20 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 	return !array && entries > 0 && !inside && skipSpace(body, end) == len(body)
 }
 
+// entryLevel ranks the valid entry at body[start] by its best level key.
+func (s *levelScanner) entryLevel(body []byte, start, rank, value int) level {
+	switch rank {
+	case maybeEscaped:
+		_, l := s.scanEntry(body, start, s.indexer.depth)
+		return l
+	case noLevelKey:
+		return levelUnknown
+	case clefTimeKey:
+		return levelInfo
+	}
+	return s.levelAfter(body, value)
+}
+
 // walkOdd handles events[k], which is at the top level of an entry and neither
 // a key nor the end of the entry, and those nested in it. It returns the number
 // of the next one, or -1 where the body must be refused.
@@ -219,15 +233,38 @@ func (s *levelScanner) walkOdd(body []byte, events []uint32, k int) int {
 		if byteBefore(body, pos) != '"' {
 			return -1
 		}
-		return k + 1
 	case ',', ']':
 		return -1
-	}
-	if !s.checkScalar(body, pos) {
-		return -1
+	default:
+		if !isLiteral(body, pos) && !s.checkScalar(body, pos) {
+			return -1
+		}
 	}
 	return k + 1
 }
+
+// isLiteral tells whether a literal is all that stands around body[i].
+func isLiteral(body []byte, i int) bool {
+	if len(body)-i < 8 {
+		return false
+	}
+	const (
+		wordTrue  = 't' | 'r'<<8 | 'u'<<16 | 'e'<<24
+		wordFalse = 'f' | 'a'<<8 | 'l'<<16 | 's'<<24 | 'e'<<32
+		wordNull  = 'n' | 'u'<<8 | 'l'<<16 | 'l'<<24
+	)
+	w := binary.LittleEndian.Uint64(body[i:])
+	end := i + 4
+	if uint32(w) != wordTrue && uint32(w) != wordNull {
+		if end++; w&(1<<40-1) != wordFalse {
+			return false
+		}
+	}
+	return endsScalar[body[end]] && body[i-1] == ':'
+}
+
+// endsScalar tells what may stand after a scalar.
+var endsScalar = [256]bool{',': true, '}': true, ']': true, ' ': true, '\n': true, '\r': true, '\t': true}
 
 // walkNested handles events from number k on until it is back at the top level
 // of an entry, and returns as walkOdd does.
@@ -276,7 +313,7 @@ func (s *levelScanner) walkNested(body []byte, events []uint32, k int) int {
 				return -1
 			}
 		default:
-			if !s.checkScalar(body, pos) {
+			if !isLiteral(body, pos) && !s.checkScalar(body, pos) {
 				return -1
 			}
 		}
@@ -339,11 +376,7 @@ func (s *levelScanner) checkScalar(body []byte, i int) bool {
 		return false
 	}
 	x.scalarEnd = i
-	switch body[i] {
-	case ',', '}', ']', ' ', '\n', '\r', '\t':
-		return true
-	}
-	return false
+	return endsScalar[body[i]]
 }
 
 // maybeEscaped is the rank of a key that may be a level key once unescaped.
@@ -397,14 +430,15 @@ func levelKeyAt(body []byte, i int) (rank, after int) {
 
 // The beginnings of level keys as little-endian words.
 const (
-	wordLevel     = 'l' | 'e'<<8 | 'v'<<16 | 'e'<<24 | 'l'<<32 | '"'<<40
-	wordSeverity  = 's' | 'e'<<8 | 'v'<<16 | 'e'<<24 | 'r'<<32 | 'i'<<40 | 't'<<48 | 'y'<<56
-	wordLvl       = 'l' | 'v'<<8 | 'l'<<16 | '"'<<24
-	wordLogLevel  = 'l' | 'o'<<8 | 'g'<<16 | '.'<<24 | 'l'<<32 | 'e'<<40 | 'v'<<48 | 'e'<<56
-	wordLevelname = 'l' | 'e'<<8 | 'v'<<16 | 'e'<<24 | 'l'<<32 | 'n'<<40 | 'a'<<48 | 'm'<<56
-	wordAtL       = '@' | 'l'<<8 | '"'<<16
-	wordLevelCap  = 'L' | 'e'<<8 | 'v'<<16 | 'e'<<24 | 'l'<<32 | '"'<<40
-	wordAtT       = '@' | 't'<<8 | '"'<<16
+	wordLevel       = 'l' | 'e'<<8 | 'v'<<16 | 'e'<<24 | 'l'<<32 | '"'<<40
+	wordLevelString = wordLevel | ':'<<48 | '"'<<56
+	wordSeverity    = 's' | 'e'<<8 | 'v'<<16 | 'e'<<24 | 'r'<<32 | 'i'<<40 | 't'<<48 | 'y'<<56
+	wordLvl         = 'l' | 'v'<<8 | 'l'<<16 | '"'<<24
+	wordLogLevel    = 'l' | 'o'<<8 | 'g'<<16 | '.'<<24 | 'l'<<32 | 'e'<<40 | 'v'<<48 | 'e'<<56
+	wordLevelname   = 'l' | 'e'<<8 | 'v'<<16 | 'e'<<24 | 'l'<<32 | 'n'<<40 | 'a'<<48 | 'm'<<56
+	wordAtL         = '@' | 'l'<<8 | '"'<<16
+	wordLevelCap    = 'L' | 'e'<<8 | 'v'<<16 | 'e'<<24 | 'l'<<32 | '"'<<40
+	wordAtT         = '@' | 't'<<8 | '"'<<16
 )
 
 var spaces = func() (s [128 + lookAhead]byte) {
