@@ -31,7 +31,6 @@ type indexState struct {
 	point     uint64
 	fraction  uint64 // all ones after a digit that follows a point
 	odd       uint64 // a byte of a scalar that is no digit or follows a leading zero, but no point
-	number    uint64 // one of the three above is not 0
 
 	// These hold across what stands between.
 	beforeValue uint64 // { [ : or , and white space
@@ -409,14 +408,11 @@ func levelKeyAt(body []byte, i int) (rank, after int) {
 	case w&(1<<24-1) == wordAtT:
 		rank, after = clefTimeKey, i+len(`@t"`)
 	default:
-		for j := i; j < len(body) && j <= i+maxEscapedKey; j++ {
-			if body[j] == '"' {
-				return noLevelKey, 0
-			}
+		if byteBefore(body, i-1) == ':' {
+			return noLevelKey, 0 // a value
+		}
+		for j := i; j < len(body) && j <= i+maxEscapedKey && body[j] != '"'; j++ {
 			if body[j] == '\\' {
-				if byteBefore(body, i-1) == ':' {
-					return noLevelKey, 0
-				}
 				return maybeEscaped, 0
 			}
 		}

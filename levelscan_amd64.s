@@ -64,8 +64,8 @@ TABLE(escapeHigh, 0x0824022010010000, 0x0000000000000000)
 
 // EQUAL sets dst to where lo and hi hold the byte that fills constant.
 #define EQUAL(constant, lo, hi, dst, tmp) \
-	VPCMPEQB constant<>(SB), lo, Y4; \
-	VPCMPEQB constant<>(SB), hi, Y5; \
+	VPCMPEQB constant, lo, Y4; \
+	VPCMPEQB constant, hi, Y5; \
 	MASK(Y4, Y5, dst, tmp)
 
 // IN_TABLE sets lo and hi to where x and y hold a byte of table, looked up by
@@ -105,6 +105,9 @@ TEXT ·indexBlocks(SB), NOSPLIT, $48-88
 	VMOVDQU  firstTable<>(SB), Y13
 	VMOVDQU  thirdTable<>(SB), Y12
 	VMOVDQU  spaceTable<>(SB), Y11
+	VMOVDQU  quotes<>(SB), Y10
+	VMOVDQU  colons<>(SB), Y9
+	VMOVDQU  commas<>(SB), Y8
 	MOVQ     body_base+24(FP), IN
 	MOVQ     body_len+32(FP), AX
 	ANDQ     $~63, AX
@@ -121,7 +124,7 @@ block:
 	VPCMPEQB Y14, Y0, Y4
 	VPCMPEQB Y14, Y1, Y5
 	MASK(Y4, Y5, AX, BX)
-	EQUAL(quotes, Y0, Y1, CX, BX)
+	EQUAL(Y10, Y0, Y1, CX, BX)
 	MOVQ indexState_escaped(STATE), BX
 	ORQ  indexState_hexDigits(STATE), BX
 	ORQ  AX, BX
@@ -174,16 +177,16 @@ unescaped:
 	ANDQ     R8, EVENT
 
 	// AX: { [   BX: } ]   R9: :   R10: ,
-	EQUAL(colons, Y0, Y1, R9, R14)
+	EQUAL(Y9, Y0, Y1, R9, R14)
 	ANDNQ R9, DX, R9
 	ANDNQ R9, R10, R10
 	ORQ   R10, EVENT
-	EQUAL(commas, Y0, Y1, R10, R14)
+	EQUAL(Y8, Y0, Y1, R10, R14)
 	ANDNQ R10, DX, R10
 	VPOR  caseBits<>(SB), Y0, Y2
 	VPOR  caseBits<>(SB), Y1, Y3
-	EQUAL(opens, Y2, Y3, AX, R14)
-	EQUAL(closes, Y2, Y3, BX, R14)
+	EQUAL(opens<>(SB), Y2, Y3, AX, R14)
+	EQUAL(closes<>(SB), Y2, Y3, BX, R14)
 	ANDNQ AX, DX, AX
 	ANDNQ BX, DX, BX
 
@@ -256,16 +259,38 @@ unescaped:
 	VPCMPGTB belowZero<>(SB), Y5, Y5
 	MASK(Y4, Y5, R8, R14)
 	ANDNQ    CX, R8, DX
-	EQUAL(zeros, Y0, Y1, R9, R14)
+	EQUAL(zeros<>(SB), Y0, Y1, R9, R14)
 	ANDQ     BX, R9
 	NEXT(R9, R10, indexState_zero)
 	ANDQ     CX, R10
 	ORQ      R10, DX
-	MOVQ     indexState_number(STATE), R14
-	ORQ      DX, R14
-	JNZ      numbers
 
-plain:
+	// R9: points. Each follows a digit, which no leading byte is; digits
+	// follow it, and no second point follows them.
+	EQUAL(points<>(SB), Y0, Y1, R9, R14)
+	ANDQ  CX, R9
+	ANDQ  R9, BX
+	ORQ   BX, ERR
+	MOVQ  R9, AX
+	NEXT(AX, R14, indexState_point)
+	ANDNQ R14, R8, BX
+	ORQ   BX, ERR
+	MOVQ  indexState_fraction(STATE), BX
+	ADDQ  BX, BX
+	ADCQ  R8, R14
+	SBBQ  BX, BX
+	MOVQ  BX, indexState_fraction(STATE)
+	ANDQ  R9, R14
+	ORQ   R14, ERR
+
+	// All else that is no digit is an event: the first byte of a run. So is
+	// what follows a leading zero, other than a point.
+	ANDNQ DX, R9, DX
+	MOVQ  DX, R9
+	NEXT(R9, R14, indexState_odd)
+	ANDNQ DX, R14, DX
+	ORQ   DX, EVENT
+
 	// Four events are stored whether there are as many or not, which costs
 	// less than a mispredicted branch.
 	POPCNTQ EVENT, AX
@@ -325,37 +350,6 @@ another:
 	JNZ    another
 	JMP    stored
 
-numbers:
-	// R9: points. Each follows a digit, which no leading byte is; digits
-	// follow it, and no second point follows them.
-	EQUAL(points, Y0, Y1, R9, R14)
-	ANDQ  CX, R9
-	ANDQ  R9, BX
-	ORQ   BX, ERR
-	MOVQ  R9, AX
-	NEXT(AX, R14, indexState_point)
-	ANDNQ R14, R8, BX
-	ORQ   BX, ERR
-	MOVQ  indexState_fraction(STATE), BX
-	ADDQ  BX, BX
-	ADCQ  R8, R14
-	SBBQ  BX, BX
-	MOVQ  BX, indexState_fraction(STATE)
-	ORQ   BX, AX
-	ANDQ  R9, R14
-	ORQ   R14, ERR
-
-	// All else that is no digit is an event: the first byte of a run. So is
-	// what follows a leading zero, other than a point.
-	ANDNQ DX, R9, DX
-	MOVQ  DX, R9
-	NEXT(R9, R14, indexState_odd)
-	ORQ   R9, AX
-	MOVQ  AX, indexState_number(STATE)
-	ANDNQ DX, R14, DX
-	ORQ   DX, EVENT
-	JMP   plain
-
 escapes:
 	// R8: escaped bytes. A run of backslashes that begins at an even offset
 	// carries, when subtracted from the odd bits, to other bits than one
@@ -378,24 +372,23 @@ escapes:
 	// Y4, Y5: the classes of escapeLow.
 	VMOVDQU  escapeLow<>(SB), Y6
 	VMOVDQU  escapeHigh<>(SB), Y7
-	VMOVDQU  lowNibbles<>(SB), Y8
-	VPXOR    Y9, Y9, Y9
 	VPSRLW   $4, Y0, Y2
 	VPSRLW   $4, Y1, Y3
-	VPAND    Y8, Y2, Y2
-	VPAND    Y8, Y3, Y3
+	VPAND    lowNibbles<>(SB), Y2, Y2
+	VPAND    lowNibbles<>(SB), Y3, Y3
 	VPSHUFB  Y0, Y6, Y4
 	VPSHUFB  Y1, Y6, Y5
 	VPSHUFB  Y2, Y7, Y2
 	VPSHUFB  Y3, Y7, Y3
 	VPAND    Y2, Y4, Y4
 	VPAND    Y3, Y5, Y5
+	VPXOR    Y6, Y6, Y6
 
 	// BX: what follows no backslash. DX: u that follows one.
-	VPAND    Y8, Y4, Y2
-	VPAND    Y8, Y5, Y3
-	VPCMPEQB Y9, Y2, Y2
-	VPCMPEQB Y9, Y3, Y3
+	VPAND    lowNibbles<>(SB), Y4, Y2
+	VPAND    lowNibbles<>(SB), Y5, Y3
+	VPCMPEQB Y6, Y2, Y2
+	VPCMPEQB Y6, Y3, Y3
 	MASK(Y2, Y3, BX, DX)
 	VPCMPEQB escapeU<>(SB), Y0, Y2
 	VPCMPEQB escapeU<>(SB), Y1, Y3
@@ -422,8 +415,8 @@ escapes:
 	MOVQ     DX, indexState_hexDigits(STATE)
 	VPAND    hexBits<>(SB), Y4, Y4
 	VPAND    hexBits<>(SB), Y5, Y5
-	VPCMPEQB Y9, Y4, Y4
-	VPCMPEQB Y9, Y5, Y5
+	VPCMPEQB Y6, Y4, Y4
+	VPCMPEQB Y6, Y5, Y5
 	MASK(Y4, Y5, BX, DX)
 	ANDQ     R9, BX
 	ORQ      BX, ERR
