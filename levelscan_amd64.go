@@ -54,6 +54,21 @@ type indexer struct {
 // indexBlocks may read so many bytes after the last block.
 const lookAhead = 3
 
+// indexBlocks appends to events, from the first on, the offsets of the bytes
+// that the walk must look at, and returns how many there are:
+//
+//   - brackets outside strings;
+//   - quotes that open what may be a level key, and a few others;
+//   - of each scalar other than digits with a point or without, the first byte
+//     that is neither, and what follows a leading zero;
+//   - colons that do not stand right behind a string;
+//   - second ones of two commas with no nested value between, after a nested value.
+//
+// It looks at the whole blocks of body, then at those of tail, of 64 bytes
+// each, and lookAhead bytes after them. events has room for as many as there
+// are bytes, and 4 more. Where it sets state.refused, the body is not valid;
+// where it does not, all that is left to check is at the events.
+//
 //go:noescape
 func indexBlocks(events []uint32, body, tail []byte, state *indexState) int
 

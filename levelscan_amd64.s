@@ -3,6 +3,36 @@
 #include "go_asm.h"
 #include "textflag.h"
 
+// indexBlocks works on blocks of 64 bytes. A mask is a word with a bit for each
+// byte of a block, the lowest for the first. These are some, the lowest bit to
+// the left:
+//
+//	bytes          {"level":"in\"o", "n":[1,2.5,true]}
+//	quotes         .1.....1.1.....1..1.1..............  but escaped ones
+//	strings        .111111..111111...11...............  with the opening quote only
+//	operators      1.......1.......1....11.1...1....11  { } [ ] : , outside strings
+//	white space    .................1.................  outside strings
+//	scalars        .......................1.111.1111..  what is left
+//	value begins   .1.......1........1...11.1...1.....  after { [ : , and white space
+//	colon          ........1............1.............  the operators after { and after
+//	                                                    the comma that follows a member
+//	events         11....................1......1...11  for the walk in Go
+//
+// Quotes become strings by a carry-less product with all ones, in which each bit
+// is the parity of the quotes up to it.
+//
+// The grammar is checked by where things follow each other:
+//   - Strings and scalars begin where a value must, and nowhere else. So may
+//     brackets; the walk looks at what is before them.
+//   - Colons stand where one must, behind a string, and nowhere else. Commas,
+//     after what is not nested, are an object's if the operator before is a
+//     colon, and an array's if not. After what is nested, both are possible:
+//     an operator other than a colon is then an event, from which the walk
+//     refuses a comma in an object; and it refuses a key in an array.
+//   - Scalars that are made of digits and one point are checked here, others
+//     by the walk, which gets the first byte that is neither.
+//   - The walk matches brackets.
+
 // Each constant fills a YMM register.
 #define FILL(name, word) \
 	DATA name<>+0(SB)/8, $word; \
@@ -48,12 +78,20 @@ TABLE(thirdTable, 0x6776750000220030, 0x0000006c00000000)
 TABLE(escapeLow, 0x10343038303d3010, 0x0104000200001010)
 TABLE(escapeHigh, 0x0824022010010000, 0x0000000000000000)
 
-#define IN SI
-#define EVENTS DI
-#define ERR R11
-#define EVENT R12
-#define POS R13
-#define STATE R15
+#define IN SI      // the block
+#define EVENTS DI  // where the next event is stored
+#define ERR R11    // bits that refuse the body
+#define EVENT R12  // mask of the block's events
+#define POS R13    // offset of the block in the body
+#define STATE R15  // *indexState: what the block before leaves to this one
+#define BS Y14     // backslashes
+#define QUOTES Y10
+#define COLONS Y9
+#define COMMAS Y8
+#define FIRST Y13  // the tables of the same names
+#define THIRD Y12
+#define SPACES Y11
+#define ONES Y15
 
 // MASK sets dst to the high bits of the 64 bytes in lo and hi.
 #define MASK(lo, hi, dst, tmp) \
@@ -76,7 +114,8 @@ TABLE(escapeHigh, 0x0824022010010000, 0x0000000000000000)
 	VPCMPEQB x, lo, lo; \
 	VPCMPEQB y, hi, hi
 
-// NEXT sets dst to the bytes that follow those of set.
+// NEXT sets dst to the bytes after those of set. The last one's is in the next
+// block, and its carry. It destroys set.
 #define NEXT(set, dst, carry) \
 	MOVQ carry(STATE), dst; \
 	LEAQ (dst)(set*2), dst; \
@@ -84,7 +123,8 @@ TABLE(escapeHigh, 0x0824022010010000, 0x0000000000000000)
 	MOVQ set, carry(STATE)
 
 // NEXT_NOT sets dst to the first bytes after those of set that are not in
-// skip, which has none of set: the sum carries through a run of ones.
+// skip, which has none of set: the sum carries through a run of ones, and where
+// that reaches the end, or set does, into the next block. It destroys set.
 #define NEXT_NOT(skip, set, dst, carry) \
 	MOVQ  carry(STATE), dst; \
 	LEAQ  (dst)(set*2), dst; \
@@ -95,19 +135,24 @@ TABLE(escapeHigh, 0x0824022010010000, 0x0000000000000000)
 	ANDNQ dst, skip, dst
 
 // func indexBlocks(events []uint32, body, tail []byte, state *indexState) int
+//
+// AX to DX, R8 to R10 and R14 hold what the comment at the head of a section
+// says. Y0 and Y1 hold the block, Y2 and Y3 a changed or a later one, Y4 to Y7
+// what is compared. The frame keeps the end of the part in hand, which is body
+// or tail, and the masks that registers cannot keep.
 TEXT ·indexBlocks(SB), NOSPLIT, $48-88
 	MOVQ     events_base+0(FP), EVENTS
 	MOVQ     state+72(FP), STATE
 	MOVQ     indexState_offset(STATE), POS
 	XORQ     ERR, ERR
-	VPCMPEQB Y15, Y15, Y15
-	VMOVDQU  backslashes<>(SB), Y14
-	VMOVDQU  firstTable<>(SB), Y13
-	VMOVDQU  thirdTable<>(SB), Y12
-	VMOVDQU  spaceTable<>(SB), Y11
-	VMOVDQU  quotes<>(SB), Y10
-	VMOVDQU  colons<>(SB), Y9
-	VMOVDQU  commas<>(SB), Y8
+	VPCMPEQB ONES, ONES, ONES
+	VMOVDQU  backslashes<>(SB), BS
+	VMOVDQU  firstTable<>(SB), FIRST
+	VMOVDQU  thirdTable<>(SB), THIRD
+	VMOVDQU  spaceTable<>(SB), SPACES
+	VMOVDQU  quotes<>(SB), QUOTES
+	VMOVDQU  colons<>(SB), COLONS
+	VMOVDQU  commas<>(SB), COMMAS
 	MOVQ     body_base+24(FP), IN
 	MOVQ     body_len+32(FP), AX
 	ANDQ     $~63, AX
@@ -121,10 +166,10 @@ block:
 	VMOVDQU 32(IN), Y1
 
 	// AX: backslashes. CX: quotes that none escapes.
-	VPCMPEQB Y14, Y0, Y4
-	VPCMPEQB Y14, Y1, Y5
+	VPCMPEQB BS, Y0, Y4
+	VPCMPEQB BS, Y1, Y5
 	MASK(Y4, Y5, AX, BX)
-	EQUAL(Y10, Y0, Y1, CX, BX)
+	EQUAL(QUOTES, Y0, Y1, CX, BX)
 	MOVQ indexState_escaped(STATE), BX
 	ORQ  indexState_hexDigits(STATE), BX
 	ORQ  AX, BX
@@ -133,7 +178,7 @@ block:
 unescaped:
 	// DX: strings, with the opening and without the closing quote.
 	VMOVQ      CX, X4
-	VPCLMULQDQ $0, X15, X4, X4
+	VPCLMULQDQ $0, X15, X4, X4 // X15: ONES
 	VMOVQ      X4, DX
 	XORQ       indexState_inString(STATE), DX
 	MOVQ       DX, BX
@@ -150,7 +195,8 @@ unescaped:
 	ANDQ     DX, R8
 	ORQ      R8, ERR
 
-	// R8: opening quotes. R10: bytes after closing quotes. CX: strings.
+	// R8: opening quotes. R10: bytes after closing quotes. CX: strings with
+	// both quotes.
 	MOVQ  CX, R8
 	ANDQ  DX, R8
 	MOVQ  R8, openers-24(SP)
@@ -158,17 +204,19 @@ unescaped:
 	ORQ   DX, CX
 	NEXT(R9, R10, indexState_closer)
 
-	// EVENT: quotes that open what may be a level key.
+	// EVENT: quotes that open what may be a level key. The bytes after them
+	// may be the next block's: without lookAhead in Go, which keeps them inside
+	// of the body, TestLevelScanStaysInsideBody fails.
 	VMOVDQU  1(IN), Y2
 	VMOVDQU  33(IN), Y3
 	VPOR     hexBits<>(SB), Y2, Y2
 	VPOR     hexBits<>(SB), Y3, Y3
-	IN_TABLE(Y13, Y2, Y3, Y4, Y5)
+	IN_TABLE(FIRST, Y2, Y3, Y4, Y5)
 	VMOVDQU  3(IN), Y2
 	VMOVDQU  35(IN), Y3
-	IN_TABLE(Y12, Y2, Y3, Y6, Y7)
-	VPCMPEQB Y14, Y2, Y2
-	VPCMPEQB Y14, Y3, Y3
+	IN_TABLE(THIRD, Y2, Y3, Y6, Y7)
+	VPCMPEQB BS, Y2, Y2
+	VPCMPEQB BS, Y3, Y3
 	VPOR     Y2, Y6, Y6
 	VPOR     Y3, Y7, Y7
 	VPAND    Y6, Y4, Y4
@@ -176,12 +224,13 @@ unescaped:
 	MASK(Y4, Y5, EVENT, R9)
 	ANDQ     R8, EVENT
 
-	// AX: { [   BX: } ]   R9: :   R10: ,
-	EQUAL(Y9, Y0, Y1, R9, R14)
+	// R9: :   R10: ,   AX: { [   BX: } ]
+	// EVENT: with colons that do not stand right behind a string.
+	EQUAL(COLONS, Y0, Y1, R9, R14)
 	ANDNQ R9, DX, R9
 	ANDNQ R9, R10, R10
 	ORQ   R10, EVENT
-	EQUAL(Y8, Y0, Y1, R10, R14)
+	EQUAL(COMMAS, Y0, Y1, R10, R14)
 	ANDNQ R10, DX, R10
 	VPOR  caseBits<>(SB), Y0, Y2
 	VPOR  caseBits<>(SB), Y1, Y3
@@ -190,7 +239,7 @@ unescaped:
 	ANDNQ AX, DX, AX
 	ANDNQ BX, DX, BX
 
-	// R8: {
+	// R8: {, which differs from [ in the bit that the shift puts highest.
 	VPSLLW $2, Y0, Y4
 	VPSLLW $2, Y1, Y5
 	MASK(Y4, Y5, R8, R14)
@@ -204,8 +253,7 @@ unescaped:
 	MOVQ R14, brackets-40(SP)
 	ORQ  R14, EVENT
 
-	// AX: what a value follows. BX: what a comma between members follows,
-	// if nothing but a string or a scalar is between. R14: all but operators.
+	// AX: { [ : ,   BX: : } ]   CX: strings and operators   R14: all but operators
 	ORQ  R9, AX
 	ORQ  R10, AX
 	ORQ  R9, BX
@@ -214,9 +262,9 @@ unescaped:
 	ORQ  R14, CX
 	NOTQ R14
 
-	// BX: the operators after { and after the comma of a member. The first
-	// is a colon, or the brace that closes an empty object. Of the second that
-	// holds unless the comma follows a nested value: it may be an array's.
+	// DX: { and the commas after a member, or after what is nested.
+	// BX: the operators after them. Those are colons, and nothing else is; but
+	// } may close at once, and after what is nested there may be an array.
 	NEXT_NOT(R14, BX, DX, indexState_beforeComma)
 	ANDQ  R10, DX
 	ORQ   R8, DX
@@ -227,9 +275,9 @@ unescaped:
 	ORQ   R9, ERR
 	ANDQ  closeBraces-32(SP), BX
 
-	// CX: scalars. DX: where values must begin.
+	// R8: white space   CX: scalars   DX: where values must begin
 	MOVQ     inString-16(SP), DX
-	IN_TABLE(Y11, Y0, Y1, Y4, Y5)
+	IN_TABLE(SPACES, Y0, Y1, Y4, Y5)
 	MASK(Y4, Y5, R8, R14)
 	ANDNQ    R8, DX, R8
 	ORQ      R8, CX
@@ -251,8 +299,7 @@ unescaped:
 	ANDNQ DX, AX, DX
 	ORQ   DX, ERR
 
-	// R8: digits. DX: bytes of scalars that are no digits, or that follow a
-	// leading zero.
+	// R8: digits   DX: bytes of scalars that are none, or follow a leading zero
 	VPADDB   aboveNine<>(SB), Y0, Y4
 	VPADDB   aboveNine<>(SB), Y1, Y5
 	VPCMPGTB belowZero<>(SB), Y4, Y4
@@ -265,8 +312,9 @@ unescaped:
 	ANDQ     CX, R10
 	ORQ      R10, DX
 
-	// R9: points. Each follows a digit, which no leading byte is; digits
-	// follow it, and no second point follows them.
+	// R9: points. Each follows a digit, which the first byte of a scalar does
+	// not. R14: the bytes after them, which are digits; then, by the carry
+	// through these, the bytes after those, which are no points.
 	EQUAL(points<>(SB), Y0, Y1, R9, R14)
 	ANDQ  CX, R9
 	ANDQ  R9, BX
@@ -283,8 +331,7 @@ unescaped:
 	ANDQ  R9, R14
 	ORQ   R14, ERR
 
-	// All else that is no digit is an event: the first byte of a run. So is
-	// what follows a leading zero, other than a point.
+	// EVENT: with the first byte of each run of DX, points left out.
 	ANDNQ DX, R9, DX
 	MOVQ  DX, R9
 	NEXT(R9, R14, indexState_odd)
@@ -319,6 +366,8 @@ stored:
 	CMPQ IN, end-8(SP)
 	JNE  block
 
+	// The tail is the last bytes of the body and spaces, so that no block
+	// reaches behind the body.
 tail:
 	MOVQ tail_len+56(FP), AX
 	ANDQ $~63, AX
@@ -384,7 +433,7 @@ escapes:
 	VPAND    Y3, Y5, Y5
 	VPXOR    Y6, Y6, Y6
 
-	// BX: what follows no backslash. DX: u that follows one.
+	// DX: u that is escaped. BX: what else is and may not be.
 	VPAND    lowNibbles<>(SB), Y4, Y2
 	VPAND    lowNibbles<>(SB), Y5, Y3
 	VPCMPEQB Y6, Y2, Y2
@@ -398,7 +447,8 @@ escapes:
 	ANDNQ    BX, DX, BX
 	ORQ      BX, ERR
 
-	// R9: where hexadecimal digits must stand. BX: where none does.
+	// R9: where hexadecimal digits must stand: in the four bytes after u, of
+	// which hexDigits are left to the next block. BX: where none stands.
 	LEAQ     (DX)(DX*1), R9
 	LEAQ     (R9)(R9*1), BX
 	ORQ      BX, R9
