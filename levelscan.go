@@ -47,7 +47,7 @@ type levelScanner struct {
 // @l, Level; of a doubled key the first value counts. An entry with @t and none
 // of them is at info. An entry is kept when its level is at least min.
 func (s *levelScanner) scan(body []byte, min level) *scanError {
-	if s.accept(body, min) {
+	if s.indexer.accept(s, body, min) {
 		return nil
 	}
 	return s.scanGeneric(body, min)

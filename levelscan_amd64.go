@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/binary"
+	"structs"
 
 	"github.com/klauspost/cpuid/v2"
 )
@@ -19,6 +20,8 @@ const chunkLen = 4096
 // before mean for it. Where not told otherwise it is 1 when the last byte was
 // what the name says.
 type indexState struct {
+	_ structs.HostLayout // levelscan_amd64.s reads and writes the fields
+
 	offset  uint64 // of the next block
 	refused uint64 // not 0 once a body cannot be valid
 
@@ -72,9 +75,9 @@ const lookAhead = 3
 //go:noescape
 func indexBlocks(events []uint32, body, tail []byte, state *indexState) int
 
-// accept is scan for valid bodies. It reports false where it cannot tell that
-// body is valid, and leaves kept and dropped undefined.
-func (s *levelScanner) accept(body []byte, min level) bool {
+// accept is s.scan for valid bodies. For others it reports false, and leaves
+// s.kept and s.dropped undefined.
+func (x *indexer) accept(s *levelScanner, body []byte, min level) bool {
 	return useAVX2 && s.acceptAVX2(body, min)
 }
 

@@ -19,7 +19,7 @@ func TestLevelScanUsesAVX2(t *testing.T) {
 	}
 	body := []byte(`{"level":"error"}`)
 	s := new(levelScanner)
-	if !s.accept(body, levelError) || len(s.kept) != 1 || s.indexer.state.offset == 0 {
+	if !s.indexer.accept(s, body, levelError) || len(s.kept) != 1 || s.indexer.state.offset == 0 {
 		t.Error("the AVX2 scanner does not accept an entry")
 	}
 }
@@ -29,7 +29,7 @@ func TestLevelScanGate(t *testing.T) {
 	useAVX2 = false
 	body := []byte(`{"level":"error"}{"level":"info"}`)
 	s := new(levelScanner)
-	if s.accept(body, levelError) || s.indexer.state.offset != 0 {
+	if s.indexer.accept(s, body, levelError) || s.indexer.state.offset != 0 {
 		t.Error("the AVX2 scanner runs though the gate is closed")
 	}
 	if err := s.scan(body, levelError); err != nil || len(s.kept) != 1 || s.dropped != 1 {

@@ -254,7 +254,7 @@ func compare(t testing.TB, s *levelScanner, body []byte, min level) verdict {
 		reason = why
 	}
 	// scan answers right even where accept leaves a valid body to scanGeneric.
-	if useAVX2 && s.accept(body, min) == want.refused {
+	if useAVX2 && s.indexer.accept(s, body, min) == want.refused {
 		t.Fatalf("accept(%s) = %v", quote(body), want.refused)
 	}
 	return want
