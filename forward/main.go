@@ -41,6 +41,8 @@ type config struct {
 // run is main with its exit code: 0 when told to end or, with -once, when all
 // is shipped; 1 on an error that trying again cannot mend; 2 on wrong usage.
 func run(args []string, stdout, stderr *os.File) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	cfg, err := parse(args, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -49,9 +51,6 @@ func run(args []string, stdout, stderr *os.File) int {
 		fmt.Fprintf(stderr, "forward: %v\n", err)
 		return 2
 	}
-
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 
 	terminal := isTerminal(stderr)
 	out := &statusWriter{w: stderr}

@@ -14,7 +14,6 @@ import (
 
 // stats are the figures of this process. Any goroutine may use them.
 type stats struct {
-	start     time.Time
 	shipped   atomic.Int64 // rows committed
 	lost      atomic.Int64
 	skipped   atomic.Int64
@@ -26,7 +25,7 @@ type stats struct {
 }
 
 func newStats() *stats {
-	s := &stats{start: time.Now()}
+	s := &stats{}
 	s.position.Store(-1)
 	return s
 }
@@ -88,7 +87,6 @@ func writeMetrics(ctx context.Context, w io.Writer, s *stats, db string) {
 	if last := s.lastError.Load(); last != 0 {
 		metric("gauge", "forward_last_error_age_seconds", "Time since the last failure.", time.Since(time.Unix(0, last)).Seconds())
 	}
-	metric("gauge", "forward_uptime_seconds", "Time since the start.", time.Since(s.start).Seconds())
 }
 
 // waiting reads from the file, over a connection of its own, so that the lag

@@ -63,7 +63,7 @@ type progress struct {
 
 func (p *progress) update(now time.Time, s *stats) {
 	p.before, p.shipped = p.shipped, s.shipped.Load()
-	p.left = max(0, s.fileEnd.Load()-s.position.Load())
+	p.left = max(0, s.fileEnd.Load()-max(0, s.position.Load()))
 	if !p.at.IsZero() {
 		rate := float64(p.shipped-p.before) / now.Sub(p.at).Seconds()
 		p.rate += (rate - p.rate) / 4

@@ -54,6 +54,7 @@ type source struct {
 	path string
 	info fs.FileInfo // the file that was opened, to notice another in its place
 	db   *sql.DB
+	full int // rows in the last batch, a guess for the next one
 }
 
 // openSource opens the file once it is there and has its table.
@@ -80,6 +81,9 @@ func tryOpen(ctx context.Context, path string) (*source, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, permanentError{err}
+	}
+	if info.IsDir() {
+		return nil, permanent("%s is a directory", path)
 	}
 	db, err := openReadOnly(path)
 	if err != nil {
@@ -211,17 +215,17 @@ func (s *source) read(ctx context.Context, pos position) (b batch, atEnd bool, e
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return b, false, sourceError(s.path, err)
 	}
-	if b.fileEnd < pos.id {
-		return b, false, s.otherFile("its last row was %d, while row %d was shipped", b.fileEnd, pos.id)
-	}
-
 	// The last row shipped is read again: while it is the same, so is the file.
 	rows, err := tx.QueryContext(ctx, selectRows, pos.id)
 	if err != nil {
 		return b, false, sourceError(s.path, err)
 	}
 	defer rows.Close()
+	if b.fileEnd < pos.id {
+		return b, false, s.otherFile("its last row was %d, while row %d was shipped", b.fileEnd, pos.id)
+	}
 	var raw rawRow
+	b.rows = make([]row, 0, s.full)
 	for size := 0; size < batchBytes && len(b.rows) < batchRows; {
 		if !rows.Next() {
 			atEnd = true
@@ -248,7 +252,7 @@ func (s *source) read(ctx context.Context, pos position) (b batch, atEnd bool, e
 	if err := rows.Err(); err != nil {
 		return b, false, sourceError(s.path, err)
 	}
-	if len(b.rows) > 0 {
+	if s.full = len(b.rows); s.full > 0 {
 		b.end.hash = raw.hash()
 	}
 	if atEnd && b.fileEnd > b.end.id {
