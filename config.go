@@ -27,6 +27,7 @@ type config struct {
 	tlsCert      string        // none
 	tlsKey       string        // none
 	apiKeysFile  string        // none
+	healthcheck  bool
 	version      bool
 
 	apiKeys string // from the environment only
@@ -55,6 +56,7 @@ func (c *config) flags() *flag.FlagSet {
 	fs.StringVar(&c.tlsCert, "tls-cert", "", "`file` with the TLS certificate and its chain, PEM; with -tls-key, HTTPS is served")
 	fs.StringVar(&c.tlsKey, "tls-key", "", "`file` with the certificate's private key, PEM")
 	fs.StringVar(&c.apiKeysFile, "api-keys-file", "", "`file` with the API keys, one a line; lines that begin with # are comments")
+	fs.BoolVar(&c.healthcheck, "healthcheck", false, "ask the service that runs at -addr whether it can take logs, and end: 0 for yes, 1 for no")
 	fs.BoolVar(&c.version, "version", false, "print the version and end")
 	return fs
 }

@@ -1,12 +1,19 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
-	"modernc.org/sqlite"
+	"net"
 	"net/http"
 	"runtime"
 	"runtime/debug"
+	"time"
+
+	"modernc.org/sqlite"
 )
 
 // serveHealth answers GET /healthz: the process is alive.
@@ -24,18 +31,57 @@ func (s *service) serveReady(w http.ResponseWriter, _ *http.Request) {
 	writeRefusal(w, refuse(http.StatusServiceUnavailable, "%v", err))
 }
 
+// checkHealth asks the service that was started with the same configuration
+// whether it can take logs. It is for images without a shell.
+func checkHealth(cfg *config) error {
+	client := &http.Client{
+		Timeout: 5 * time.Second,
+		Transport: &http.Transport{
+			// Where the service listens on all addresses, this is the loopback one.
+			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, network, cfg.addr)
+			},
+			// The certificate names the host as clients know it. No key is sent.
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+		},
+	}
+	defer client.CloseIdleConnections()
+	url := "http://localhost/readyz"
+	if cfg.tlsCert != "" {
+		url = "https://localhost/readyz"
+	}
+	resp, err := client.Get(url)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	why, err := io.ReadAll(io.LimitReader(resp.Body, 4096))
+	if err != nil {
+		return fmt.Errorf("%s, and then: %w", resp.Status, err)
+	}
+	return fmt.Errorf("%s: %s", resp.Status, bytes.TrimSpace(why))
+}
+
+// version and commit are set by the linker in builds that have no repository
+// beside them: -ldflags '-X main.version=v0.1.0 -X main.commit=…'.
+var version, commit string
+
 // printVersion tells what the binary was built from.
 func printVersion(w io.Writer) {
-	version, commit := "(devel)", "unknown"
+	built, revision := "(devel)", "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
-		version = info.Main.Version
+		built = info.Main.Version
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {
-				commit = s.Value
+				revision = s.Value
 			}
 		}
 	}
-	fmt.Fprintf(w, "log-ingester %s commit %s %s SQLite %s\n", version, commit, runtime.Version(), sqliteVersion())
+	fmt.Fprintf(w, "log-ingester %s commit %s %s SQLite %s\n",
+		cmp.Or(version, built), cmp.Or(commit, revision), runtime.Version(), sqliteVersion())
 }
 
 // sqliteVersion returns the version of the SQLite that is linked in.
