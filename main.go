@@ -36,6 +36,12 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 	case cfg.version:
 		printVersion(stdout)
 		return 0
+	case cfg.healthcheck:
+		if err := checkHealth(cfg); err != nil {
+			fmt.Fprintln(stderr, "log-ingester: not ready:", err)
+			return 1
+		}
+		return 0
 	}
 	tuneCollector(cfg, getenv)
 	log := slog.New(slog.NewTextHandler(stderr, nil))
