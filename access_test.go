@@ -44,7 +44,7 @@ func TestRoutesThatNeedAKey(t *testing.T) {
 			t.Errorf("%s without a key: %d %s", open, w.Code, w.Body)
 		}
 	}
-	if got := messages(t, s.path); got != "a" {
+	if got := storedMessages(t, s.path); got != "a" {
 		t.Errorf("stored %q, want a", got)
 	}
 	// A scraper elsewhere needs a key only where keys are set.
@@ -57,8 +57,8 @@ func TestRoutesThatNeedAKey(t *testing.T) {
 }
 
 func TestWhoMayRead(t *testing.T) {
-	open := newTestService(t).reading(http.HandlerFunc(serveHealth))
-	keyed := newTestService(t, "-api-keys-file", keysFile(t, "right")).reading(http.HandlerFunc(serveHealth))
+	open := newTestService(t).reading(serveHealth)
+	keyed := newTestService(t, "-api-keys-file", keysFile(t, "right")).reading(serveHealth)
 	const forwarded = "X-Forwarded-For: 203.0.113.7"
 	for _, c := range []struct {
 		remote, host, header  string

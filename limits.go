@@ -14,11 +14,11 @@ const (
 	maxHeader      = 32 << 10        // of a request, in bytes
 	idleTimeout    = 2 * time.Minute // between the requests of a connection
 
-	// A request has readTimeout for its header and the first bodyStep bytes of
+	// A request has requestTimeout for its header and the first bodyStep bytes of
 	// its body, and again for as many more: 3 KiB/s bring any body through. One
 	// timeout for both saves net/http a timer for each request.
-	readTimeout = 20 * time.Second
-	bodyStep    = 64 << 10
+	requestTimeout = 20 * time.Second
+	bodyStep       = 64 << 10
 
 	answerTimeout = 30 * time.Second // at most, until a write has gone out
 )
@@ -28,7 +28,7 @@ func newServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:        h,
 		MaxHeaderBytes: maxHeader,
-		ReadTimeout:    readTimeout,
+		ReadTimeout:    requestTimeout,
 		IdleTimeout:    idleTimeout,
 	}
 }
@@ -36,7 +36,7 @@ func newServer(h http.Handler) *http.Server {
 // extend gives the request that w answers the time for another bodyStep. An
 // error means that the connection is closed, and the next read tells that too.
 func extend(w http.ResponseWriter) {
-	http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTimeout))
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(requestTimeout))
 }
 
 // A limitedListener accepts no more connections than its slots at once.

@@ -120,12 +120,12 @@ func TestSlowBodies(t *testing.T) {
 	}{
 		{"at once", head("/ingest", small), smallBody, 1, 0, "202 ", 0},
 		{"a small body in 19 s", head("/ingest", small), smallBody, 20, time.Second, "202 ", 19 * time.Second},
-		{"a small body in 21 s", head("/ingest", small), smallBody, 22, time.Second, "400 ", readTimeout},
+		{"a small body in 21 s", head("/ingest", small), smallBody, 22, time.Second, "400 ", requestTimeout},
 		{"a large body at 4 KiB/s", head("/ingest", len(large)), large, parts, 2 * time.Second, "202 ", 10 * time.Minute},
 		{"the same with wait", head("/ingest?wait=1", len(large)), large, parts, 2 * time.Second, "200 ", 10 * time.Minute},
-		{"a large body at 3 KiB/s", head("/ingest", len(large)), large, parts, 2800 * time.Millisecond, "400 ", 2 * readTimeout},
-		{"a large body that stops half-way", head("/ingest", len(large)), large[:len(large)/2], 1, 0, "400 ", readTimeout},
-		{"chunks that stop", chunked, "5\r\n{\"a\":\r\n", 1, 0, "400 ", readTimeout},
+		{"a large body at 3 KiB/s", head("/ingest", len(large)), large, parts, 2800 * time.Millisecond, "400 ", 2 * requestTimeout},
+		{"a large body that stops half-way", head("/ingest", len(large)), large[:len(large)/2], 1, 0, "400 ", requestTimeout},
+		{"chunks that stop", chunked, "5\r\n{\"a\":\r\n", 1, 0, "400 ", requestTimeout},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -149,7 +149,7 @@ func TestSlowHeadersAndIdleConnections(t *testing.T) {
 		slow.send("", head("/ingest", 0), 40, time.Second)
 		began := time.Now()
 		io.ReadAll(slow.came) // to the end, whatever the server has to say
-		if took := time.Since(began); took < readTimeout || took > readTimeout+time.Second {
+		if took := time.Since(began); took < requestTimeout || took > requestTimeout+time.Second {
 			t.Errorf("a slow header is cut off after %v", took)
 		}
 		idle := server.dial()
@@ -239,11 +239,14 @@ func newStalledService(t *testing.T) (s *service, finish func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s = newService(cfg, db, slog.New(slog.DiscardHandler))
+	s, err = newService(cfg, db, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
 	finished := make(chan struct{})
 	t.Cleanup(func() {
 		<-finished
-		if err := db.close(); err != nil {
+		if err := errors.Join(s.reader.close(), db.close()); err != nil {
 			t.Error(err)
 		}
 	})
