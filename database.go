@@ -108,7 +108,7 @@ func openDatabase(path, synchronous string) (_ *database, err error) {
 		"PRAGMA journal_mode=WAL",
 		"PRAGMA synchronous="+synchronous,
 		"PRAGMA temp_store=MEMORY",
-		"PRAGMA cache_size=-1024",
+		"PRAGMA cache_size=-256", // rows are only added at the end
 		"PRAGMA journal_size_limit=16777216",
 		schema,
 		"CREATE VIRTUAL TABLE temp.pending USING pending",

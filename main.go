@@ -37,10 +37,7 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 		printVersion(stdout)
 		return 0
 	}
-	if getenv("GOMEMLIMIT") == "" {
-		// Beside the budget: connections, pools, and what is about to be freed.
-		debug.SetMemoryLimit(int64(cfg.memory) + 64<<20)
-	}
+	tuneCollector(cfg, getenv)
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
@@ -50,6 +47,21 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 		return 1
 	}
 	return 0
+}
+
+// tuneCollector sets the garbage collector for a small service, unless its own
+// environment variables do. The heap that lives is about a megabyte, and Go's
+// least goal of 4 MB is made of garbage for the better part: half of it costs
+// one per cent more processor time. The limit makes the collector work harder
+// before large bodies make the process grow: beside the budget there are
+// connections, pools, and what is about to be freed.
+func tuneCollector(cfg *config, getenv func(string) string) {
+	if getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
+	if getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(int64(cfg.memory) + 32<<20)
+	}
 }
 
 // serve runs the service until a signal comes.
