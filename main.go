@@ -66,7 +66,7 @@ func tuneCollector(cfg *config, getenv func(string) string) {
 		debug.SetGCPercent(50)
 	}
 	if getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(int64(cfg.memory) + 32<<20)
+		debug.SetMemoryLimit(int64(cfg.memory) + 64<<20)
 	}
 }
 
