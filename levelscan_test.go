@@ -634,6 +634,29 @@ func TestLevelScanRefusesEntries(t *testing.T) {
 	}
 }
 
+// Every byte, everywhere.
+func TestLevelScanEveryByte(t *testing.T) {
+	s := new(levelScanner)
+	for _, marked := range []string{
+		`^`, `^{}`, `{}^`, `{}^{}`, `[^]`, `[^{}]`, `[{}^]`, `[{}^,{}]`, `[{},^{}]`, `[{}]^`, `{^}`, `{^"a":1}`, `{"a"^:1}`, `{"a":^1}`, `{"a":1^}`,
+		`{"a":1^2}`, `{"a":0^}`, `{"a":0^1}`, `{"a":-^}`, `{"a":-^1}`, `{"a":1.^}`, `{"a":1.5^}`, `{"a":1e^}`, `{"a":1e^5}`, `{"a":^}`, `{"a":^,"b":1}`,
+		`{"a":1,^"b":2}`, `{"a":{}^}`, `{"a":{}^,"b":1}`, `{"a":{},^"b":1}`, `{"a":{},"b"^:1}`, `{"a":[^]}`, `{"a":[1^]}`, `{"a":[1^2]}`, `{"a":["b"^]}`,
+		`{"a":["b"^1]}`, `{"a":[{}^]}`, `{"a":[{}^{}]}`, `{"a":[{},^1]}`, `{"a":[{},"b"^1]}`, `{"a":[[]^,1]}`, `{"a":t^ue}`, `{"a":tru^}`, `{"a":true^}`,
+		`{"a":"^"}`, `{"^":1}`, `{"a":"\^"}`, `{"a":"\\^"}`, `{"a":"\u^123"}`, `{"a":"\u0^12"}`, `{"a":"\u01^2"}`, `{"a":"\u012^"}`, `{"a":"\u0123^"}`,
+		`{"^evel":"info"}`, `{"l^vel":"info"}`, `{"le^el":"info"}`, `{"level^:"info"}`, `{"level"^"info"}`, `{"level":^info"}`, `{"level":"^nfo"}`,
+		`{"level":"info^}`, `{"level":"info"^}`, `{"level":3^}`, `{"level":30^}`, `{"level":^0}`, `{"@^":"info"}`, `{"^l":"info"}`, `{"log^level":"info"}`,
+	} {
+		before, after, _ := strings.Cut(marked, "^")
+		for c := range 256 {
+			entry := before + string([]byte{byte(c)}) + after
+			compare(t, s, []byte(entry), levelError)
+			for _, n := range []int{21, 40, 59, 64 - len(before), 127 - len(before)} {
+				compare(t, s, []byte(filler(n)+entry+"\n"+filler(50)), levelError)
+			}
+		}
+	}
+}
+
 func TestLevelScanDepth(t *testing.T) {
 	nest := func(open, middle, close string, n int) string {
 		return strings.Repeat(open, n) + middle + strings.Repeat(close, n)
