@@ -220,7 +220,7 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 		}
 	}
 	s.kept, s.dropped = kept[:nkept], entries-nkept
-	return !array && entries > 0 && !inside && skipSpace(body, end) == len(body)
+	return !array && entries > 0 && skipSpace(body, end) == len(body)
 }
 
 // entryLevel ranks the valid entry at body[start] by its best level key.
@@ -322,7 +322,7 @@ func (s *levelScanner) walkNested(body []byte, events []uint32, k int) int {
 				return k + 1
 			}
 		case ':':
-			if !object || byteBefore(body, pos) != '"' {
+			if byteBefore(body, pos) != '"' {
 				return -1
 			}
 		case ',':
@@ -399,12 +399,12 @@ func (s *levelScanner) checkScalar(body []byte, i int) bool {
 // maybeEscaped is the rank of a key that may be a level key once unescaped.
 const maybeEscaped = -1
 
-const maxEscapedKey = len("log.level") * len(`\u0000`)
+const longestLevelKey = len("log.level")
 
 // levelKeyAt returns the rank of the key that body[i:] begins with, and what
 // follows it; noLevelKey if it is not a key.
 func levelKeyAt(body []byte, i int) (rank, after int) {
-	if len(body)-i < 10 {
+	if len(body)-i <= longestLevelKey {
 		return maybeEscaped, 0
 	}
 	rank = noLevelKey
@@ -429,9 +429,12 @@ func levelKeyAt(body []byte, i int) (rank, after int) {
 		if byteBefore(body, i-1) == ':' {
 			return noLevelKey, 0 // a value
 		}
-		for j := i; j < len(body) && j <= i+maxEscapedKey && body[j] != '"'; j++ {
-			if body[j] == '\\' {
+		for _, c := range body[i : i+longestLevelKey] {
+			if c == '\\' {
 				return maybeEscaped, 0
+			}
+			if c == '"' {
+				break
 			}
 		}
 		return noLevelKey, 0

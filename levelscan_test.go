@@ -362,6 +362,16 @@ func TestLevelScanAnswers(t *testing.T) {
 		{`{"a":[{"level":"info"}],"severity":"debug"}`, drop},
 		{`{"level":"info","a":{"level":"error"}}`, drop},
 		{`{"a":"level","b":"info"}`, keep},
+		{`{"a":"level","level":"info"}`, drop},
+		{`{"a":"level" , "severity":"info"}`, drop},
+		{`{"a":"@l","@l":"info"}`, drop},
+		{`{"severityx:":"info"}`, keep},
+		{`{"severity":"error","severity:":"info"}`, keep},
+		{`{"log.levelx:":"info"}`, keep},
+		{`{"levelnamex:":"info"}`, keep},
+		{`{"levelnam\u0065":"info"}`, drop},
+		{`{"log.leve\u006c":"info"}`, drop},
+		{`{"severit\u0079":"info"}`, drop},
 		{`{"a":"\"level\":\"info\"","level":"error"}`, keep},
 		{`{"a":"\"}{\"level\":\"info\"}","level":"error"}`, keep},
 		{`{"a":"}","level":"info"}`, drop},
@@ -562,6 +572,7 @@ var refusedEntries = []string{
 	`{"a":[1,2^}`, `{"a":[1,2^:3]}`, `{"a":["b"^:3]}`, `{"a":[1,"b"^:3]}`, `{"a":[{},"b"^:3]}`, `{"a":[{},1,"b"^:3]}`, `{"a":[[],"b"^:3]}`,
 	`{"a":["b","c"^:3]}`, `{"a":[^,1]}`, `{"a":[1,^]}`, `{"a":[1,^,2]}`, `{"a":[1 ^2]}`, `{"a":["b"^"c"]}`, `{"a":[^:1]}`, `{"a":[^}`, `{"a":[1,^}`,
 	`{"a":[{}^{}]}`, `{"a":[{}^[]]}`, `{"a":[[]^[]]}`, `{"a":[{},^]}`, `{"a":[{}^}`, `{"a":[{},^}`, `{"a":[{}^"b"]}`, `{"a":[{}^:1]}`, `{"a":[{} ^{}]}`,
+	`{"a":[1^}}`, `{"a":{"b":1^]}`, `{"a":[{"b":1^]}]}`, `{"a":[[1^}]}`, `{"a":[[]^}}`, `{"a":[{},1^}}`, `{"a":[{} , "b" ^:1]}`,
 	`{"a":[1,{}^:1]}`, `{"a":{"b":1^]`, `{"a":{"b":[1^}`, `{"a":{"b":[]^]`, `{"a":[{"b":1^]`, `{"a":[{"b":1}^}`,
 
 	`{"a":^+1}`, `{"a":^.5}`, `{"a":-^}`, `{"a":-^-1}`, `{"a":-^.5}`, `{"a":-^a}`, `{"a":-^ 1}`, `{"a":0^1}`, `{"a":-0^1}`, `{"a":0^0}`, `{"a":0^0.5}`,
@@ -626,6 +637,8 @@ func TestLevelScanRefusesEntries(t *testing.T) {
 		for _, n := range shifts() {
 			check(filler(n), marked, good)
 			check("["+filler(n)+",", marked, "]")
+			check(filler(n)+`{"level":"info","a":`, marked, `}`)
+			check(filler(n)+`{"a":[[],`, marked, `]}`)
 			if members, ok := strings.CutPrefix(marked, `{"`); ok && n < 4000 {
 				check(filler(n), `{"level":"debug","`+members, good)
 				check(filler(n), `{"level":"error","`+members, good)
