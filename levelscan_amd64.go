@@ -44,7 +44,7 @@ type indexState struct {
 // An indexer is the scratch memory of the AVX2 implementation.
 type indexer struct {
 	state  indexState
-	tail   [128 + lookAhead]byte // the last bytes of a body, padded with spaces
+	tail   [128 + lookAhead]byte // the last bytes of a body, and spaces to fill their block
 	events [chunkLen + 128 + 4]uint32
 
 	// Where the walk over the events is:
@@ -105,8 +105,9 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 	if n := len(body) - i - lookAhead; n > 0 {
 		whole += n &^ 63
 	}
-	x.tail = spaces
-	tail := x.tail[:(copy(x.tail[:], body[whole:])+63)&^63]
+	n := copy(x.tail[:], body[whole:])
+	tail := x.tail[:(n+63)&^63]
+	copy(tail[n:], spaces)
 
 	var (
 		kept    = s.kept[:cap(s.kept)]
@@ -458,9 +459,4 @@ const (
 	wordAtT         = '@' | 't'<<8 | '"'<<16
 )
 
-var spaces = func() (s [128 + lookAhead]byte) {
-	for i := range s {
-		s[i] = ' '
-	}
-	return s
-}()
+const spaces = "                                                                "
