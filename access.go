@@ -27,30 +27,16 @@ func (s *service) withKey(h http.Handler) http.Handler {
 
 // reading lets those through to h who may read logs: requests with an API key
 // or, where no keys are set, those that come from this machine.
-func (s *service) reading(h http.Handler) http.Handler {
-	h = private(h)
-	if s.cfg.keys != nil {
-		return s.withKey(h)
-	}
+func (s *service) reading(h http.HandlerFunc) http.Handler {
+	guarded := s.withKey(h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isLocal(r) {
-			h.ServeHTTP(w, r)
+		setDataHeaders(w)
+		if s.cfg.keys != nil || isLocal(r) {
+			guarded.ServeHTTP(w, r)
 			return
 		}
 		s.metrics.answered(http.StatusForbidden)
 		writeRefusal(w, refuse(http.StatusForbidden, "without API keys, logs are read from this machine only; set keys with LOG_INGESTER_API_KEYS or -api-keys-file"))
-	})
-}
-
-// private marks the answers of h as data: not to be kept by caches, and not to
-// be taken for anything but what they are.
-func private(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		header := w.Header()
-		header.Set("Cache-Control", "no-store")
-		header.Set("Referrer-Policy", "no-referrer")
-		header.Set("X-Content-Type-Options", "nosniff")
-		h.ServeHTTP(w, r)
 	})
 }
 
@@ -60,7 +46,7 @@ func private(h http.Handler) http.Handler {
 // clients elsewhere.
 func isLocal(r *http.Request) bool {
 	client, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && client.Addr().Unmap().IsLoopback() && isLoopbackHost(r.Host) &&
+	return err == nil && client.Addr().IsLoopback() && isLoopbackHost(r.Host) &&
 		r.Header["X-Forwarded-For"] == nil && r.Header["Forwarded"] == nil
 }
 
@@ -75,7 +61,7 @@ func isLoopbackHost(host string) bool {
 		return true
 	}
 	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil && addr.Unmap().IsLoopback()
+	return err == nil && addr.IsLoopback()
 }
 
 // sameOrigin refuses what pages of other sites make a browser send. Other

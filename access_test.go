@@ -24,6 +24,7 @@ func TestRoutesThatNeedAKey(t *testing.T) {
 		s.do("POST", "/ingest", untouched{t}, "X-API-Key", "wrong"),
 		s.do("POST", "/ingest", untouched{t}, "Authorization", "Bearer wrong", "Content-Encoding", "gzip"),
 		s.do("GET", "/ingest", nil),
+		s.do("GET", "/metrics", nil),
 	}
 	for i, w := range refused {
 		var answer struct{ Error string }
@@ -43,14 +44,21 @@ func TestRoutesThatNeedAKey(t *testing.T) {
 			t.Errorf("%s without a key: %d %s", open, w.Code, w.Body)
 		}
 	}
-	if got := messages(t, s.path); got != "a" {
+	if got := storedMessages(t, s.path); got != "a" {
 		t.Errorf("stored %q, want a", got)
+	}
+	// A scraper elsewhere needs a key only where keys are set.
+	if w := s.do("GET", "/metrics", nil, "X-API-Key", "right"); w.Code != 200 || w.Header().Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("/metrics with a key: %d %v", w.Code, w.Header())
+	}
+	if w := newTestService(t).do("GET", "http://logs.example/metrics", nil); w.Code != 200 {
+		t.Errorf("/metrics without keys: %d %s", w.Code, w.Body)
 	}
 }
 
 func TestWhoMayRead(t *testing.T) {
-	open := newTestService(t).reading(http.HandlerFunc(serveHealth))
-	keyed := newTestService(t, "-api-keys-file", keysFile(t, "right")).reading(http.HandlerFunc(serveHealth))
+	open := newTestService(t).reading(serveHealth)
+	keyed := newTestService(t, "-api-keys-file", keysFile(t, "right")).reading(serveHealth)
 	const forwarded = "X-Forwarded-For: 203.0.113.7"
 	for _, c := range []struct {
 		remote, host, header  string

@@ -128,7 +128,7 @@ func (in *ingester) refuseBody(err error) *refusal {
 	case errors.Is(err, errEncoding):
 		return refuse(http.StatusUnsupportedMediaType, "%v", err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return refuse(http.StatusBadRequest, "the body came too slowly: %d bytes are due every %v", bodyStep, bodyTimeout)
+		return refuse(http.StatusBadRequest, "the body came too slowly: %d bytes are due every %v", bodyStep, requestTimeout)
 	}
 	return refuse(http.StatusBadRequest, "reading the body: %v", err)
 }

@@ -28,6 +28,7 @@ type config struct {
 	tlsCert      string        // none
 	tlsKey       string        // none
 	apiKeysFile  string        // none
+	healthcheck  bool
 	version      bool
 
 	apiKeys string // from the environment only
@@ -57,9 +58,10 @@ func (c *config) flags() *flag.FlagSet {
 	fs.DurationVar(&c.retain, "retain", 0, "`age` from which entries are deleted, such as 720h; 0 keeps all")
 	fs.Var(&c.maxDB, "max-db", "size of the database, in `bytes`, from which its oldest entries are deleted; 0 is no limit")
 	fs.DurationVar(&c.drainTimeout, "drain-timeout", 30*time.Second, "how `long` the end may take when the database takes no writes")
-	fs.StringVar(&c.tlsCert, "tls-cert", "", "`file` with the TLS certificate and its chain, PEM; with -tls-key, HTTPS is served")
+	fs.StringVar(&c.tlsCert, "tls-cert", "", "`file` with the TLS certificate and its chain, PEM; with -tls-key, HTTPS is served; read again on SIGHUP")
 	fs.StringVar(&c.tlsKey, "tls-key", "", "`file` with the certificate's private key, PEM")
-	fs.StringVar(&c.apiKeysFile, "api-keys-file", "", "`file` with the API keys, one a line; lines that begin with # are comments")
+	fs.StringVar(&c.apiKeysFile, "api-keys-file", "", "`file` with the API keys, one a line; lines that begin with # are comments; read again on SIGHUP")
+	fs.BoolVar(&c.healthcheck, "healthcheck", false, "ask the service that runs at -addr whether it can take logs, and end: 0 for yes, 1 for no")
 	fs.BoolVar(&c.version, "version", false, "print the version and end")
 	return fs
 }

@@ -35,7 +35,7 @@ func TestEnvironment(t *testing.T) {
 		"addr": {":1", ":2"}, "db": {"a", "b"}, "level": {"warn", "info"}, "synchronous": {"off", "normal"},
 		"max-body": {"1", "2"}, "queue": {"3KiB", "4kb"}, "memory": {"5GiB", "6MB"}, "retain": {"1h", "2h"},
 		"max-db": {"7", "8"}, "drain-timeout": {"1s", "2s"}, "tls-cert": {"c", "d"}, "tls-key": {"k", "l"},
-		"api-keys-file": {"f", "g"}, "version": {"true", "false"},
+		"api-keys-file": {"f", "g"}, "healthcheck": {"true", "false"}, "version": {"true", "false"},
 	}
 	env := map[string]string{}
 	var args []string
@@ -54,7 +54,7 @@ func TestEnvironment(t *testing.T) {
 	}
 	want := config{addr: ":1", db: "a", level: levelFlag{levelWarn}, synchronous: "off", maxBody: 1, queue: 3072,
 		memory: 5 << 30, retain: time.Hour, maxDB: 7, drainTimeout: time.Second, tlsCert: "c", tlsKey: "k",
-		apiKeysFile: "f", version: true, apiKeys: "secret"}
+		apiKeysFile: "f", healthcheck: true, version: true, apiKeys: "secret"}
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("environment: got %+v\nwant %+v", *got, want)
 	}

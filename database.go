@@ -175,7 +175,7 @@ func (d *database) open() (err error) {
 		"PRAGMA journal_mode=WAL",
 		"PRAGMA synchronous="+d.synchronous,
 		"PRAGMA temp_store=MEMORY",
-		"PRAGMA cache_size=-1024",
+		"PRAGMA cache_size=-256", // rows are only added at the end
 		fmt.Sprintf("PRAGMA journal_size_limit=%d", walLimit),
 		schema,
 		"CREATE VIRTUAL TABLE temp.pending USING pending",

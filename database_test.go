@@ -131,7 +131,7 @@ func TestRustDatabase(t *testing.T) {
 	if err := db.close(); err != nil {
 		t.Fatal(err)
 	}
-	if got := messages(t, path); got != "old,new" {
+	if got := storedMessages(t, path); got != "old,new" {
 		t.Errorf("rows %s", got)
 	}
 }

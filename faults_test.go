@@ -170,9 +170,9 @@ func (l *ledger) auditAll(messages []string) {
 	}
 }
 
-// storedMessages returns the messages of databases, by id, and checks that the
+// soundMessages returns the messages of databases, by id, and checks that the
 // databases are sound.
-func storedMessages(t *testing.T, paths ...string) (messages []string) {
+func soundMessages(t *testing.T, paths ...string) (messages []string) {
 	t.Helper()
 	for _, path := range paths {
 		if got := query(t, path, "PRAGMA integrity_check"); got != "ok" {
@@ -312,7 +312,7 @@ func TestKillUnderLoad(t *testing.T) {
 			t.Fatalf("round %d: not ready after the start: %s", round, body)
 		}
 		// While it runs, so that the next recovery is the program's own.
-		lost = l.audit(storedMessages(t, db))
+		lost = l.audit(soundMessages(t, db))
 
 		var clients sync.WaitGroup
 		answered := make(chan bool)
@@ -352,7 +352,7 @@ func TestKillUnderLoad(t *testing.T) {
 	if status := p.signal(os.Interrupt); status != 0 {
 		t.Errorf("exit status %d", status)
 	}
-	l.audit(storedMessages(t, db))
+	l.audit(soundMessages(t, db))
 }
 
 // Another process holds the lock for longer than a transaction waits for it:
@@ -388,7 +388,7 @@ func TestLockedForLong(t *testing.T) {
 	if status := p.signal(os.Interrupt); status != 0 {
 		t.Errorf("exit status %d", status)
 	}
-	l.auditAll(storedMessages(t, p.db))
+	l.auditAll(soundMessages(t, p.db))
 }
 
 // SIGTERM while the database is locked: the end waits for the lock, but no
@@ -427,7 +427,7 @@ func TestTerminateWhileLocked(t *testing.T) {
 			}
 			p.saidOnce(c.says)
 			release()
-			lost := l.audit(storedMessages(t, p.db))
+			lost := l.audit(soundMessages(t, p.db))
 			if want := c.status; lost != want {
 				t.Errorf("%d requests are lost, want %d", lost, want)
 			}
@@ -479,7 +479,7 @@ func TestLongReader(t *testing.T) {
 	if status := p.signal(os.Interrupt); status != 0 {
 		t.Errorf("exit status %d", status)
 	}
-	l.auditAll(storedMessages(t, p.db))
+	l.auditAll(soundMessages(t, p.db))
 }
 
 // Clients stop in the middle of a body, or vanish while they wait for the
@@ -544,7 +544,7 @@ func TestVanishingClients(t *testing.T) {
 	if status := p.signal(os.Interrupt); status != 0 {
 		t.Errorf("exit status %d", status)
 	}
-	messages := storedMessages(t, p.db)
+	messages := soundMessages(t, p.db)
 	l.auditAll(messages)
 	if !strings.Contains(strings.Join(messages, " "), "vanishing") {
 		t.Error("no request of a client that vanished is stored")

@@ -112,12 +112,6 @@ func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (
 	}
 	dropped := int64(s.scanner.dropped)
 	in.metrics.received.Add(int64(len(s.scanner.kept)) + dropped)
-	if wait {
-		// The commit may take as long as the database is locked.
-		rc := http.NewResponseController(w)
-		rc.SetWriteDeadline(time.Time{})
-		defer func() { rc.SetWriteDeadline(time.Now().Add(answerTimeout)) }()
-	}
 	if refused := in.enqueue(s, wait, held); refused != nil {
 		in.metrics.refused.Add(dropped)
 		return 0, refused

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -119,12 +120,12 @@ func TestSlowBodies(t *testing.T) {
 	}{
 		{"at once", head("/ingest", small), smallBody, 1, 0, "202 ", 0},
 		{"a small body in 19 s", head("/ingest", small), smallBody, 20, time.Second, "202 ", 19 * time.Second},
-		{"a small body in 21 s", head("/ingest", small), smallBody, 22, time.Second, "400 ", bodyTimeout},
+		{"a small body in 21 s", head("/ingest", small), smallBody, 22, time.Second, "400 ", requestTimeout},
 		{"a large body at 4 KiB/s", head("/ingest", len(large)), large, parts, 2 * time.Second, "202 ", 10 * time.Minute},
 		{"the same with wait", head("/ingest?wait=1", len(large)), large, parts, 2 * time.Second, "200 ", 10 * time.Minute},
-		{"a large body at 3 KiB/s", head("/ingest", len(large)), large, parts, 2800 * time.Millisecond, "400 ", 2 * bodyTimeout},
-		{"a large body that stops half-way", head("/ingest", len(large)), large[:len(large)/2], 1, 0, "400 ", bodyTimeout},
-		{"chunks that stop", chunked, "5\r\n{\"a\":\r\n", 1, 0, "400 ", bodyTimeout},
+		{"a large body at 3 KiB/s", head("/ingest", len(large)), large, parts, 2800 * time.Millisecond, "400 ", 2 * requestTimeout},
+		{"a large body that stops half-way", head("/ingest", len(large)), large[:len(large)/2], 1, 0, "400 ", requestTimeout},
+		{"chunks that stop", chunked, "5\r\n{\"a\":\r\n", 1, 0, "400 ", requestTimeout},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -148,7 +149,7 @@ func TestSlowHeadersAndIdleConnections(t *testing.T) {
 		slow.send("", head("/ingest", 0), 40, time.Second)
 		began := time.Now()
 		io.ReadAll(slow.came) // to the end, whatever the server has to say
-		if took := time.Since(began); took < headerTimeout || took > headerTimeout+time.Second {
+		if took := time.Since(began); took < requestTimeout || took > requestTimeout+time.Second {
 			t.Errorf("a slow header is cut off after %v", took)
 		}
 		idle := server.dial()
@@ -163,24 +164,72 @@ func TestSlowHeadersAndIdleConnections(t *testing.T) {
 	})
 }
 
-// A client that does not read its answer gives its connection up.
+// A client that does not read its answer, the first or a later one, gives its
+// connection up.
 func TestAnswersThatNobodyReads(t *testing.T) {
 	for _, target := range []string{"/ingest", "/ingest?wait=1"} {
-		synctest.Test(t, func(t *testing.T) {
-			server := servePipes(t, newTestService(t).handler, 1)
-			deaf, next := server.dial(), server.dial()
-			deaf.send(head(target, len(smallBody)), smallBody, 1, 0)
-			began := time.Now()
-			next.send(head(target, len(smallBody)), smallBody, 1, 0)
-			if answer, err := next.answer(); err != nil || !strings.HasPrefix(answer, "20") || time.Since(began) > answerTimeout {
-				t.Errorf("%s: the next is answered %s %v after %v", target, answer, err, time.Since(began))
-			}
-		})
+		for _, heard := range []int{0, 1, 3} {
+			testDeafClient(t, target, heard)
+		}
 	}
 }
 
-// A stalledService is a service whose writer does not run yet.
-func stalledService(t *testing.T) *service {
+func testDeafClient(t *testing.T, target string, heard int) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		server := servePipes(t, newTestService(t).handler, 1)
+		deaf, next := server.dial(), server.dial()
+		for i := range heard + 1 {
+			deaf.send(head(target, len(smallBody)), smallBody, 1, 0)
+			if i == heard {
+				break
+			}
+			if answer, err := deaf.answer(); err != nil || !strings.HasPrefix(answer, "20") {
+				t.Fatalf("%s %v", answer, err)
+			}
+			time.Sleep(time.Second)
+		}
+		began := time.Now()
+		next.send(head(target, len(smallBody)), smallBody, 1, 0)
+		if answer, err := next.answer(); err != nil || !strings.HasPrefix(answer, "20") || time.Since(began) > answerTimeout {
+			t.Errorf("%s, %d read: the next client is answered %s %v after %v", target, heard, answer, err, time.Since(began))
+		}
+	})
+}
+
+// A handler may set a deadline of its own, for this answer only.
+func TestDeadlineOfAHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := servePipes(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			rc := http.NewResponseController(w)
+			switch r.URL.Path {
+			case "/hour":
+				rc.SetWriteDeadline(time.Now().Add(time.Hour))
+			case "/second":
+				rc.SetWriteDeadline(time.Now().Add(time.Second))
+			}
+			serveHealth(w, r)
+		}), 1).dial()
+		for _, c := range []struct {
+			path string
+			wait time.Duration // until the answer is read
+			want string
+		}{
+			{"/", 0, "200 ok\n"}, {"/hour", 50 * time.Minute, "200 ok\n"}, {"/", 29 * time.Second, "200 ok\n"},
+			{"/hour", 0, "200 ok\n"}, {"/", 29 * time.Second, "200 ok\n"}, {"/second", 2 * time.Second, ""},
+		} {
+			client.send("GET "+c.path+" HTTP/1.1\r\nHost: localhost\r\n\r\n", "", 0, 0)
+			time.Sleep(c.wait)
+			if answer, err := client.answer(); answer != c.want {
+				t.Errorf("%s read after %v: %q %v, want %q", c.path, c.wait, answer, err, c.want)
+			}
+		}
+	})
+}
+
+// newStalledService returns a service whose writer does not run, and what makes
+// it run to its end.
+func newStalledService(t *testing.T) (s *service, finish func()) {
 	t.Helper()
 	cfg, err := parseConfig([]string{"-db", filepath.Join(t.TempDir(), "logs.db")}, func(string) string { return "" })
 	if err != nil {
@@ -190,8 +239,22 @@ func stalledService(t *testing.T) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { db.close() })
-	return newService(cfg, db, slog.New(slog.DiscardHandler))
+	s, err = newService(cfg, db, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	finished := make(chan struct{})
+	t.Cleanup(func() {
+		<-finished
+		if err := errors.Join(s.reader.close(), db.close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return s, func() {
+		defer close(finished)
+		s.queue.stop()
+		s.writer.run()
+	}
 }
 
 // Whoever waits for the commit waits as long as it takes, also where the body
@@ -199,7 +262,7 @@ func stalledService(t *testing.T) *service {
 func TestWaitHasNoDeadline(t *testing.T) {
 	for _, body := range []string{smallBody, smallBody + strings.Repeat(" ", bodyStep-len(smallBody))} {
 		synctest.Test(t, func(t *testing.T) {
-			s := stalledService(t)
+			s, finish := newStalledService(t)
 			client := servePipes(t, s.routes(), 1).dial()
 			client.send(head("/ingest?wait=1", len(body)), body, 1, 0)
 			time.Sleep(time.Hour)
@@ -208,13 +271,72 @@ func TestWaitHasNoDeadline(t *testing.T) {
 				t.Errorf("before the commit there is an answer: %q %v", c, err)
 			}
 			client.SetReadDeadline(time.Time{})
-			go func() {
-				s.queue.stop()
-				s.writer.run()
-			}()
+			go finish()
 			if answer, err := client.answer(); err != nil || answer != `200 {"accepted":1,"filtered":0}` {
 				t.Errorf("%s %v", answer, err)
 			}
+		})
+	}
+}
+
+// HTTP/2 has timers of its own.
+func TestDeadlinesOfHTTP2(t *testing.T) {
+	large := strings.Repeat(smallBody, 3*bodyStep/len(smallBody))
+	for _, c := range []struct {
+		name, target, body string
+		parts              int
+		pause              time.Duration
+		status             int
+	}{
+		{"a steady body", "/ingest", large, 24, 2 * time.Second, 202},
+		{"a body that comes too slowly", "/ingest", large, 24, 3 * time.Second, 400},
+		{"a wait for an hour", "/ingest?wait=1", smallBody, 1, 0, 200},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				files := newTestCertificate(t)
+				cert := &certificate{certFile: files.certFile, keyFile: files.keyFile}
+				if err := cert.load(); err != nil {
+					t.Fatal(err)
+				}
+				s, finish := newStalledService(t)
+				pipes := &pipeListener{make(chan net.Conn, 1), make(chan struct{})}
+				server := newServer(s.routes())
+				server.TLSConfig = cert.config()
+				go server.ServeTLS(limitListener(pipes, 1), "", "")
+				defer server.Close()
+				transport := &http.Transport{
+					DialContext: func(context.Context, string, string) (net.Conn, error) {
+						client, server := net.Pipe()
+						pipes.backlog <- server
+						return client, nil
+					},
+					TLSClientConfig:   &tls.Config{RootCAs: files.roots, ServerName: "first"},
+					ForceAttemptHTTP2: true,
+				}
+				defer transport.CloseIdleConnections()
+				go func() {
+					time.Sleep(time.Hour)
+					finish()
+				}()
+				body, sender := io.Pipe()
+				go func() {
+					for i := range c.parts {
+						io.WriteString(sender, c.body[len(c.body)*i/c.parts:len(c.body)*(i+1)/c.parts])
+						time.Sleep(c.pause)
+					}
+					sender.Close()
+				}()
+				resp, err := (&http.Client{Transport: transport}).Post("https://first"+c.target, "", body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer resp.Body.Close()
+				if resp.StatusCode != c.status || resp.ProtoMajor != 2 {
+					t.Errorf("%s %s, want %d", resp.Proto, resp.Status, c.status)
+				}
+				time.Sleep(2 * time.Hour)
+			})
 		})
 	}
 }
@@ -223,7 +345,7 @@ func TestWaitHasNoDeadline(t *testing.T) {
 // there is one.
 func TestWaitOfAClosedClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := stalledService(t)
+		s, finish := newStalledService(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		r := httptest.NewRequestWithContext(ctx, "POST", "/ingest?wait=1", strings.NewReader(smallBody))
 		w := httptest.NewRecorder()
@@ -240,8 +362,7 @@ func TestWaitOfAClosedClient(t *testing.T) {
 			t.Fatalf("before the commit, the answer is %d %s", w.Code, w.Body)
 		default:
 		}
-		s.queue.stop()
-		s.writer.run()
+		finish()
 		if <-answered; w.Code != 200 {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}

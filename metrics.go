@@ -25,7 +25,7 @@ type metrics struct {
 	deleted atomic.Int64 // entries that retention deleted
 
 	answers   [len(statuses)]atomic.Int64 // answers of /ingest
-	commits   histogram
+	commits   durations
 	retries   atomic.Int64 // transactions that failed
 	lastError atomic.Int64 // when the last one did, in Unix nanoseconds; 0 for never
 }
@@ -48,22 +48,22 @@ func (m *metrics) failed() {
 	m.lastError.Store(time.Now().UnixNano())
 }
 
-// A histogram counts durations by their size.
-type histogram struct {
+// A durations is a histogram of how long something took.
+type durations struct {
 	sum    atomic.Int64 // in nanoseconds
-	counts [len(histogramBounds) + 1]atomic.Int64
+	counts [len(durationBounds) + 1]atomic.Int64
 }
 
-// histogramBounds are the upper ends of a histogram's buckets.
-var histogramBounds = [...]time.Duration{
+// durationBounds are the upper ends of its buckets.
+var durationBounds = [...]time.Duration{
 	time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond,
 	10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
 	100 * time.Millisecond, 250 * time.Millisecond, time.Second, 5 * time.Second,
 }
 
-func (h *histogram) observe(d time.Duration) {
+func (h *durations) observe(d time.Duration) {
 	i := 0
-	for i < len(histogramBounds) && d > histogramBounds[i] {
+	for i < len(durationBounds) && d > durationBounds[i] {
 		i++
 	}
 	h.counts[i].Add(1)
@@ -114,9 +114,10 @@ func (s *service) serveMetrics(w http.ResponseWriter, _ *http.Request) {
 	e.family("goroutines", "gauge", "Goroutines that exist.")
 	e.value("", float64(runtime.NumGoroutine()))
 	e.family("build_info", "gauge", "What the program was built from; always 1.")
-	version, commit := buildVersion()
-	e.value(fmt.Sprintf("version=%q,commit=%q,goversion=%q", version, commit, runtime.Version()), 1)
+	built, from := buildVersion()
+	e.value(fmt.Sprintf("version=%q,commit=%q,goversion=%q", built, from, runtime.Version()), 1)
 
+	setDataHeaders(w)
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	w.Write(e.text.Bytes()) // a client that has gone away is nobody to report to
 }
@@ -153,13 +154,13 @@ func (e *exposition) sample(suffix, labels string, v float64) {
 	e.text.WriteString(" " + strconv.FormatFloat(v, 'g', -1, 64) + "\n")
 }
 
-func (e *exposition) histogram(h *histogram) {
+func (e *exposition) histogram(h *durations) {
 	sum, n := h.sum.Load(), int64(0)
-	for i, bound := range histogramBounds {
+	for i, bound := range durationBounds {
 		n += h.counts[i].Load()
 		e.sample("_bucket", fmt.Sprintf("le=%q", strconv.FormatFloat(bound.Seconds(), 'g', -1, 64)), float64(n))
 	}
-	n += h.counts[len(histogramBounds)].Load()
+	n += h.counts[len(durationBounds)].Load()
 	e.sample("_bucket", `le="+Inf"`, float64(n))
 	e.sample("_sum", "", time.Duration(sum).Seconds())
 	e.sample("_count", "", float64(n))

@@ -27,6 +27,7 @@ type writer struct {
 	retention *retention // nil where all is kept for ever
 	log       *slog.Logger
 	metrics   *metrics
+	committed func(lastID int64) // is told of each commit
 
 	tick    <-chan time.Time // when the retention works though nothing is written
 	taken   []*batch         // those of the transaction at hand
@@ -154,9 +155,11 @@ func (w *writer) store() error {
 		return w.db.probe()
 	}
 	began := time.Now()
-	if _, err := w.db.write(w.taken); err != nil {
+	last, err := w.db.write(w.taken)
+	if err != nil {
 		return err
 	}
+	w.committed(last)
 	w.metrics.commits.observe(time.Since(began))
 	for _, b := range w.taken {
 		n := int64(len(b.rows))
