@@ -113,7 +113,7 @@ func TestFullDisk(t *testing.T) {
 	if status := p.signal(os.Interrupt); status != 0 {
 		t.Errorf("exit status %d", status)
 	}
-	l.auditAll(storedMessages(t, p.db))
+	l.auditAll(soundMessages(t, p.db))
 }
 
 // SIGTERM on a full disk: the end takes no longer than -drain-timeout, and says
@@ -128,7 +128,7 @@ func TestTerminateOnFullDisk(t *testing.T) {
 		t.Errorf("exit status %d, want 1", status)
 	}
 	free()
-	lost := l.audit(storedMessages(t, p.db))
+	lost := l.audit(soundMessages(t, p.db))
 	if lost == 0 {
 		t.Error("nothing was queued")
 	}
@@ -295,7 +295,7 @@ func TestMovedFile(t *testing.T) {
 					t.Errorf("%s rows are in the old file, want 3", got)
 				}
 			}
-			m.auditAll(storedMessages(t, paths...))
+			m.auditAll(soundMessages(t, paths...))
 		})
 	}
 }
@@ -358,7 +358,7 @@ func TestRenameUnderLoad(t *testing.T) {
 	}
 	var all, before []string
 	for _, path := range append(files, p.db) {
-		messages := storedMessages(t, path)
+		messages := soundMessages(t, path)
 		for len(messages) > 0 && slices.Contains(before, messages[0]) {
 			messages = messages[1:]
 		}
@@ -393,7 +393,7 @@ func TestRenameWithReader(t *testing.T) {
 	if err := os.Rename(set[0], old+"-wal"); err != nil {
 		t.Fatal(err)
 	}
-	l.auditAll(storedMessages(t, old, p.db))
+	l.auditAll(soundMessages(t, old, p.db))
 }
 
 // The rows of a database that was renamed while the program was not there to
@@ -418,7 +418,7 @@ func TestRenameAndKill(t *testing.T) {
 	if err := os.Rename(set[0], old+"-wal"); err != nil {
 		t.Fatal(err)
 	}
-	l.auditAll(storedMessages(t, old, p.db))
+	l.auditAll(soundMessages(t, old, p.db))
 }
 
 // nobody is a user who may do nothing but what all may.
@@ -490,7 +490,7 @@ func TestReadOnly(t *testing.T) {
 		t.Errorf("exit status %d", status)
 	}
 	chmod(t, 0o755, dir)
-	l.auditAll(storedMessages(t, old, p.db))
+	l.auditAll(soundMessages(t, old, p.db))
 }
 
 // A start that may not write says so in one line.
