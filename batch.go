@@ -24,8 +24,9 @@ type batch struct {
 	committed chan error
 }
 
-// batchOverhead is what a batch costs beside its text and rows, in bytes.
-const batchOverhead = 256
+// batchOverhead is what a batch costs beside its text and rows, in bytes, its
+// place in the queue and what its slices have to spare included.
+const batchOverhead = 512
 
 // rowEstimate is what a row takes beside the bytes of its entry: its ends, and
 // a level and a time where the entry has none.

@@ -3,7 +3,9 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
+	"path/filepath"
 	"testing"
 )
 
@@ -87,6 +89,65 @@ func BenchmarkLevelScan(b *testing.B) {
 					})
 				}
 			}
+		}
+	}
+}
+
+// BenchmarkDecode takes kept entries apart and makes rows of them.
+func BenchmarkDecode(b *testing.B) {
+	for _, corpus := range []string{"plain", "mixed"} {
+		entries := benchmarkEntries(1000, 100, corpus == "mixed")
+		size := 0
+		for _, e := range entries {
+			size += len(e)
+		}
+		b.Run("corpus="+corpus+"/entries=1000", func(b *testing.B) {
+			e, batch, arrival := newLogEntry(), new(batch), []byte("2026-11-22T15:24:00.000000000Z")
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for b.Loop() {
+				batch.text, batch.rows = batch.text[:0], batch.rows[:0]
+				for _, entry := range entries {
+					if err := e.appendRow(batch, entry, arrival); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(float64(len(entries))*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+		})
+	}
+}
+
+// BenchmarkWriter stores batches of one row or of many, as many in a
+// transaction as make a thousand rows, of about 170 bytes each.
+func BenchmarkWriter(b *testing.B) {
+	const perTransaction = 1000
+	for _, synchronous := range []string{"normal", "full"} {
+		for _, perBatch := range []int{1, 1000} {
+			b.Run(fmt.Sprintf("synchronous=%s/batch=%d", synchronous, perBatch), func(b *testing.B) {
+				db, err := openDatabase(filepath.Join(b.TempDir(), "logs.db"), synchronous, slog.New(slog.DiscardHandler))
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer db.close()
+				e, arrival := newLogEntry(), []byte("2026-11-22T15:24:00.000000000Z")
+				batches := []*batch{new(batch)}
+				for i, entry := range benchmarkEntries(perTransaction, 100, false) {
+					if i > 0 && i%perBatch == 0 {
+						batches = append(batches, new(batch))
+					}
+					if err := e.appendRow(batches[len(batches)-1], entry, arrival); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := db.write(batches); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(perTransaction*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+			})
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,35 +33,46 @@ func (b *budget) take(n int64) bool {
 
 func (b *budget) give(n int64) { b.used.Add(-n) }
 
-// minBody is the buffer, in bytes, that a body of unknown length begins with.
-const minBody = 4 << 10
+// The room, in bytes, that a body begins with: so little that clients cannot
+// fill the budget by announcing large bodies.
+const minFirst, maxFirst = 4 << 10, 16 << 10
+
+// inflaterSize is about what inflating a body takes beside the body, in bytes.
+const inflaterSize = 48 << 10
 
 var (
 	errTooLarge = errors.New("more bytes on the wire than a body may have")
 	errEncoding = errors.New("unknown Content-Encoding")
+	errTrailing = errors.New("more bytes after the end of the deflated body")
 )
 
 // readBody reads the body of r into s.body, inflated. It returns how much of
 // the memory budget the caller has to give back, after a refusal too.
-func (in *ingester) readBody(r *http.Request, s *scratch) (held int64, refused *refusal) {
+func (in *ingester) readBody(w http.ResponseWriter, r *http.Request, s *scratch) (held int64, refused *refusal) {
 	s.body = s.body[:0]
 	if r.ContentLength > in.maxBody {
 		return 0, in.tooLarge()
 	}
-	wire := &limitedReader{r: r.Body, left: in.maxBody}
-	body, err := inflate(wire, r.Header.Get("Content-Encoding"))
+	encoding := strings.Join(r.Header["Content-Encoding"], ",")
+	// A byte more than may come, so that the end is met without growing.
+	expected := in.maxBody + 1
+	if encoding != "" {
+		held = inflaterSize
+	} else if r.ContentLength >= 0 {
+		expected = max(r.ContentLength+1, minFirst)
+	}
+	size := min(expected, maxFirst)
+	held += size
+	if !in.memory.take(held) {
+		return 0, errMemory
+	}
+	s.wire = wireReader{r: r.Body, w: w, left: in.maxBody, step: bodyStep}
+	body, err := inflate(&s.wire, encoding)
 	if err != nil {
-		return 0, in.refuseBody(err)
+		return held, in.refuseBody(err)
 	}
 	defer body.Close() // of an inflater, which has read all it needs
-	// A byte more than is expected, so that the end is met without growing.
-	size := max(r.ContentLength+1, minBody)
 	for {
-		size = min(size, in.maxBody+1)
-		if !in.memory.take(size - held) {
-			return held, refuse(http.StatusServiceUnavailable, "the memory budget is full")
-		}
-		held = size
 		if int64(cap(s.body)) < size {
 			s.body = append(make([]byte, 0, size), s.body...)
 		}
@@ -77,9 +89,32 @@ func (in *ingester) readBody(r *http.Request, s *scratch) (held int64, refused *
 		if size > in.maxBody {
 			return held, in.tooLarge()
 		}
-		size *= 2
+		larger := min(2*size, in.maxBody+1)
+		if size < expected && size >= expected/4 { // then one copy is enough
+			larger = expected
+		}
+		if !in.memory.take(larger) { // beside size, until the body is copied
+			return held, errMemory
+		}
+		in.memory.give(size)
+		held += larger - size
+		size = larger
 	}
 }
+
+// more takes n bytes of the memory budget for a request that holds some already.
+func (in *ingester) more(held, n int64) *refusal {
+	if held+n > in.memory.limit {
+		return refuse(http.StatusRequestEntityTooLarge, "the entries of one body take more than -memory allows; send them in parts")
+	}
+	if !in.memory.take(n) {
+		return errMemory
+	}
+	return nil
+}
+
+// errMemory is the answer where the memory budget has no room.
+var errMemory = refuse(http.StatusServiceUnavailable, "the memory budget is full")
 
 func (in *ingester) tooLarge() *refusal {
 	return refuse(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes (-max-body); send it in parts", in.maxBody)
@@ -92,21 +127,31 @@ func (in *ingester) refuseBody(err error) *refusal {
 		return in.tooLarge()
 	case errors.Is(err, errEncoding):
 		return refuse(http.StatusUnsupportedMediaType, "%v", err)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return refuse(http.StatusBadRequest, "the body came too slowly: %d bytes are due every %v", bodyStep, requestTimeout)
 	}
 	return refuse(http.StatusBadRequest, "reading the body: %v", err)
 }
 
-// A limitedReader fails once more than left bytes come, where io.LimitReader
-// would end.
-type limitedReader struct {
+// A wireReader reads a body as it comes over the wire. It fails once more than
+// left bytes come, where io.LimitReader would end, and gives a body that goes
+// on coming more time.
+type wireReader struct {
 	r    io.Reader
+	w    http.ResponseWriter
 	left int64
+	step int64 // bytes until the next extension
 }
 
-func (l *limitedReader) Read(p []byte) (int, error) {
-	n, err := l.r.Read(p)
-	if l.left -= int64(n); l.left < 0 {
+func (wire *wireReader) Read(p []byte) (int, error) {
+	n, err := wire.r.Read(p)
+	if wire.left -= int64(n); wire.left < 0 {
 		return 0, errTooLarge
+	}
+	// At the end net/http has lifted the deadline already.
+	if wire.step -= int64(n); wire.step <= 0 && err == nil {
+		wire.step = bodyStep
+		extend(wire.w)
 	}
 	return n, err
 }
@@ -146,11 +191,28 @@ func inflate(wire io.Reader, encoding string) (io.ReadCloser, error) {
 			return nil, noEOF(err)
 		}
 		if head[0]&0x0f == 8 && (int(head[0])<<8|int(head[1]))%31 == 0 {
-			return zlib.NewReader(in)
+			z, err := zlib.NewReader(in)
+			return deflated{z, in}, err
 		}
-		return flate.NewReader(in), nil
+		return deflated{flate.NewReader(in), in}, nil
 	}
 	return nil, fmt.Errorf("%w: %q; send identity, gzip or deflate", errEncoding, encoding)
+}
+
+// A deflated body ends where its wire does, as a gzip does by itself.
+type deflated struct {
+	io.ReadCloser
+	wire *bufio.Reader
+}
+
+func (d deflated) Read(p []byte) (int, error) {
+	n, err := d.ReadCloser.Read(p)
+	if err == io.EOF {
+		if _, err = d.wire.ReadByte(); err == nil {
+			err = errTrailing
+		}
+	}
+	return n, err
 }
 
 // noEOF says of an end that came too early that it did.

@@ -5,13 +5,14 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// config is how the service was told to run. Each field but the keys is a flag
+// config is how the service was told to run. Each field above apiKeys is a flag
 // and an environment variable.
 type config struct {
 	addr         string        // :3002
@@ -31,6 +32,10 @@ type config struct {
 	version      bool
 
 	apiKeys string // from the environment only
+
+	// What load reads.
+	keys        *apiKeys     // of apiKeys and apiKeysFile; nil for none
+	certificate *certificate // of tlsCert and tlsKey; nil for none
 }
 
 // flags returns the flags that fill c, with their defaults.
@@ -53,9 +58,9 @@ func (c *config) flags() *flag.FlagSet {
 	fs.DurationVar(&c.retain, "retain", 0, "`age` from which entries are deleted, such as 720h; 0 keeps all")
 	fs.Var(&c.maxDB, "max-db", "size of the database, in `bytes`, from which its oldest entries are deleted; 0 is no limit")
 	fs.DurationVar(&c.drainTimeout, "drain-timeout", 30*time.Second, "how `long` the end may take when the database takes no writes")
-	fs.StringVar(&c.tlsCert, "tls-cert", "", "`file` with the TLS certificate and its chain, PEM; with -tls-key, HTTPS is served")
+	fs.StringVar(&c.tlsCert, "tls-cert", "", "`file` with the TLS certificate and its chain, PEM; with -tls-key, HTTPS is served; read again on SIGHUP")
 	fs.StringVar(&c.tlsKey, "tls-key", "", "`file` with the certificate's private key, PEM")
-	fs.StringVar(&c.apiKeysFile, "api-keys-file", "", "`file` with the API keys, one a line; lines that begin with # are comments")
+	fs.StringVar(&c.apiKeysFile, "api-keys-file", "", "`file` with the API keys, one a line; lines that begin with # are comments; read again on SIGHUP")
 	fs.BoolVar(&c.healthcheck, "healthcheck", false, "ask the service that runs at -addr whether it can take logs, and end: 0 for yes, 1 for no")
 	fs.BoolVar(&c.version, "version", false, "print the version and end")
 	return fs
@@ -110,6 +115,36 @@ func parseConfig(args []string, getenv func(string) string) (*config, error) {
 	}
 	c.apiKeys = getenv("LOG_INGESTER_API_KEYS")
 	return c, nil
+}
+
+// load reads the files of the API keys and of the certificate.
+func (c *config) load() (err error) {
+	if c.keys, err = loadAPIKeys(c.apiKeys, c.apiKeysFile); err != nil {
+		return err
+	}
+	if c.tlsCert == "" {
+		return nil
+	}
+	c.certificate = &certificate{certFile: c.tlsCert, keyFile: c.tlsKey}
+	return c.certificate.load()
+}
+
+// reload reads them again. What cannot be read stays as it was.
+func (c *config) reload(log *slog.Logger) {
+	if c.keys != nil {
+		if err := c.keys.load(); err != nil {
+			log.Error("the API keys stay as they were", "err", err)
+		} else {
+			log.Info("read the API keys again", "keys", c.keys.String())
+		}
+	}
+	if c.certificate != nil {
+		if err := c.certificate.load(); err != nil {
+			log.Error("the TLS certificate stays as it was", "err", err)
+		} else {
+			log.Info("read the TLS certificate again")
+		}
+	}
 }
 
 // printHelp explains the flags and their environment variables.

@@ -1,12 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -23,27 +23,60 @@ const schema = `CREATE TABLE IF NOT EXISTS logs (
   id INTEGER PRIMARY KEY AUTOINCREMENT, level TEXT NOT NULL, message TEXT NOT NULL,
   timestamp TEXT NOT NULL, details TEXT)`
 
-// sqliteBusy is SQLITE_BUSY. https://www.sqlite.org/rescode.html#busy
-const sqliteBusy = 5
+// Result codes of SQLite. https://www.sqlite.org/rescode.html
+const (
+	sqliteBusy   = 5
+	sqliteFull   = 13
+	sqliteNotADB = 26
+)
 
 // lockWait is how long a transaction waits for another process's lock.
 const lockWait = 5 * time.Second
+
+// walLimit is the size, in bytes, that SQLite cuts the WAL to when it begins it
+// anew. It does so after every few MB, unless a reader still needs what is in
+// it: then it grows, and from walMost on the writer sees to it that it shrinks.
+const (
+	walLimit = 16 << 20
+	walMost  = 2 * walLimit
+)
+
+// A WAL that has outgrown walMost is tried to shrink every shrinkEvery, waiting
+// for readers as long as shrinkWait.
+const (
+	shrinkEvery = time.Second
+	shrinkWait  = 50 * time.Millisecond
+)
 
 // A database is the writer's connection to logs.db. Only the writer uses it.
 //
 // It speaks to the driver itself: database/sql would add its locks and copies
 // to each of the calls, and hide which connection they go to.
 type database struct {
-	path    string
-	conn    sqlConn
-	pending *pendingTable
+	path        string
+	synchronous string
+	log         *slog.Logger
+	pending     *pendingTable
 
+	conn                            sqlConn // nil while the file cannot be opened
 	begin, insert, commit, rollback statement
+
+	files    [3]databaseFile // the database, its WAL, and the WAL's index
+	doubtful bool            // the connection failed, and is opened anew before it is used
+
+	// While the WAL has outgrown walMost, again is when to try to shrink it.
+	again <-chan time.Time
 
 	// The last id of a commit that failed but may have been applied, or 0, and
 	// how it failed.
 	unsureOf  int64
 	unsureWhy error
+}
+
+// A databaseFile is one of the open files of a database.
+type databaseFile struct {
+	name string
+	info os.FileInfo // as it was at the last check
 }
 
 // A statement is a prepared one without parameters.
@@ -66,51 +99,76 @@ type sqlConn interface {
 // openDatabase opens path, or makes it, for one writer. synchronous is a value
 // of SQLite's pragma of that name. A file that is not a database, or whose
 // table logs has other columns, is left as it is and is an error.
-func openDatabase(path, synchronous string) (_ *database, err error) {
-	empty, err := isEmptyOrDatabase(path)
-	if err != nil {
+func openDatabase(path, synchronous string, log *slog.Logger) (*database, error) {
+	d := &database{path: path, synchronous: synchronous, log: log, pending: new(pendingTable)}
+	if err := d.open(); err != nil {
 		return nil, err
 	}
-	d := &database{path: path, pending: new(pendingTable)}
+	return d, nil
+}
+
+// open opens the file that is at the path now, or makes it.
+func (d *database) open() (err error) {
+	if err := d.clearMoved(); err != nil {
+		return err
+	}
+	before, err := os.Stat(d.path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	empty := before == nil || before.Size() == 0
+	if empty {
+		// It is of a database that was moved away, and SQLite would delete it.
+		if err := d.setAside(d.path + "-wal"); err != nil {
+			return err
+		}
+	}
+	if before == nil {
+		if before, err = create(d.path); err != nil {
+			return err
+		}
+	}
 	drv := new(sqlite.Driver)
 	if err := drv.RegisterModule("pending", d.pending); err != nil {
-		return nil, err
+		return err
 	}
-	conn, err := drv.Open(sqliteURI(path))
+	conn, err := drv.Open(sqliteURI(d.path))
 	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", path, err)
+		return fmt.Errorf("opening %s: %w", d.path, err)
 	}
 	d.conn = conn.(sqlConn)
 	defer func() {
 		if err != nil {
-			conn.Close() // what went wrong is known already
-			err = fmt.Errorf("opening %s: %w", path, err)
+			d.disconnect() // what went wrong is known already
+			err = fmt.Errorf("opening %s: %w", d.path, err)
 		}
 	}()
 
-	if err := d.exec(fmt.Sprintf("PRAGMA busy_timeout=%d", lockWait.Milliseconds())); err != nil {
-		return nil, err
+	if err := d.setLockWait(lockWait); err != nil {
+		return err
 	}
-	if err := d.checkColumns(); err != nil {
-		return nil, err
+	if err := d.checkColumns(); resultCode(err) == sqliteNotADB {
+		return errors.New("it is not a SQLite database; name another file with -db")
+	} else if err != nil {
+		return err
 	}
 	if empty {
 		// Both have to be set before the first page is written. 8 KiB pages
 		// hold some forty entries and take a third fewer page writes than 4 KiB.
 		if err := d.exec("PRAGMA page_size=8192", "PRAGMA auto_vacuum=INCREMENTAL"); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := d.exec(
 		"PRAGMA journal_mode=WAL",
-		"PRAGMA synchronous="+synchronous,
+		"PRAGMA synchronous="+d.synchronous,
 		"PRAGMA temp_store=MEMORY",
-		"PRAGMA cache_size=-1024",
-		"PRAGMA journal_size_limit=16777216",
+		"PRAGMA cache_size=-256", // rows are only added at the end
+		fmt.Sprintf("PRAGMA journal_size_limit=%d", walLimit),
 		schema,
 		"CREATE VIRTUAL TABLE temp.pending USING pending",
 	); err != nil {
-		return nil, err
+		return err
 	}
 	for stmt, text := range map[*statement]string{
 		&d.begin:    "BEGIN IMMEDIATE",
@@ -120,11 +178,136 @@ func openDatabase(path, synchronous string) (_ *database, err error) {
 	} {
 		prepared, err := conn.Prepare(text)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", text, err)
+			return fmt.Errorf("%s: %w", text, err)
 		}
 		*stmt = prepared.(statement)
 	}
-	return d, nil
+	return d.identify(before)
+}
+
+// identify remembers which files are open. before is what was at the path
+// before it was opened: where that was replaced meanwhile, the next check tells.
+func (d *database) identify(before os.FileInfo) error {
+	// SQLite follows links, and has the WAL beside the file itself.
+	rows, err := d.query("SELECT file FROM pragma_database_list WHERE name = 'main'")
+	if err != nil {
+		return err
+	}
+	name := fmt.Sprint(rows[0][0])
+	d.files = [3]databaseFile{{name: d.path}, {name: name + "-wal"}, {name: name + "-shm"}}
+	for i := range d.files {
+		if d.files[i].info, err = os.Stat(d.files[i].name); err != nil {
+			return err
+		}
+	}
+	d.files[0].info = before
+	return nil
+}
+
+// check returns an error unless the file that is open is the one that others
+// find by its name. It must not open it, since closing it would drop SQLite's
+// locks.
+func (f *databaseFile) check() error {
+	info, err := os.Stat(f.name)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("%s %w: it was deleted or renamed", f.name, errMoved)
+	case err != nil:
+		return err
+	case !os.SameFile(info, f.info):
+		return fmt.Errorf("%s %w: it was replaced", f.name, errMoved)
+	}
+	f.info = info
+	return nil
+}
+
+var errMoved = errors.New("is no longer the file that was opened")
+
+// moved returns an error unless others find the files that are open: what is
+// written to files that were deleted, renamed or replaced is lost to them.
+func (d *database) moved() error {
+	for i := range d.files {
+		if err := d.files[i].check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ready sees to it that the file at the path is open.
+func (d *database) ready() error {
+	if d.conn != nil {
+		moved := d.moved()
+		if moved == nil && !d.doubtful {
+			return nil
+		}
+		if moved != nil {
+			d.log.Warn("opening the database anew", "why", moved)
+			// Committed rows that are only in the WAL belong into the database,
+			// wherever it is now; SQLite would not put them there.
+			d.exec("PRAGMA wal_checkpoint(TRUNCATE)") // clearMoved sees if it failed
+		}
+		d.disconnect() // what it is closed for is known
+	}
+	return d.open()
+}
+
+// clearMoved puts the WAL of a database that was moved out of the way, which
+// SQLite would replay into the one that is at the path now, and removes the
+// WAL's index, which others may still have open.
+func (d *database) clearMoved() error {
+	if d.files[0].info == nil {
+		return nil
+	}
+	switch err := d.files[0].check(); {
+	case err == nil:
+		return nil
+	case !errors.Is(err, errMoved):
+		return err
+	}
+	if wal := d.files[1]; wal.check() == nil {
+		if err := d.setAside(wal.name); err != nil {
+			return err
+		}
+	}
+	if index := d.files[2]; index.check() == nil {
+		return os.Remove(index.name)
+	}
+	return nil
+}
+
+// setAside renames the WAL of a database that was moved, or removes it where
+// it is empty.
+func (d *database) setAside(wal string) error {
+	info, err := os.Stat(wal)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Size() == 0:
+		return os.Remove(wal)
+	}
+	aside := wal + "." + time.Now().UTC().Format("20060102T150405.000000000Z")
+	if err := os.Rename(wal, aside); err != nil {
+		return err
+	}
+	d.log.Warn("the last rows of a database that was moved are in its WAL; where it still is, give the WAL its name and -wal before it is opened", "wal", aside)
+	return nil
+}
+
+// disconnect closes the connection.
+func (d *database) disconnect() error {
+	var err error
+	for _, stmt := range []*statement{&d.begin, &d.insert, &d.commit, &d.rollback} {
+		if *stmt != nil {
+			err = errors.Join(err, (*stmt).Close())
+			*stmt = nil
+		}
+	}
+	err = errors.Join(err, d.conn.Close())
+	d.conn, d.doubtful = nil, false
+	return err
 }
 
 // sqliteURI names a file to SQLite whatever characters its path has.
@@ -136,30 +319,19 @@ func sqliteURI(path string) string {
 	return "file:" + (&url.URL{Path: path}).EscapedPath()
 }
 
-// isEmptyOrDatabase reports whether path is missing or empty; a file that has
-// anything but a database in it is an error. It must not be called while path
-// is open in this process, since closing a file drops SQLite's locks on it.
-func isEmptyOrDatabase(path string) (empty bool, err error) {
-	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return true, nil
-	}
+// fileMode is that of a new database, less the umask; SQLite gives the same to
+// the WAL. Logs are not for everyone on the machine, but a reader needs no more
+// than the file's group, since reading a WAL does not take writing.
+const fileMode = 0o640
+
+// create makes an empty file at path and returns what it is.
+func create(path string) (os.FileInfo, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, fileMode)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	defer f.Close()
-	// https://www.sqlite.org/fileformat.html#magic_header_string
-	magic := []byte("SQLite format 3\x00")
-	head := make([]byte, len(magic))
-	switch _, err := io.ReadFull(f, head); {
-	case errors.Is(err, io.EOF):
-		return true, nil
-	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
-		return false, fmt.Errorf("reading %s: %w", path, err)
-	case !bytes.Equal(head, magic):
-		return false, fmt.Errorf("%s is not a SQLite database; name another file with -db", path)
-	}
-	return false, nil
+	defer f.Close() // it is empty: nothing can be lost
+	return f.Stat()
 }
 
 // checkColumns makes sure that the table logs, where there is one, is ours.
@@ -198,11 +370,7 @@ func (d *database) exec(statements ...string) error {
 
 // query returns all rows of the answer. It serves short answers.
 func (d *database) query(statement string, args ...driver.Value) (all [][]driver.Value, err error) {
-	named := make([]driver.NamedValue, len(args))
-	for i, a := range args {
-		named[i] = driver.NamedValue{Ordinal: i + 1, Value: a}
-	}
-	rows, err := d.conn.QueryContext(context.Background(), statement, named)
+	rows, err := d.conn.QueryContext(context.Background(), statement, numbered(args))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", statement, err)
 	}
@@ -220,13 +388,58 @@ func (d *database) query(statement string, args ...driver.Value) (all [][]driver
 	}
 }
 
+// change runs a statement and returns how many rows it changed.
+func (d *database) change(statement string, args ...driver.Value) (int64, error) {
+	result, err := d.conn.ExecContext(context.Background(), statement, numbered(args))
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", statement, err)
+	}
+	return result.RowsAffected()
+}
+
+// numbered are the arguments of a statement, for its question marks in order.
+func numbered(args []driver.Value) []driver.NamedValue {
+	named := make([]driver.NamedValue, len(args))
+	for i, a := range args {
+		named[i] = driver.NamedValue{Ordinal: i + 1, Value: a}
+	}
+	return named
+}
+
 // write stores the rows of all batches, in their order, in one transaction, and
 // returns the last row's id. After an error none of them is stored, unless
 // d.unsure: then they may be, and the next call must bring the same batches.
 func (d *database) write(batches []*batch) (last int64, err error) {
-	if d.unsure() {
-		return d.resolve(batches)
+	for {
+		if err := d.ready(); err != nil {
+			return 0, err
+		}
+		if d.unsure() {
+			last, err = d.resolve(batches)
+		} else {
+			last, err = d.transact(batches)
+		}
+		if err != nil {
+			d.doubt(err)
+			if last != 0 {
+				// A commit that failed may yet be found in the WAL by the next
+				// who opens it, so that is done before asking.
+				d.unsureOf, d.unsureWhy = last, err
+				continue
+			}
+			return 0, err
+		}
+		moved := d.moved()
+		if moved == nil {
+			return last, nil
+		}
+		d.unsureOf, d.unsureWhy = last, moved
 	}
+}
+
+// transact is write's transaction. With an error, last is the last id of a
+// commit that failed, or 0.
+func (d *database) transact(batches []*batch) (last int64, err error) {
 	if _, err := execute(d.begin); err != nil {
 		d.undo()
 		return 0, fmt.Errorf("beginning a transaction: %w", err)
@@ -243,8 +456,7 @@ func (d *database) write(batches []*batch) (last int64, err error) {
 	}
 	if _, err := execute(d.commit); err != nil {
 		d.undo()
-		d.unsureOf, d.unsureWhy = last, fmt.Errorf("committing: %w", err)
-		return d.resolve(batches)
+		return last, fmt.Errorf("committing: %w", err)
 	}
 	return last, nil
 }
@@ -276,26 +488,93 @@ func (d *database) resolve(batches []*batch) (last int64, err error) {
 // probe finds out whether the database takes writes, by writing what it
 // holds already.
 func (d *database) probe() error {
-	rows, err := d.query("PRAGMA user_version")
-	if err != nil {
+	if err := d.ready(); err != nil {
 		return err
 	}
-	return d.exec(fmt.Sprintf("PRAGMA user_version=%d", rows[0][0]))
+	rows, err := d.query("PRAGMA user_version")
+	if err == nil {
+		err = d.exec(fmt.Sprintf("PRAGMA user_version=%d", rows[0][0]))
+	}
+	d.doubt(err)
+	return err
+}
+
+// tend shrinks the WAL when it has outgrown walMost, and it is time to try.
+func (d *database) tend() {
+	if d.again == nil {
+		d.shrink()
+		return
+	}
+	select {
+	case <-d.again:
+		d.shrink()
+	default:
+	}
+}
+
+// shrink empties the WAL if it has outgrown walMost. While a reader's
+// transaction keeps it from that, d.again tells when to call it again.
+func (d *database) shrink() {
+	if d.conn == nil {
+		return
+	}
+	size := d.files[1].info.Size()
+	outgrown := size > walMost
+	if outgrown {
+		d.setLockWait(shrinkWait) // if it cannot be set, more time is lost
+		rows, err := d.query("PRAGMA wal_checkpoint(TRUNCATE)")
+		d.setLockWait(lockWait) // likewise
+		d.doubt(err)
+		outgrown = err != nil || rows[0][0] != int64(0)
+	}
+	switch was := d.again != nil; {
+	case outgrown:
+		if !was {
+			d.log.Warn("the WAL grows until another's transaction ends", "bytes", size)
+		}
+		d.again = time.After(shrinkEvery)
+	case was:
+		d.log.Info("the WAL is small again")
+		d.again = nil
+	}
+}
+
+// setLockWait sets how long a statement waits for another's lock.
+func (d *database) setLockWait(wait time.Duration) error {
+	return d.exec(fmt.Sprintf("PRAGMA busy_timeout=%d", wait.Milliseconds()))
+}
+
+// doubt makes the connection be opened anew where err may be its fault: a
+// network file system gave its files up, say, or they were read-only.
+func (d *database) doubt(err error) {
+	switch resultCode(err) {
+	case 0, sqliteBusy, sqliteFull:
+	default:
+		d.doubtful = true
+	}
 }
 
 // isBusy reports whether err is that another connection holds a lock.
-func isBusy(err error) bool {
+func isBusy(err error) bool { return resultCode(err) == sqliteBusy }
+
+// isFull reports whether err is that the disk is full.
+func isFull(err error) bool { return resultCode(err) == sqliteFull }
+
+// resultCode returns SQLite's primary result code, or 0 for other errors.
+func resultCode(err error) int {
 	var e *sqlite.Error
-	return errors.As(err, &e) && e.Code()&0xff == sqliteBusy
+	if errors.As(err, &e) {
+		return e.Code() & 0xff
+	}
+	return 0
 }
 
 // close empties the WAL into the database and closes it.
 func (d *database) close() error {
-	err := d.exec("PRAGMA wal_checkpoint(TRUNCATE)")
-	for _, stmt := range []statement{d.begin, d.insert, d.commit, d.rollback} {
-		err = errors.Join(err, stmt.Close())
+	if d.conn == nil {
+		return nil
 	}
-	return errors.Join(err, d.conn.Close())
+	return errors.Join(d.exec("PRAGMA wal_checkpoint(TRUNCATE)"), d.disconnect())
 }
 
 // A pendingTable shows the batches of a transaction to SQLite as a table, so

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"database/sql"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -60,7 +61,7 @@ func newTestBatch(messages ...string) *batch {
 
 func mustOpen(t *testing.T, path string) *database {
 	t.Helper()
-	db, err := openDatabase(path, "full")
+	db, err := openDatabase(path, "full", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +131,7 @@ func TestRustDatabase(t *testing.T) {
 	if err := db.close(); err != nil {
 		t.Fatal(err)
 	}
-	if got := messages(t, path); got != "old,new" {
+	if got := storedMessages(t, path); got != "old,new" {
 		t.Errorf("rows %s", got)
 	}
 }
@@ -152,8 +153,8 @@ func TestForeignFiles(t *testing.T) {
 	view := filepath.Join(dir, "view.db")
 	runSQL(t, view, "CREATE VIEW logs AS SELECT 1 id, 2 level, 3 message, 4 timestamp, 5 details")
 	for path, want := range map[string]string{
-		write("text.db", "hello, I am a text of more than sixteen bytes"): "is not a SQLite database",
-		write("short.db", "short"):                                        "is not a SQLite database",
+		write("text.db", "hello, I am a text of more than sixteen bytes"): "not a SQLite database",
+		write("short.db", "short"):                                        "not a SQLite database",
 		other:                                                             "has the columns id, text",
 		more:                                                              "has the columns id, level, message, timestamp, details, host",
 		view:                                                              "logs is a view",
@@ -162,7 +163,7 @@ func TestForeignFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		db, err := openDatabase(path, "full")
+		db, err := openDatabase(path, "full", slog.New(slog.DiscardHandler))
 		if err == nil {
 			db.close()
 			t.Errorf("%s was opened", path)
@@ -179,10 +180,10 @@ func TestForeignFiles(t *testing.T) {
 	if entries, _ := os.ReadDir(dir); len(entries) != 5 {
 		t.Errorf("files were left behind: %v", entries)
 	}
-	if _, err := openDatabase(filepath.Join(dir, "no", "logs.db"), "full"); err == nil {
+	if _, err := openDatabase(filepath.Join(dir, "no", "logs.db"), "full", slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("a database in a directory that is missing was opened")
 	}
-	if _, err := openDatabase(dir, "full"); err == nil {
+	if _, err := openDatabase(dir, "full", slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("a directory was opened")
 	}
 }

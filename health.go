@@ -71,17 +71,23 @@ var version, commit string
 
 // printVersion tells what the binary was built from.
 func printVersion(w io.Writer) {
+	version, commit := buildVersion()
+	fmt.Fprintf(w, "log-ingester %s commit %s %s SQLite %s\n", version, commit, runtime.Version(), sqliteVersion())
+}
+
+// buildVersion returns the version and the commit that the linker was told or,
+// else, those that the build recorded by itself.
+func buildVersion() (string, string) {
 	built, revision := "(devel)", "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
-		built = info.Main.Version
+		built = cmp.Or(info.Main.Version, built)
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {
 				revision = s.Value
 			}
 		}
 	}
-	fmt.Fprintf(w, "log-ingester %s commit %s %s SQLite %s\n",
-		cmp.Or(version, built), cmp.Or(commit, revision), runtime.Version(), sqliteVersion())
+	return cmp.Or(version, built), cmp.Or(commit, revision)
 }
 
 // sqliteVersion returns the version of the SQLite that is linked in.

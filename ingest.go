@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
 	"sync"
 	"time"
+	"unicode/utf8"
+	"unsafe"
 )
 
 // An ingester takes logs over HTTP and puts what is kept of them on the queue.
@@ -33,6 +36,7 @@ func refuse(status int, format string, args ...any) *refusal {
 
 // scratch is what one request works with.
 type scratch struct {
+	wire    wireReader
 	body    []byte
 	scanner levelScanner
 	entry   *LogEntry
@@ -44,7 +48,10 @@ var scratchPool = sync.Pool{New: func() any { return &scratch{entry: newLogEntry
 
 // release gives the scratch back, unless a large body made it grow.
 func (s *scratch) release() {
-	if cap(s.body) <= maxPooled && cap(s.entry.scratch) <= maxPooled {
+	s.wire = wireReader{}
+	if cap(s.body) <= maxPooled && cap(s.entry.scratch) <= maxPooled &&
+		cap(s.scanner.kept) <= maxPooled/int(unsafe.Sizeof(span{})) &&
+		cap(s.entry.members) <= maxPooled/int(unsafe.Sizeof(member{})) {
 		scratchPool.Put(s)
 	}
 }
@@ -55,9 +62,11 @@ func (in *ingester) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.release()
 	status, refused := in.ingest(w, r, s)
 	if refused != nil {
+		in.metrics.answered(refused.status)
 		writeRefusal(w, refused)
 		return
 	}
+	in.metrics.answered(status)
 	s.answer = append(s.answer[:0], `{"accepted":`...)
 	s.answer = strconv.AppendInt(s.answer, int64(len(s.scanner.kept)), 10)
 	s.answer = append(s.answer, `,"filtered":`...)
@@ -85,19 +94,26 @@ func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (
 	if in.queue.stopped.Load() {
 		return 0, refuse(http.StatusServiceUnavailable, "%v", errStopping)
 	}
-	held, refused := in.readBody(r, s)
+	held, refused := in.readBody(w, r, s)
 	defer func() { in.memory.give(held) }()
 	if refused != nil {
 		return 0, refused
 	}
+	// There are no more entries than braces.
+	spans := int64(bytes.Count(s.body, []byte("{"))) * int64(unsafe.Sizeof(span{}))
+	if refused := in.more(held, spans); refused != nil {
+		return 0, refused
+	}
+	held += spans
 	if err := s.scanner.scan(s.body, in.threshold); err != nil {
+		in.metrics.received.Add(int64(err.entry + 1))
 		in.metrics.refused.Add(int64(err.entry + 1))
 		return 0, &refusal{http.StatusBadRequest, err.reason, err}
 	}
-	kept, dropped := int64(len(s.scanner.kept)), int64(s.scanner.dropped)
-	refused = in.enqueue(r, s, wait)
-	if refused != nil {
-		in.metrics.refused.Add(kept + dropped)
+	dropped := int64(s.scanner.dropped)
+	in.metrics.received.Add(int64(len(s.scanner.kept)) + dropped)
+	if refused := in.enqueue(s, wait, held); refused != nil {
+		in.metrics.refused.Add(dropped)
 		return 0, refused
 	}
 	in.metrics.filtered.Add(dropped)
@@ -108,21 +124,33 @@ func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (
 }
 
 // enqueue decodes the kept entries and queues them; with wait, it returns
-// after the commit.
-func (in *ingester) enqueue(r *http.Request, s *scratch, wait bool) *refusal {
-	if len(s.scanner.kept) == 0 {
+// after the commit. held is what the request has of the memory budget.
+func (in *ingester) enqueue(s *scratch, wait bool, held int64) (refused *refusal) {
+	kept := int64(len(s.scanner.kept))
+	if kept == 0 {
 		return nil
 	}
+	queued := false
+	defer func() {
+		// Of a batch that waits, the writer knows what becomes.
+		if !queued {
+			in.metrics.refused.Add(kept)
+		} else if !wait {
+			in.metrics.accepted.Add(kept)
+		}
+	}()
 	// What the batch will take is known within a little before it is made.
 	size := int64(batchOverhead + len(s.scanner.kept)*rowEstimate)
+	var largest span
 	for _, e := range s.scanner.kept {
 		size += int64(e.end - e.start)
+		if e.end-e.start > largest.end-largest.start {
+			largest = e
+		}
 	}
-	if size > in.memory.limit {
-		return refuse(http.StatusRequestEntityTooLarge, "%d entries in one body take more than -memory allows; send them in parts", len(s.scanner.kept))
-	}
-	if !in.memory.take(size) {
-		return refuse(http.StatusServiceUnavailable, "the memory budget is full")
+	size += decodingSize(s.body[largest.start:largest.end])
+	if refused := in.more(held, size); refused != nil {
+		return refused
 	}
 	b := newBatch()
 	now := appendTime(s.arrival[:0], time.Now().UTC())
@@ -135,7 +163,6 @@ func (in *ingester) enqueue(r *http.Request, s *scratch, wait bool) *refusal {
 	}
 	in.memory.used.Add(b.size() - size)
 	size = b.size()
-	n := int64(len(b.rows))
 	var committed chan error
 	if wait {
 		committed = make(chan error, 1)
@@ -146,19 +173,27 @@ func (in *ingester) enqueue(r *http.Request, s *scratch, wait bool) *refusal {
 		b.release()
 		return refuse(http.StatusServiceUnavailable, "%v", err)
 	}
+	queued = true
 	if !wait {
-		in.metrics.accepted.Add(n)
 		return nil
 	}
-	select {
-	case err := <-committed:
-		if err != nil {
-			return refuse(http.StatusServiceUnavailable, "the database cannot take writes: %v", err)
-		}
-	case <-r.Context().Done():
-		// Nobody is left to hear what becomes of the batch.
+	// A client that is gone cannot be told from one that only closed its side,
+	// and who still listens must not hear of a commit before there is one.
+	if err := <-committed; err != nil {
+		return refuse(http.StatusServiceUnavailable, "the database cannot take writes: %v", err)
 	}
 	return nil
+}
+
+// decodingSize returns what decoding an entry may take beside its row, in
+// bytes: the list of its members, and a copy where its UTF-8 has to be repaired,
+// both of which double as they grow.
+func decodingSize(entry []byte) int64 {
+	n := (bytes.Count(entry, []byte(",")) + 1) * int(unsafe.Sizeof(member{}))
+	if !utf8.Valid(entry) {
+		n += len(entry) * utf8.UTFMax // the row has the repaired text too
+	}
+	return 2 * int64(n)
 }
 
 // waitParameter reads the parameter wait of the address.

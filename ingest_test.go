@@ -7,6 +7,7 @@ import (
 	"compress/zlib"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,24 +21,30 @@ import (
 // A testService is the service within the test, its writer running.
 type testService struct {
 	*service
-	t       *testing.T
+	t       testing.TB
 	handler http.Handler
 	path    string
 }
 
 // newTestService starts the service on an empty database; arguments are flags.
-func newTestService(t *testing.T, args ...string) *testService {
+func newTestService(t testing.TB, args ...string) *testService {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "logs.db")
 	cfg, err := parseConfig(append([]string{"-db", path}, args...), func(string) string { return "" })
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := openDatabase(cfg.db, cfg.synchronous)
+	if err := cfg.load(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := openDatabase(cfg.db, cfg.synchronous, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newService(cfg, db, slog.New(slog.DiscardHandler))
+	s, err := newService(cfg, db, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
@@ -46,7 +53,7 @@ func newTestService(t *testing.T, args ...string) *testService {
 	t.Cleanup(func() {
 		s.queue.stop()
 		<-written
-		if err := s.writer.db.close(); err != nil {
+		if err := errors.Join(s.reader.close(), s.writer.close()); err != nil {
 			t.Error(err)
 		}
 		if n := s.memory.used.Load(); n != 0 {
@@ -101,8 +108,8 @@ func readRows(t *testing.T, path string) (rows [][4]string) {
 	return rows
 }
 
-// messages returns the messages of all rows, with commas between.
-func messages(t *testing.T, path string) string {
+// storedMessages returns the messages of all rows, with commas between.
+func storedMessages(t *testing.T, path string) string {
 	var all []string
 	for _, r := range readRows(t, path) {
 		all = append(all, r[1])
@@ -141,7 +148,7 @@ func TestBodyForms(t *testing.T) {
 			if w.Code != 200 || w.Body.String() != want || w.Header().Get("Content-Type") != "application/json" {
 				t.Errorf("got %d %s %v, want 200 %s", w.Code, w.Body, w.Header(), want)
 			}
-			if got := messages(t, s.path); got != c.stored {
+			if got := storedMessages(t, s.path); got != c.stored {
 				t.Errorf("stored %q, want %q", got, c.stored)
 			}
 		})
@@ -157,7 +164,7 @@ func TestThreshold(t *testing.T) {
 	} {
 		s := newTestService(t, "-level", threshold)
 		s.post(body)
-		if got := messages(t, s.path); got != want {
+		if got := storedMessages(t, s.path); got != want {
 			t.Errorf("-level %s keeps %s, want %s", threshold, got, want)
 		}
 	}

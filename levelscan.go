@@ -47,7 +47,7 @@ type levelScanner struct {
 // @l, Level; of a doubled key the first value counts. An entry with @t and none
 // of them is at info. An entry is kept when its level is at least min.
 func (s *levelScanner) scan(body []byte, min level) *scanError {
-	if s.accept(body, min) {
+	if s.indexer.accept(s, body, min) {
 		return nil
 	}
 	return s.scanGeneric(body, min)
@@ -94,18 +94,25 @@ func (s *levelScanner) levelAfter(body []byte, i int) level {
 	}
 	w := binary.LittleEndian.Uint64(body[i+1:])
 	if body[i] == '"' {
-		// The bytes before the closing quote, with letters in lower case.
-		quote := w ^ '"'*lowBits
-		quote = (quote - lowBits) &^ quote & highBits
-		below := (quote&-quote)>>7 - 1
-		w = (w | ' '*lowBits) & below
-		if h := w * levelWordHash >> (64 - levelWordBits); quote != 0 && levelWords[h].word == w {
-			return levelWords[h].level
+		if l := levelOfWord(w); l != 0 {
+			return l
 		}
 	} else if tens, ones, next := body[i]-'0', byte(w)-'0', byte(w>>8); tens-1 < 6 && ones < 10 && (next == ',' || next == '}') {
 		return level(tens)
 	}
 	return s.levelAt(body, i)
+}
+
+// levelOfWord ranks the name that w, a little-endian word, begins with and a
+// quote ends. It returns 0 if it does not know it.
+func levelOfWord(w uint64) level {
+	quote := w ^ '"'*lowBits
+	quote = (quote - lowBits) &^ quote & highBits
+	w = (w | ' '*lowBits) & ((quote&-quote)>>7 - 1) // the name, in lower case
+	if p := &levelWords[w*levelWordHash>>(64-levelWordBits)]; p.word == w {
+		return p.level
+	}
+	return 0
 }
 
 // levelAt ranks the valid value at body[i].
@@ -131,9 +138,6 @@ var levelWords = func() (words [1 << levelWordBits]struct {
 	word  uint64
 	level level
 }) {
-	for i := range words {
-		words[i].level = levelUnknown // of the empty name
-	}
 	for _, name := range []string{
 		"trace", "trce", "trc", "silly", "finest", "finer",
 		"debug", "dbug", "dbg", "fine", "config", "verbose", "vrb", "http",

@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/binary"
+	"structs"
 
 	"github.com/klauspost/cpuid/v2"
 )
@@ -19,60 +20,65 @@ const chunkLen = 4096
 // before mean for it. Where not told otherwise it is 1 when the last byte was
 // what the name says.
 type indexState struct {
+	_ structs.HostLayout // levelscan_amd64.s reads and writes the fields
+
 	offset  uint64 // of the next block
 	refused uint64 // not 0 once a body cannot be valid
 
 	escaped   uint64 // the last byte was a backslash that escapes the next
 	hexDigits uint64 // a bit for each of the next bytes that must be a digit of \u
 	inString  uint64 // all ones inside a string
-	opener    uint64
-	closer    uint64
-	start     uint64 // of the last two bytes, the first of a string
-	first     uint64 // of the last two bytes, those that may begin a level key
+	closer    uint64 // the closing quote of a string
 	scalar    uint64
-	zero      uint64 // a zero that begins a number
+	zero      uint64 // a zero that begins a scalar
 	point     uint64
 	fraction  uint64 // all ones after a digit that follows a point
-	odd       uint64 // a byte of a scalar that does not belong to a plain integer
+	odd       uint64 // a byte of a scalar that is no digit or follows a leading zero, but no point
 
 	// These hold across what stands between.
 	beforeValue uint64 // { [ : or , and white space
-	colon       uint64 // the last operator was a colon
-	beforeKey   uint64 // the last operator must be followed by a key
-	close       uint64 // the last operator was } or ]
-	nestedComma uint64 // the last operator was a comma after } or ]
+	beforeComma uint64 // the last operator was : } or ]
+	beforeColon uint64 // the last operator was {, or a comma after : } or ]
 }
 
 // An indexer is the scratch memory of the AVX2 implementation.
 type indexer struct {
 	state  indexState
-	tail   [64]byte // the last bytes of a body, padded with spaces
-	events [chunkLen + 64 + 3]uint32
+	tail   [128 + lookAhead]byte // the last bytes of a body, padded with spaces
+	events [chunkLen + 128 + 4]uint32
+
+	// Where the walk over the events is:
+	outside   int  // the depth outside of entries, 1 in an array
+	depth     int  // of open brackets
+	object    bool // the innermost is a brace
+	scalarEnd int  // of the last scalar that was checked
 }
 
+// indexBlocks may read so many bytes after the last block.
+const lookAhead = 3
+
+// indexBlocks appends to events, from the first on, the offsets of the bytes
+// that the walk must look at, and returns how many there are:
+//
+//   - brackets outside strings;
+//   - quotes that open what may be a level key, and a few others;
+//   - of each scalar other than digits with a point or without, the first byte
+//     that is neither, and what follows a leading zero;
+//   - colons that do not stand right behind a string;
+//   - second ones of two commas with no nested value between, after a nested value.
+//
+// It looks at the whole blocks of body, then at those of tail, of 64 bytes
+// each, and lookAhead bytes after them. events has room for as many as there
+// are bytes, and 4 more. Where it sets state.refused, the body is not valid;
+// where it does not, all that is left to check is at the events.
+//
 //go:noescape
 func indexBlocks(events []uint32, body, tail []byte, state *indexState) int
 
-// accept is scan for valid bodies. It reports false where it cannot tell that
-// body is valid, and leaves kept and dropped undefined.
-func (s *levelScanner) accept(body []byte, min level) bool {
+// accept is s.scan for valid bodies. For others it reports false, and leaves
+// s.kept and s.dropped undefined.
+func (x *indexer) accept(s *levelScanner, body []byte, min level) bool {
 	return useAVX2 && s.acceptAVX2(body, min)
-}
-
-// The kinds of bytes at which indexBlocks reports events.
-const (
-	scalarEvent = iota // of a scalar that is no plain integer, the first such byte
-	openEvent
-	closeEvent
-	colonEvent  // not right behind its key, or after a comma that follows a nested value
-	commaEvent  // the second of two after a nested value
-	keyEvent    // the third byte of a string that may be a level key
-	escapeEvent // a backslash among the first three bytes of a string
-)
-
-var eventKinds = [256]uint8{
-	'{': openEvent, '[': openEvent, '}': closeEvent, ']': closeEvent, ':': colonEvent, ',': commaEvent,
-	'l': keyEvent, 'v': keyEvent, 'g': keyEvent, '"': keyEvent, '\\': escapeEvent,
 }
 
 func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
@@ -84,218 +90,279 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 	if i = skipSpace(body, i); i == len(body) {
 		return false
 	}
-	outside := 0 // the depth outside of entries
+	x := &s.indexer
+	x.outside, x.scalarEnd = 0, 0
 	array := body[i] == '['
 	if array {
 		i++
-		outside = 1
+		x.outside = 1
 	}
-	s.isObject[outside+1] = true
+	x.depth = x.outside
+	s.isObject[x.outside+1] = true
 
-	x := &s.indexer
 	x.state = indexState{offset: uint64(i)}
-	whole := len(body) - (len(body)-i)%64 // where the tail begins
-	tail := x.tail[:0]
-	if whole < len(body) {
-		x.tail = spaces
-		copy(x.tail[:], body[whole:])
+	whole := i // where the tail begins
+	if n := len(body) - i - lookAhead; n > 0 {
+		whole += n &^ 63
 	}
+	x.tail = spaces
+	tail := x.tail[:(copy(x.tail[:], body[whole:])+63)&^63]
 
 	var (
-		kept      = s.kept[:cap(s.kept)]
-		nkept     = 0
-		entries   = 0
-		end       = i       // of the last entry
-		depth     = outside // of open brackets
-		object    = false   // the innermost is a brace
-		scalarEnd = 0       // of the last scalar that was checked
+		kept    = s.kept[:cap(s.kept)]
+		nkept   = 0
+		entries = 0
+		end     = i         // of the last entry
+		between = byte(' ') // what most likely stands between it and the next
 
 		// Of the current entry:
-		start   int
-		rank    int  // of the best level key that it has
-		value   int  // where the value of that key is to be looked for
-		escaped bool // it may have a level key written with escapes
-		opener  = -4 // where the last string stands that has an escape early
-
-		events []uint32
-		k      int // the next event
-		pos    int
-		c      byte
+		inside bool
+		start  int
+		rank   int   // of the best level key that it has
+		value  int   // what follows that key
+		l      level // of the entry, 0 where it is yet to be found out
 	)
-
-refill:
-	if i == len(body) {
-		s.kept, s.dropped = kept[:nkept], entries-nkept
-		return !array && entries > 0 && depth == 0 && skipSpace(body, end) == len(body)
-	}
-	{
-		n := whole - i
-		if n > chunkLen {
-			n = chunkLen
-		} else if whole < len(body) {
-			tail = x.tail[:]
+	for last := false; !last; {
+		n := chunkLen
+		if n > whole-i {
+			n = whole - i
 		}
-		events = x.events[:indexBlocks(x.events[:], body[i:i+n], tail, &x.state)]
-		if i += n; len(tail) > 0 {
-			i = len(body)
+		last = i+n == whole
+		var rest []byte
+		if last {
+			rest = tail
 		}
+		events := x.events[:indexBlocks(x.events[:], body[i:i+n], rest, &x.state)]
+		i += n
 		if x.state.refused != 0 {
 			return false
 		}
-		k = 0
-		switch depth - outside {
-		case 0:
-			goto between
-		case 1:
-			goto entry
-		}
-		goto nested
-	}
 
-between:
-	if k == len(events) {
-		goto refill
-	}
-	pos = int(events[k])
-	k++
-	if c = body[pos]; c != '{' {
-		if !array || c != ']' || skipSpace(body, end) != pos {
-			return false
+		k := 0
+		if x.depth > x.outside+1 {
+			k = s.walkNested(body, events, 0)
 		}
-		s.kept, s.dropped = kept[:nkept], entries-nkept
-		return skipSpace(body, pos+1) == len(body)
-	}
-	if array && entries > 0 {
-		if (pos != end+1 || body[end] != ',') && !isComma(body[end:pos]) {
-			return false
-		}
-	} else if pos != end && skipSpace(body, end) != pos {
-		return false
-	}
-	start, rank, escaped, object = pos, noLevelKey, false, true
-	depth++
-
-entry:
-	if k == len(events) {
-		goto refill
-	}
-	pos = int(events[k])
-	k++
-	switch c = body[pos]; eventKinds[c] {
-	case keyEvent:
-		r, after := levelKeyAt(body, pos-2)
-		if r < rank {
-			rank, value = r, after
-		} else if r == maybeEscaped {
-			escaped = true
-		}
-		goto entry
-	case closeEvent:
-		if c != '}' || !closes(body, pos) {
-			return false
-		}
-		l := levelUnknown
-		switch {
-		case escaped:
-			if _, l = s.scanEntry(body, start, depth); l == 0 {
-				return false
+		for uint(k) < uint(len(events)) {
+			if !inside {
+				start = int(events[k])
+				if body[start] != '{' {
+					if !array || body[start] != ']' || skipSpace(body, end) != start {
+						return false
+					}
+					s.kept, s.dropped = kept[:nkept], entries-nkept
+					return skipSpace(body, start+1) == len(body)
+				}
+				if start != end+1 || body[end] != between {
+					if !separates(body[end:start], array && entries > 0) {
+						return false
+					}
+					between = ','
+					if !array {
+						between = '\n'
+					}
+				}
+				inside = true
+				rank, l = noLevelKey, 0
+				x.depth++
+				k++
 			}
-		case rank < clefTimeKey:
-			l = s.levelAfter(body, value)
-		case rank == clefTimeKey:
-			l = levelInfo
-		}
-		end = pos + 1
-		if nkept == len(kept) {
-			kept = append(kept, span{})
-			kept = kept[:cap(kept)]
-		}
-		// Whether an entry is kept is hard to predict, so there is no branch.
-		kept[nkept] = span{uint32(start), uint32(end)}
-		keep := 0
-		if l >= min {
-			keep = 1
-		}
-		nkept += keep
-		entries++
-		depth--
-		goto between
-	case escapeEvent:
-		if pos-opener > 3 {
-			for opener = pos - 1; body[opener] != '"'; opener-- {
+			for uint(k) < uint(len(events)) {
+				pos := int(events[k])
+				k++
+				if body[pos] == '"' {
+					if len(body)-pos >= len(`"level":"`)+8 && binary.LittleEndian.Uint64(body[pos+1:]) == wordLevelString {
+						if rank > 0 {
+							rank, value = 0, pos+len(`"level"`)
+							l = levelOfWord(binary.LittleEndian.Uint64(body[pos+len(`"level":"`):]))
+						}
+					} else if r, after := levelKeyAt(body, pos+1); r < rank {
+						rank, value, l = r, after, 0
+					}
+					continue
+				}
+				if body[pos] != '}' {
+					if k = s.walkOdd(body, events, k-1); k < 0 {
+						return false
+					}
+					continue
+				}
+
+				if c := body[pos-1]; c <= ' ' || c == ',' || c == ':' {
+					if !closes(body, pos) {
+						return false
+					}
+				}
+				if l == 0 {
+					if l = s.entryLevel(body, start, rank, value); l == 0 {
+						return false
+					}
+				}
+				end = pos + 1
+				if nkept == len(kept) {
+					kept = append(kept, span{})
+					kept = kept[:cap(kept)]
+				}
+				// Whether an entry is kept is hard to predict, so there is no branch.
+				kept[nkept] = span{uint32(start), uint32(end)}
+				keep := 0
+				if l >= min {
+					keep = 1
+				}
+				nkept += keep
+				entries++
+				x.depth--
+				inside = false
+				break
 			}
-			escaped = escaped || byteBefore(body, opener) != ':'
 		}
-		goto entry
-	case openEvent:
-		goto open
-	case colonEvent:
-		if byteBefore(body, pos) != '"' {
-			return false
-		}
-		goto entry
-	case commaEvent:
-		return false
-	}
-	if scalarEnd = s.scalarAt(body, pos, scalarEnd); scalarEnd < 0 {
-		return false
-	}
-	goto entry
-
-open:
-	switch byteBefore(body, pos) {
-	case ':', '[':
-	case ',':
-		if object {
-			return false
-		}
-	default:
-		return false
-	}
-	if depth++; depth > maxDepth {
-		return false
-	}
-	object = c == '{'
-	s.isObject[depth] = object
-
-nested:
-	if k == len(events) {
-		goto refill
-	}
-	pos = int(events[k])
-	k++
-	switch c = body[pos]; eventKinds[c] {
-	case openEvent:
-		goto open
-	case closeEvent:
-		if (c == '}') != object || !closes(body, pos) {
-			return false
-		}
-		depth--
-		object = s.isObject[depth]
-		if depth == outside+1 {
-			goto entry
-		}
-	case colonEvent:
-		if !object || byteBefore(body, pos) != '"' {
-			return false
-		}
-	case commaEvent:
-		if object {
-			return false
-		}
-	case scalarEvent:
-		if scalarEnd = s.scalarAt(body, pos, scalarEnd); scalarEnd < 0 {
+		if k < 0 {
 			return false
 		}
 	}
-	goto nested
+	s.kept, s.dropped = kept[:nkept], entries-nkept
+	return !array && entries > 0 && !inside && skipSpace(body, end) == len(body)
 }
 
-// isComma tells whether s is a comma and white space.
-func isComma(s []byte) bool {
+// entryLevel ranks the valid entry at body[start] by its best level key.
+func (s *levelScanner) entryLevel(body []byte, start, rank, value int) level {
+	switch rank {
+	case maybeEscaped:
+		_, l := s.scanEntry(body, start, s.indexer.depth)
+		return l
+	case noLevelKey:
+		return levelUnknown
+	case clefTimeKey:
+		return levelInfo
+	}
+	return s.levelAfter(body, value)
+}
+
+// walkOdd handles events[k], which is at the top level of an entry and neither
+// a key nor the end of the entry, and those nested in it. It returns the number
+// of the next one, or -1 where the body must be refused.
+func (s *levelScanner) walkOdd(body []byte, events []uint32, k int) int {
+	pos := int(events[k])
+	switch body[pos] {
+	case '{', '[':
+		s.indexer.object = true
+		return s.walkNested(body, events, k)
+	case ':':
+		if byteBefore(body, pos) != '"' {
+			return -1
+		}
+	case ',', ']':
+		return -1
+	default:
+		if !isLiteral(body, pos) && !s.checkScalar(body, pos) {
+			return -1
+		}
+	}
+	return k + 1
+}
+
+// isLiteral tells whether a literal is all that stands around body[i].
+func isLiteral(body []byte, i int) bool {
+	if len(body)-i < 8 {
+		return false
+	}
+	const (
+		wordTrue  = 't' | 'r'<<8 | 'u'<<16 | 'e'<<24
+		wordFalse = 'f' | 'a'<<8 | 'l'<<16 | 's'<<24 | 'e'<<32
+		wordNull  = 'n' | 'u'<<8 | 'l'<<16 | 'l'<<24
+	)
+	w := binary.LittleEndian.Uint64(body[i:])
+	end := i + 4
+	if uint32(w) != wordTrue && uint32(w) != wordNull {
+		if end++; w&(1<<40-1) != wordFalse {
+			return false
+		}
+	}
+	return endsScalar[body[end]] && body[i-1] == ':'
+}
+
+// endsScalar tells what may stand after a scalar.
+var endsScalar = [256]bool{',': true, '}': true, ']': true, ' ': true, '\n': true, '\r': true, '\t': true}
+
+// walkNested handles events from number k on until it is back at the top level
+// of an entry, and returns as walkOdd does.
+func (s *levelScanner) walkNested(body []byte, events []uint32, k int) int {
+	x := &s.indexer
+	top := x.outside + 1
+	depth, object := x.depth, x.object
+	for ; k < len(events); k++ {
+		pos := int(events[k])
+		switch c := body[pos]; c {
+		case '"':
+		case '{', '[':
+			switch byteBefore(body, pos) {
+			case ':', '[':
+			case ',':
+				if object {
+					return -1
+				}
+			default:
+				return -1
+			}
+			if depth++; depth > maxDepth {
+				return -1
+			}
+			object = c == '{'
+			s.isObject[depth] = object
+		case '}', ']':
+			if (c == '}') != object || !closes(body, pos) {
+				return -1
+			}
+			depth--
+			object = s.isObject[depth]
+			if !object && s.isKey(body, pos+1) {
+				return -1
+			}
+			if depth == top {
+				x.depth = depth
+				return k + 1
+			}
+		case ':':
+			if !object || byteBefore(body, pos) != '"' {
+				return -1
+			}
+		case ',':
+			if object {
+				return -1
+			}
+		default:
+			if !isLiteral(body, pos) && !s.checkScalar(body, pos) {
+				return -1
+			}
+		}
+	}
+	x.depth, x.object = depth, object
+	return k
+}
+
+// isKey tells whether a comma, a string and a colon stand at body[i].
+func (s *levelScanner) isKey(body []byte, i int) bool {
+	if i = skipSpace(body, i); byteAt(body, i) != ',' {
+		return false
+	}
+	if i = skipSpace(body, i+1); byteAt(body, i) != '"' {
+		return false
+	}
+	if i, _ = s.skipString(body, i+1); i < 0 {
+		return true
+	}
+	return byteAt(body, skipSpace(body, i)) == ':'
+}
+
+// separates tells whether s is white space and, if so told, a comma.
+func separates(s []byte, comma bool) bool {
 	i := skipSpace(s, 0)
-	return i < len(s) && s[i] == ',' && skipSpace(s, i+1) == len(s)
+	if comma {
+		if i == len(s) || s[i] != ',' {
+			return false
+		}
+		i = skipSpace(s, i+1)
+	}
+	return i == len(s)
 }
 
 // byteBefore returns the byte before body[i] that is not white space.
@@ -313,27 +380,24 @@ func closes(body []byte, i int) bool {
 	return c != ',' && c != ':'
 }
 
-// scalarAt checks the scalar around body[i], unless it ends before checked,
-// and returns where it ends, negative where it is not valid.
-func (s *levelScanner) scalarAt(body []byte, i, checked int) int {
-	if i < checked {
-		return checked
+// checkScalar tells whether the scalar around body[i] is valid.
+func (s *levelScanner) checkScalar(body []byte, i int) bool {
+	x := &s.indexer
+	if i < x.scalarEnd {
+		return true // one event of several in a number
 	}
 	for c := body[i-1]; c-'0' < 10 || c == '.' || c == '-' || c == '+' || c|0x20 == 'e'; c = body[i-1] {
 		i--
 	}
-	i = s.skipScalar(body, i)
-	if i >= 0 && i < len(body) {
-		switch body[i] {
-		case ',', '}', ']', ' ', '\n', '\r', '\t':
-			return i
-		}
+	if i = s.skipScalar(body, i); i < 0 || i == len(body) {
+		return false
 	}
-	return -1
+	x.scalarEnd = i
+	return endsScalar[body[i]]
 }
 
 // maybeEscaped is the rank of a key that may be a level key once unescaped.
-const maybeEscaped = noLevelKey + 1
+const maybeEscaped = -1
 
 const maxEscapedKey = len("log.level") * len(`\u0000`)
 
@@ -362,14 +426,11 @@ func levelKeyAt(body []byte, i int) (rank, after int) {
 	case w&(1<<24-1) == wordAtT:
 		rank, after = clefTimeKey, i+len(`@t"`)
 	default:
-		for j := i; j < len(body) && j <= i+maxEscapedKey; j++ {
-			if body[j] == '"' {
-				return noLevelKey, 0
-			}
+		if byteBefore(body, i-1) == ':' {
+			return noLevelKey, 0 // a value
+		}
+		for j := i; j < len(body) && j <= i+maxEscapedKey && body[j] != '"'; j++ {
 			if body[j] == '\\' {
-				if byteBefore(body, i-1) == ':' {
-					return noLevelKey, 0
-				}
 				return maybeEscaped, 0
 			}
 		}
@@ -383,14 +444,20 @@ func levelKeyAt(body []byte, i int) (rank, after int) {
 
 // The beginnings of level keys as little-endian words.
 const (
-	wordLevel     = 'l' | 'e'<<8 | 'v'<<16 | 'e'<<24 | 'l'<<32 | '"'<<40
-	wordSeverity  = 's' | 'e'<<8 | 'v'<<16 | 'e'<<24 | 'r'<<32 | 'i'<<40 | 't'<<48 | 'y'<<56
-	wordLvl       = 'l' | 'v'<<8 | 'l'<<16 | '"'<<24
-	wordLogLevel  = 'l' | 'o'<<8 | 'g'<<16 | '.'<<24 | 'l'<<32 | 'e'<<40 | 'v'<<48 | 'e'<<56
-	wordLevelname = 'l' | 'e'<<8 | 'v'<<16 | 'e'<<24 | 'l'<<32 | 'n'<<40 | 'a'<<48 | 'm'<<56
-	wordAtL       = '@' | 'l'<<8 | '"'<<16
-	wordLevelCap  = 'L' | 'e'<<8 | 'v'<<16 | 'e'<<24 | 'l'<<32 | '"'<<40
-	wordAtT       = '@' | 't'<<8 | '"'<<16
+	wordLevel       = 'l' | 'e'<<8 | 'v'<<16 | 'e'<<24 | 'l'<<32 | '"'<<40
+	wordLevelString = wordLevel | ':'<<48 | '"'<<56
+	wordSeverity    = 's' | 'e'<<8 | 'v'<<16 | 'e'<<24 | 'r'<<32 | 'i'<<40 | 't'<<48 | 'y'<<56
+	wordLvl         = 'l' | 'v'<<8 | 'l'<<16 | '"'<<24
+	wordLogLevel    = 'l' | 'o'<<8 | 'g'<<16 | '.'<<24 | 'l'<<32 | 'e'<<40 | 'v'<<48 | 'e'<<56
+	wordLevelname   = 'l' | 'e'<<8 | 'v'<<16 | 'e'<<24 | 'l'<<32 | 'n'<<40 | 'a'<<48 | 'm'<<56
+	wordAtL         = '@' | 'l'<<8 | '"'<<16
+	wordLevelCap    = 'L' | 'e'<<8 | 'v'<<16 | 'e'<<24 | 'l'<<32 | '"'<<40
+	wordAtT         = '@' | 't'<<8 | '"'<<16
 )
 
-var spaces = [64]byte([]byte("                                                                "))
+var spaces = func() (s [128 + lookAhead]byte) {
+	for i := range s {
+		s[i] = ' '
+	}
+	return s
+}()

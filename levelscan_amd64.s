@@ -3,6 +3,36 @@
 #include "go_asm.h"
 #include "textflag.h"
 
+// indexBlocks works on blocks of 64 bytes. A mask is a word with a bit for each
+// byte of a block, the lowest for the first. These are some, the lowest bit to
+// the left:
+//
+//	bytes          {"level":"in\"o", "n":[1,2.5,true]}
+//	quotes         .1.....1.1.....1..1.1..............  but escaped ones
+//	strings        .111111..111111...11...............  with the opening quote only
+//	operators      1.......1.......1....11.1...1....11  { } [ ] : , outside strings
+//	white space    .................1.................  outside strings
+//	scalars        .......................1.111.1111..  what is left
+//	value begins   .1.......1........1...11.1...1.....  after { [ : , and white space
+//	colon          ........1............1.............  the operators after { and after
+//	                                                    the comma that follows a member
+//	events         11....................1......1...11  for the walk in Go
+//
+// Quotes become strings by a carry-less product with all ones, in which each bit
+// is the parity of the quotes up to it.
+//
+// The grammar is checked by where things follow each other:
+//   - Strings and scalars begin where a value must, and nowhere else. So may
+//     brackets; the walk looks at what is before them.
+//   - Colons stand where one must, behind a string, and nowhere else. Commas,
+//     after what is not nested, are an object's if the operator before is a
+//     colon, and an array's if not. After what is nested, both are possible:
+//     an operator other than a colon is then an event, from which the walk
+//     refuses a comma in an object; and it refuses a key in an array.
+//   - Scalars that are made of digits and one point are checked here, others
+//     by the walk, which gets the first byte that is neither.
+//   - The walk matches brackets.
+
 // Each constant fills a YMM register.
 #define FILL(name, word) \
 	DATA name<>+0(SB)/8, $word; \
@@ -37,23 +67,31 @@ FILL(hexBits, 0x3030303030303030)
 
 // White space: 0x20, 0x09, 0x0a, 0x0d, each where its low nibble points.
 TABLE(spaceTable, 0x0000000000000020, 0x00000d00000a0900)
-// The first byte of a level key, |0x20: s l @.
-TABLE(firstTable, 0x0000000073000060, 0x0000006c00000000)
-// Its third byte: l g v, or the closing quote of @l and @t.
-TABLE(thirdTable, 0x6776000000220000, 0x0000006c00000000)
+// The first byte of a level key, |0x30: l L \, s, @; and with them c, p.
+TABLE(firstTable, 0x0000000073000070, 0x0000007c00000000)
+// Its third byte: l g v, the closing quote of @l and @t, and where an escape
+// is before it u or 0; a backslash is looked for by itself.
+TABLE(thirdTable, 0x6776750000220030, 0x0000006c00000000)
 // What may follow a backslash, and hexadecimal digits. A byte belongs to a
 // class when the entries of its low and its high nibble share a bit:
 //	01 2x: " /    02 5x: \    04 6x: b f n    08 7x: r t    10 3x: 0-9    20 4x 6x: A-F a-f
 TABLE(escapeLow, 0x10343038303d3010, 0x0104000200001010)
 TABLE(escapeHigh, 0x0824022010010000, 0x0000000000000000)
 
-#define IN SI
-#define EVENTS DI
-#define ERR R11
-#define EVENT R12
-#define POS R13
-#define BLOCKS R14
-#define STATE R15
+#define IN SI      // the block
+#define EVENTS DI  // where the next event is stored
+#define ERR R11    // bits that refuse the body
+#define EVENT R12  // mask of the block's events
+#define POS R13    // offset of the block in the body
+#define STATE R15  // *indexState: what the block before leaves to this one
+#define BS Y14     // backslashes
+#define QUOTES Y10
+#define COLONS Y9
+#define COMMAS Y8
+#define FIRST Y13  // the tables of the same names
+#define THIRD Y12
+#define SPACES Y11
+#define ONES Y15
 
 // MASK sets dst to the high bits of the 64 bytes in lo and hi.
 #define MASK(lo, hi, dst, tmp) \
@@ -64,21 +102,20 @@ TABLE(escapeHigh, 0x0824022010010000, 0x0000000000000000)
 
 // EQUAL sets dst to where lo and hi hold the byte that fills constant.
 #define EQUAL(constant, lo, hi, dst, tmp) \
-	VPCMPEQB constant<>(SB), lo, Y4; \
-	VPCMPEQB constant<>(SB), hi, Y5; \
+	VPCMPEQB constant, lo, Y4; \
+	VPCMPEQB constant, hi, Y5; \
 	MASK(Y4, Y5, dst, tmp)
 
-// IN_TABLE sets dst to where lo and hi hold a byte of table, looked up by its
-// low four bits.
-#define IN_TABLE(table, lo, hi, dst, tmp) \
-	VMOVDQU  table<>(SB), Y6; \
-	VPSHUFB  lo, Y6, Y4; \
-	VPSHUFB  hi, Y6, Y5; \
-	VPCMPEQB lo, Y4, Y4; \
-	VPCMPEQB hi, Y5, Y5; \
-	MASK(Y4, Y5, dst, tmp)
+// IN_TABLE sets lo and hi to where x and y hold a byte of table, looked up by
+// its low four bits.
+#define IN_TABLE(table, x, y, lo, hi) \
+	VPSHUFB  x, table, lo; \
+	VPSHUFB  y, table, hi; \
+	VPCMPEQB x, lo, lo; \
+	VPCMPEQB y, hi, hi
 
-// NEXT sets dst to the bytes that follow those of set.
+// NEXT sets dst to the bytes after those of set. The last one's is in the next
+// block, and its carry. It destroys set.
 #define NEXT(set, dst, carry) \
 	MOVQ carry(STATE), dst; \
 	LEAQ (dst)(set*2), dst; \
@@ -86,7 +123,8 @@ TABLE(escapeHigh, 0x0824022010010000, 0x0000000000000000)
 	MOVQ set, carry(STATE)
 
 // NEXT_NOT sets dst to the first bytes after those of set that are not in
-// skip, which has none of set: the sum carries through a run of ones.
+// skip, which has none of set: the sum carries through a run of ones, and where
+// that reaches the end, or set does, into the next block. It destroys set.
 #define NEXT_NOT(skip, set, dst, carry) \
 	MOVQ  carry(STATE), dst; \
 	LEAQ  (dst)(set*2), dst; \
@@ -97,16 +135,30 @@ TABLE(escapeHigh, 0x0824022010010000, 0x0000000000000000)
 	ANDNQ dst, skip, dst
 
 // func indexBlocks(events []uint32, body, tail []byte, state *indexState) int
-TEXT ·indexBlocks(SB), NOSPLIT, $80-88
+//
+// AX to DX, R8 to R10 and R14 hold what the comment at the head of a section
+// says. Y0 and Y1 hold the block, Y2 and Y3 a changed or a later one, Y4 to Y7
+// what is compared. The frame keeps the end of the part in hand, which is body
+// or tail, and the masks that registers cannot keep.
+TEXT ·indexBlocks(SB), NOSPLIT, $48-88
 	MOVQ     events_base+0(FP), EVENTS
-	MOVQ     body_base+24(FP), IN
-	MOVQ     body_len+32(FP), BLOCKS
 	MOVQ     state+72(FP), STATE
 	MOVQ     indexState_offset(STATE), POS
 	XORQ     ERR, ERR
-	VPCMPEQB Y15, Y15, Y15
-	SHRQ     $6, BLOCKS
+	VPCMPEQB ONES, ONES, ONES
+	VMOVDQU  backslashes<>(SB), BS
+	VMOVDQU  firstTable<>(SB), FIRST
+	VMOVDQU  thirdTable<>(SB), THIRD
+	VMOVDQU  spaceTable<>(SB), SPACES
+	VMOVDQU  quotes<>(SB), QUOTES
+	VMOVDQU  colons<>(SB), COLONS
+	VMOVDQU  commas<>(SB), COMMAS
+	MOVQ     body_base+24(FP), IN
+	MOVQ     body_len+32(FP), AX
+	ANDQ     $~63, AX
 	JZ       tail
+	ADDQ     IN, AX
+	MOVQ     AX, end-8(SP)
 	PCALIGN  $32
 
 block:
@@ -114,8 +166,10 @@ block:
 	VMOVDQU 32(IN), Y1
 
 	// AX: backslashes. CX: quotes that none escapes.
-	EQUAL(backslashes, Y0, Y1, AX, BX)
-	EQUAL(quotes, Y0, Y1, CX, BX)
+	VPCMPEQB BS, Y0, Y4
+	VPCMPEQB BS, Y1, Y5
+	MASK(Y4, Y5, AX, BX)
+	EQUAL(QUOTES, Y0, Y1, CX, BX)
 	MOVQ indexState_escaped(STATE), BX
 	ORQ  indexState_hexDigits(STATE), BX
 	ORQ  AX, BX
@@ -124,12 +178,13 @@ block:
 unescaped:
 	// DX: strings, with the opening and without the closing quote.
 	VMOVQ      CX, X4
-	VPCLMULQDQ $0, X15, X4, X4
+	VPCLMULQDQ $0, X15, X4, X4 // X15: ONES
 	VMOVQ      X4, DX
 	XORQ       indexState_inString(STATE), DX
 	MOVQ       DX, BX
 	SARQ       $63, BX
 	MOVQ       BX, indexState_inString(STATE)
+	MOVQ       DX, inString-16(SP)
 
 	// No string holds a control character.
 	VPMINUB  lastControl<>(SB), Y0, Y4
@@ -140,181 +195,150 @@ unescaped:
 	ANDQ     DX, R8
 	ORQ      R8, ERR
 
+	// R8: opening quotes. R10: bytes after closing quotes. CX: strings with
+	// both quotes.
 	MOVQ  CX, R8
 	ANDQ  DX, R8
-	MOVQ  R8, openers-8(SP)
+	MOVQ  R8, openers-24(SP)
 	ANDNQ CX, DX, R9
 	ORQ   DX, CX
-	MOVQ  CX, strings-16(SP)
 	NEXT(R9, R10, indexState_closer)
-	MOVQ  R10, afterString-24(SP)
 
-	// BX: first bytes of strings.
-	// EVENT: third bytes of what may be a level key.
-	NEXT(R8, BX, indexState_opener)
-	VPOR caseBits<>(SB), Y0, Y2
-	VPOR caseBits<>(SB), Y1, Y3
-	IN_TABLE(firstTable, Y2, Y3, R8, R9)
-	ANDQ BX, R8
-	MOVQ indexState_first(STATE), R9
-	LEAQ (R9)(R8*4), EVENT
-	SHRQ $62, R8
-	MOVQ R8, indexState_first(STATE)
-	IN_TABLE(thirdTable, Y0, Y1, R8, R9)
-	ANDQ R8, EVENT
-	ORQ  AX, R8
-	MOVQ R8, foreign-32(SP)
+	// EVENT: quotes that open what may be a level key. The bytes after them
+	// may be the next block's: without lookAhead in Go, which keeps them inside
+	// of the body, TestLevelScanStaysInsideBody fails.
+	VMOVDQU  1(IN), Y2
+	VMOVDQU  33(IN), Y3
+	VPOR     hexBits<>(SB), Y2, Y2
+	VPOR     hexBits<>(SB), Y3, Y3
+	IN_TABLE(FIRST, Y2, Y3, Y4, Y5)
+	VMOVDQU  3(IN), Y2
+	VMOVDQU  35(IN), Y3
+	IN_TABLE(THIRD, Y2, Y3, Y6, Y7)
+	VPCMPEQB BS, Y2, Y2
+	VPCMPEQB BS, Y3, Y3
+	VPOR     Y2, Y6, Y6
+	VPOR     Y3, Y7, Y7
+	VPAND    Y6, Y4, Y4
+	VPAND    Y7, Y5, Y5
+	MASK(Y4, Y5, EVENT, R9)
+	ANDQ     R8, EVENT
 
-	// A backslash among the first three bytes of a string.
-	MOVQ indexState_start(STATE), R8
-	LEAQ (R8)(BX*4), R9
-	SHRQ $1, R8
-	LEAQ (R8)(BX*2), R8
-	ORQ  BX, R9
-	ORQ  R8, R9
-	SHRQ $62, BX
-	MOVQ BX, indexState_start(STATE)
-	ANDQ R9, AX
-	ORQ  AX, EVENT
-
-	// AX: { [   CX: {   R8: } ]   R9: :   R10: ,
-	EQUAL(opens, Y2, Y3, AX, BX)
-	EQUAL(closes, Y2, Y3, R8, BX)
-	EQUAL(colons, Y0, Y1, R9, BX)
-	EQUAL(commas, Y0, Y1, R10, BX)
-	ANDNQ  AX, DX, AX
-	ANDNQ  R8, DX, R8
-	ANDNQ  R9, DX, R9
-	ANDNQ  R10, DX, R10
-	ORQ    AX, EVENT
-	ORQ    R8, EVENT
-	VPSLLW $2, Y0, Y4
-	VPSLLW $2, Y1, Y5
-	MASK(Y4, Y5, CX, BX)
-	MOVQ   CX, BX
-	ANDQ   R8, BX
-	MOVQ   BX, closeBraces-40(SP)
-	ANDQ   AX, CX
-	MOVQ   CX, openBraces-48(SP)
-
-	// A colon that does not stand right behind a string.
-	MOVQ  afterString-24(SP), BX
-	ANDNQ R9, BX, BX
-	ORQ   BX, EVENT
-
-	// BX: white space.
-	IN_TABLE(spaceTable, Y0, Y1, BX, CX)
+	// R9: :   R10: ,   AX: { [   BX: } ]
+	// EVENT: with colons that do not stand right behind a string.
+	EQUAL(COLONS, Y0, Y1, R9, R14)
+	ANDNQ R9, DX, R9
+	ANDNQ R9, R10, R10
+	ORQ   R10, EVENT
+	EQUAL(COMMAS, Y0, Y1, R10, R14)
+	ANDNQ R10, DX, R10
+	VPOR  caseBits<>(SB), Y0, Y2
+	VPOR  caseBits<>(SB), Y1, Y3
+	EQUAL(opens<>(SB), Y2, Y3, AX, R14)
+	EQUAL(closes<>(SB), Y2, Y3, BX, R14)
+	ANDNQ AX, DX, AX
 	ANDNQ BX, DX, BX
 
-	MOVQ AX, CX
-	ORQ  R9, CX
-	ORQ  R10, CX
-	MOVQ CX, DX
-	ORQ  R8, DX
-	MOVQ DX, operators-56(SP)
-	ORQ  BX, DX
-	ORQ  strings-16(SP), DX
-	NOTQ DX
-	MOVQ DX, scalars-64(SP)
+	// R8: {, which differs from [ in the bit that the shift puts highest.
+	VPSLLW $2, Y0, Y4
+	VPSLLW $2, Y1, Y5
+	MASK(Y4, Y5, R8, R14)
+	MOVQ   R8, R14
+	ANDQ   BX, R14
+	MOVQ   R14, closeBraces-32(SP)
+	ANDQ   AX, R8
 
-	// Where a value must begin.
-	NEXT_NOT(BX, CX, DX, indexState_beforeValue)
-	MOVQ DX, values-72(SP)
+	MOVQ AX, R14
+	ORQ  BX, R14
+	MOVQ R14, brackets-40(SP)
+	ORQ  R14, EVENT
 
-	// BX: all that is not an operator.
-	MOVQ  operators-56(SP), BX
-	NOTQ  BX
-	MOVQ  openBraces-48(SP), CX
-	ANDNQ AX, CX, AX
-	MOVQ  AX, openBrackets-80(SP)
+	// AX: { [ : ,   BX: : } ]   CX: strings and operators   R14: all but operators
+	ORQ  R9, AX
+	ORQ  R10, AX
+	ORQ  R9, BX
+	MOVQ AX, R14
+	ORQ  BX, R14
+	ORQ  R14, CX
+	NOTQ R14
 
-	// DX: the operators before a key: { and , after a member.
-	MOVQ R9, AX
-	NEXT_NOT(BX, AX, DX, indexState_colon)
-	ANDQ R10, DX
-	ORQ  CX, DX
-	NEXT_NOT(BX, DX, AX, indexState_beforeKey)
-
-	// A colon follows them, or the brace closes at once.
-	ANDNQ AX, R9, DX
-	MOVQ  values-72(SP), CX
-	ANDQ  R8, CX
-	ANDNQ DX, CX, DX
-	ORQ   DX, ERR
-	ANDNQ R9, AX, AX
-
-	// Commas after a nested value, and the operators after them.
-	MOVQ  R8, CX
-	NEXT_NOT(BX, CX, DX, indexState_close)
+	// DX: { and the commas after a member, or after what is nested.
+	// BX: the operators after them. Those are colons, and nothing else is; but
+	// } may close at once, and after what is nested there may be an array.
+	NEXT_NOT(R14, BX, DX, indexState_beforeComma)
 	ANDQ  R10, DX
-	NEXT_NOT(BX, DX, CX, indexState_nestedComma)
-	ANDNQ AX, CX, AX
-	ORQ   AX, ERR
-	MOVQ  closeBraces-40(SP), DX
-	ANDQ  CX, DX
-	ORQ   DX, ERR
-	ORQ   R9, R10
-	ANDQ  CX, R10
+	ORQ   R8, DX
+	NEXT_NOT(R14, DX, BX, indexState_beforeColon)
+	ANDQ  BX, R10
 	ORQ   R10, EVENT
+	ANDNQ R9, BX, R9
+	ORQ   R9, ERR
+	ANDQ  closeBraces-32(SP), BX
+
+	// R8: white space   CX: scalars   DX: where values must begin
+	MOVQ     inString-16(SP), DX
+	IN_TABLE(SPACES, Y0, Y1, Y4, Y5)
+	MASK(Y4, Y5, R8, R14)
+	ANDNQ    R8, DX, R8
+	ORQ      R8, CX
+	NOTQ     CX
+	NEXT_NOT(R8, AX, DX, indexState_beforeValue)
+	ANDNQ    BX, DX, BX
+	ORQ      BX, ERR
 
 	// BX: first bytes of scalars.
-	MOVQ  scalars-64(SP), DX
-	MOVQ  DX, AX
+	MOVQ  CX, AX
 	NEXT(AX, BX, indexState_scalar)
-	ANDNQ DX, BX, BX
+	ANDNQ CX, BX, BX
 
-	// A value begins where one must, and nowhere else.
-	MOVQ  openBrackets-80(SP), AX
-	ORQ   openers-8(SP), AX
+	// Values begin where they must, and nowhere else.
+	MOVQ  openers-24(SP), AX
 	ORQ   BX, AX
-	MOVQ  values-72(SP), CX
-	MOVQ  openBraces-48(SP), R9
-	ANDNQ CX, R9, CX
-	XORQ  CX, AX
-	ANDNQ AX, R8, AX
-	ORQ   AX, ERR
+	XORQ  AX, DX
+	MOVQ  brackets-40(SP), AX
+	ANDNQ DX, AX, DX
+	ORQ   DX, ERR
 
-	// R10: digits. R9: points.
+	// R8: digits   DX: bytes of scalars that are none, or follow a leading zero
 	VPADDB   aboveNine<>(SB), Y0, Y4
 	VPADDB   aboveNine<>(SB), Y1, Y5
 	VPCMPGTB belowZero<>(SB), Y4, Y4
 	VPCMPGTB belowZero<>(SB), Y5, Y5
-	MASK(Y4, Y5, R10, CX)
-	EQUAL(points, Y0, Y1, R9, CX)
-	ANDQ     DX, R9
+	MASK(Y4, Y5, R8, R14)
+	ANDNQ    CX, R8, DX
+	EQUAL(zeros<>(SB), Y0, Y1, R9, R14)
+	ANDQ     BX, R9
+	NEXT(R9, R10, indexState_zero)
+	ANDQ     CX, R10
+	ORQ      R10, DX
 
-	// A point follows a digit, digits follow a point, and none follows them.
+	// R9: points. Each follows a digit, which the first byte of a scalar does
+	// not. R14: the bytes after them, which are digits; then, by the carry
+	// through these, the bytes after those, which are no points.
+	EQUAL(points<>(SB), Y0, Y1, R9, R14)
+	ANDQ  CX, R9
+	ANDQ  R9, BX
+	ORQ   BX, ERR
 	MOVQ  R9, AX
-	ANDQ  BX, AX
-	ORQ   AX, ERR
-	MOVQ  R9, AX
-	NEXT(AX, CX, indexState_point)
-	ANDNQ CX, R10, AX
-	ORQ   AX, ERR
-	MOVQ  indexState_fraction(STATE), AX
-	ADDQ  AX, AX
-	ADCQ  R10, CX
-	SBBQ  AX, AX
-	MOVQ  AX, indexState_fraction(STATE)
-	ANDQ  R9, CX
-	ORQ   CX, ERR
+	NEXT(AX, R14, indexState_point)
+	ANDNQ R14, R8, BX
+	ORQ   BX, ERR
+	MOVQ  indexState_fraction(STATE), BX
+	ADDQ  BX, BX
+	ADCQ  R8, R14
+	SBBQ  BX, BX
+	MOVQ  BX, indexState_fraction(STATE)
+	ANDQ  R9, R14
+	ORQ   R14, ERR
 
-	// The first of the bytes that belong to no plain number, or follow a
-	// leading zero.
-	EQUAL(zeros, Y0, Y1, R8, CX)
-	ANDQ  BX, R8
-	NEXT(R8, CX, indexState_zero)
-	ANDNQ R10, CX, R10
-	ORQ   R9, R10
-	ANDNQ DX, R10, DX
-	MOVQ  DX, R8
-	NEXT(R8, CX, indexState_odd)
-	ANDNQ DX, CX, DX
+	// EVENT: with the first byte of each run of DX, points left out.
+	ANDNQ DX, R9, DX
+	MOVQ  DX, R9
+	NEXT(R9, R14, indexState_odd)
+	ANDNQ DX, R14, DX
 	ORQ   DX, EVENT
-	ANDQ  foreign-32(SP), DX
-	ORQ   DX, ERR
 
-	// Three events are stored whether there are as many or not, which costs
+	// Four events are stored whether there are as many or not, which costs
 	// less than a mispredicted branch.
 	POPCNTQ EVENT, AX
 	TZCNTQ  EVENT, BX
@@ -329,23 +353,29 @@ unescaped:
 	BLSRQ   EVENT, EVENT
 	ADDL    POS, BX
 	MOVL    BX, 8(EVENTS)
-	LEAQ    12(EVENTS), CX
-	LEAQ    (EVENTS)(AX*4), EVENTS
-	TESTQ   EVENT, EVENT
+	TZCNTQ  EVENT, BX
+	ADDL    POS, BX
+	MOVL    BX, 12(EVENTS)
+	BLSRQ   EVENT, EVENT
 	JNZ     more
 
 stored:
+	LEAQ (EVENTS)(AX*4), EVENTS
 	ADDQ $64, IN
 	ADDQ $64, POS
-	DECQ BLOCKS
-	JNZ  block
+	CMPQ IN, end-8(SP)
+	JNE  block
 
+	// The tail is the last bytes of the body and spaces, so that no block
+	// reaches behind the body.
 tail:
-	CMPQ tail_len+56(FP), $0
-	JE   done
-	MOVQ tail_base+48(FP), IN
+	MOVQ tail_len+56(FP), AX
+	ANDQ $~63, AX
+	JZ   done
 	MOVQ $0, tail_len+56(FP)
-	MOVQ $1, BLOCKS
+	MOVQ tail_base+48(FP), IN
+	ADDQ IN, AX
+	MOVQ AX, end-8(SP)
 	JMP  block
 
 done:
@@ -358,13 +388,15 @@ done:
 	RET
 
 more:
+	LEAQ 16(EVENTS), CX
+
+another:
 	TZCNTQ EVENT, BX
-	BLSRQ  EVENT, EVENT
 	ADDL   POS, BX
 	MOVL   BX, (CX)
 	ADDQ   $4, CX
-	TESTQ  EVENT, EVENT
-	JNZ    more
+	BLSRQ  EVENT, EVENT
+	JNZ    another
 	JMP    stored
 
 escapes:
@@ -389,24 +421,23 @@ escapes:
 	// Y4, Y5: the classes of escapeLow.
 	VMOVDQU  escapeLow<>(SB), Y6
 	VMOVDQU  escapeHigh<>(SB), Y7
-	VMOVDQU  lowNibbles<>(SB), Y8
-	VPXOR    Y9, Y9, Y9
 	VPSRLW   $4, Y0, Y2
 	VPSRLW   $4, Y1, Y3
-	VPAND    Y8, Y2, Y2
-	VPAND    Y8, Y3, Y3
+	VPAND    lowNibbles<>(SB), Y2, Y2
+	VPAND    lowNibbles<>(SB), Y3, Y3
 	VPSHUFB  Y0, Y6, Y4
 	VPSHUFB  Y1, Y6, Y5
 	VPSHUFB  Y2, Y7, Y2
 	VPSHUFB  Y3, Y7, Y3
 	VPAND    Y2, Y4, Y4
 	VPAND    Y3, Y5, Y5
+	VPXOR    Y6, Y6, Y6
 
-	// BX: what follows no backslash. DX: u that follows one.
-	VPAND    Y8, Y4, Y2
-	VPAND    Y8, Y5, Y3
-	VPCMPEQB Y9, Y2, Y2
-	VPCMPEQB Y9, Y3, Y3
+	// DX: u that is escaped. BX: what else is and may not be.
+	VPAND    lowNibbles<>(SB), Y4, Y2
+	VPAND    lowNibbles<>(SB), Y5, Y3
+	VPCMPEQB Y6, Y2, Y2
+	VPCMPEQB Y6, Y3, Y3
 	MASK(Y2, Y3, BX, DX)
 	VPCMPEQB escapeU<>(SB), Y0, Y2
 	VPCMPEQB escapeU<>(SB), Y1, Y3
@@ -416,7 +447,8 @@ escapes:
 	ANDNQ    BX, DX, BX
 	ORQ      BX, ERR
 
-	// R9: where hexadecimal digits must stand. BX: where none does.
+	// R9: where hexadecimal digits must stand: in the four bytes after u, of
+	// which hexDigits are left to the next block. BX: where none stands.
 	LEAQ     (DX)(DX*1), R9
 	LEAQ     (R9)(R9*1), BX
 	ORQ      BX, R9
@@ -433,8 +465,8 @@ escapes:
 	MOVQ     DX, indexState_hexDigits(STATE)
 	VPAND    hexBits<>(SB), Y4, Y4
 	VPAND    hexBits<>(SB), Y5, Y5
-	VPCMPEQB Y9, Y4, Y4
-	VPCMPEQB Y9, Y5, Y5
+	VPCMPEQB Y6, Y4, Y4
+	VPCMPEQB Y6, Y5, Y5
 	MASK(Y4, Y5, BX, DX)
 	ANDQ     R9, BX
 	ORQ      BX, ERR

@@ -263,7 +263,7 @@ func TestFailedStart(t *testing.T) {
 		args []string
 		says string
 	}{
-		{text, nil, "is not a SQLite database"},
+		{text, nil, "not a SQLite database"},
 		{t.TempDir() + "/missing/logs.db", nil, "missing"},
 		{t.TempDir() + "/logs.db", []string{"-addr", taken.Addr().String()}, "address already in use"},
 	} {

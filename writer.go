@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
 	"time"
 )
@@ -20,14 +21,17 @@ const (
 // A writer stores what its queue holds. Its fields belong to the goroutine
 // that is in run, the only one that writes to the database.
 type writer struct {
-	queue   *queue
-	memory  *budget
-	db      *database
-	log     *slog.Logger
-	metrics *metrics
+	queue     *queue
+	memory    *budget
+	db        *database
+	retention *retention // nil where all is kept for ever
+	log       *slog.Logger
+	metrics   *metrics
+	committed func(lastID int64) // is told of each commit
 
-	taken   []*batch // those of the transaction at hand
-	failing error    // why the last transaction failed, or nil
+	tick    <-chan time.Time // when the retention works though nothing is written
+	taken   []*batch         // those of the transaction at hand
+	failing error            // why the last transaction failed, or nil
 	since   time.Time
 }
 
@@ -35,6 +39,11 @@ type writer struct {
 func (w *writer) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	if w.retention != nil {
+		ticker := time.NewTicker(time.Second)
+		defer ticker.Stop()
+		w.tick = ticker.C
+	}
 	var backoff time.Duration
 	for {
 		if w.failing == nil && len(w.taken) == 0 && !w.await() {
@@ -49,19 +58,30 @@ func (w *writer) run() {
 			return
 		}
 		began := time.Now()
-		if err := w.store(); err != nil {
+		entries := w.entries()
+		err := w.store()
+		w.db.tend()
+		if err != nil {
 			w.failed(err)
+			if isFull(err) && w.retention != nil {
+				w.retention.hurry()
+				w.retention.step(0)
+			}
 			backoff = min(max(2*backoff, retryFirst), retryMost)
 			timer.Reset(backoff)
 			continue
 		}
 		w.recovered()
 		backoff = 0
+		if w.retention != nil {
+			w.retention.step(entries)
+		}
 		timer.Reset(commitEvery - time.Since(began))
 	}
 }
 
-// await waits for a batch. It returns false when there will be none.
+// await waits for a batch, and lets the retention work meanwhile. It returns
+// false when there will be none.
 func (w *writer) await() bool {
 	for {
 		if w.queue.stopped.Load() && w.queue.bytes.Load() == 0 {
@@ -72,6 +92,11 @@ func (w *writer) await() bool {
 			w.taken = append(w.taken, b)
 			return true
 		case <-w.queue.hurry:
+		case <-w.db.again:
+			w.db.shrink()
+		case <-w.tick:
+			for w.retention.step(0) && len(w.queue.batches) == 0 && !w.queue.stopped.Load() {
+			}
 		}
 	}
 }
@@ -87,6 +112,14 @@ func (w *writer) take() {
 			return
 		}
 	}
+}
+
+// entries returns how many are taken.
+func (w *writer) entries() (n int) {
+	for _, b := range w.taken {
+		n += len(b.rows)
+	}
+	return n
 }
 
 // urgent reports whether the transaction at hand should not wait for more.
@@ -122,9 +155,11 @@ func (w *writer) store() error {
 		return w.db.probe()
 	}
 	began := time.Now()
-	if _, err := w.db.write(w.taken); err != nil {
+	last, err := w.db.write(w.taken)
+	if err != nil {
 		return err
 	}
+	w.committed(last)
 	w.metrics.commits.observe(time.Since(began))
 	for _, b := range w.taken {
 		n := int64(len(b.rows))
@@ -179,6 +214,7 @@ func (w *writer) failed(err error) {
 		if b.committed == nil {
 			return false
 		}
+		w.metrics.refused.Add(int64(len(b.rows)))
 		b.committed <- err
 		return true
 	})
@@ -192,4 +228,13 @@ func (w *writer) recovered() {
 	w.log.Info("writing to the database again", "after", time.Since(w.since).Round(time.Millisecond))
 	w.failing = nil
 	w.queue.broken.Store(nil)
+}
+
+// close closes the database, after run has ended.
+func (w *writer) close() error {
+	err := w.db.close()
+	if w.retention != nil {
+		err = errors.Join(err, w.retention.close())
+	}
+	return err
 }

@@ -46,11 +46,12 @@ func newTestWriter(t *testing.T, limit int64) *testWriter {
 	log := new(syncBuffer)
 	return &testWriter{
 		writer: &writer{
-			queue:   newQueue(limit),
-			memory:  &budget{limit: 1 << 30},
-			db:      mustOpen(t, path),
-			log:     slog.New(slog.NewTextHandler(log, nil)),
-			metrics: new(metrics),
+			queue:     newQueue(limit),
+			memory:    &budget{limit: 1 << 30},
+			db:        mustOpen(t, path),
+			log:       slog.New(slog.NewTextHandler(log, nil)),
+			metrics:   new(metrics),
+			committed: func(int64) {},
 		},
 		t: t, path: path, log: log, done: make(chan struct{}),
 	}
@@ -79,7 +80,7 @@ func (w *testWriter) stop() string {
 	if b, e := w.queue.bytes.Load(), w.queue.entries.Load(); b != 0 || e != 0 {
 		w.t.Errorf("%d bytes and %d entries are left in the books of the queue", b, e)
 	}
-	return messages(w.t, w.path)
+	return storedMessages(w.t, w.path)
 }
 
 func (w *testWriter) put(messages ...string) {

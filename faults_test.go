@@ -1,0 +1,552 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A ledger is what clients remember of their requests, to be held against the
+// database afterwards. Each entry of a request has the message NAME/i/of.
+type ledger struct {
+	t      *testing.T
+	client *http.Client
+
+	mu       sync.Mutex
+	life     int // of the program, which is killed and started again
+	events   int // requests begun and answered, to order them by
+	requests map[string]*request
+}
+
+// A request is one that a client sent.
+type request struct {
+	entries      int
+	life         int
+	status       int // 0 where no answer came
+	begun, ended int // when, in events of the ledger
+}
+
+func newLedger(t *testing.T) *ledger {
+	// Connections are not kept, so that those of a program that ended are not
+	// met again, and the program's descriptors can be counted.
+	transport := &http.Transport{DisableKeepAlives: true}
+	return &ledger{t: t, client: &http.Client{Transport: transport}, requests: map[string]*request{}}
+}
+
+// post sends entries under a name that no other request has, with one below the
+// threshold among them. It returns the answer's status, 0 where none came.
+func (l *ledger) post(p *process, query, name string, entries, size int) int {
+	l.mu.Lock()
+	r := &request{entries: entries, life: l.life, begun: l.events}
+	l.events++
+	l.requests[name] = r
+	l.mu.Unlock()
+
+	var body strings.Builder
+	filler := strings.Repeat("x", size)
+	for i := range entries {
+		fmt.Fprintf(&body, `{"level":"error","msg":"%s/%d/%d","filler":"%s"}`+"\n", name, i, entries, filler)
+	}
+	body.WriteString(`{"level":"info"}`)
+	resp, err := l.client.Post(p.url+"/ingest"+query, "", strings.NewReader(body.String()))
+	if err != nil {
+		return 0
+	}
+	// The answer counts though its end may be cut off.
+	io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	if resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") == "" {
+		l.t.Errorf("%s: 503 without Retry-After", name)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r.status, r.ended = resp.StatusCode, l.events
+	l.events++
+	return r.status
+}
+
+// mustPost is post where the answer has to be want.
+func (l *ledger) mustPost(p *process, query, name string, want int) {
+	l.t.Helper()
+	if status := l.post(p, query, name, 3, 10); status != want {
+		l.t.Fatalf("%s: status %d, want %d", name, status, want)
+	}
+}
+
+// untilPosted posts until it is answered 200, and leaves out the tries in
+// between, which are in the ledger as well.
+func (l *ledger) untilPosted(p *process, name string) {
+	l.t.Helper()
+	for i := 0; ; i++ {
+		switch status := l.post(p, "?wait=1", fmt.Sprintf("%s-%d", name, i), 1, 10); status {
+		case http.StatusOK:
+			return
+		case http.StatusServiceUnavailable:
+			time.Sleep(10 * time.Millisecond)
+		default:
+			l.t.Fatalf("%s: status %d", name, status)
+		}
+		l.alive(p)
+	}
+}
+
+func (l *ledger) alive(p *process) {
+	l.t.Helper()
+	select {
+	case <-p.done:
+		l.t.Fatal("the program has ended")
+	default:
+	}
+}
+
+// audit holds the messages of the database, in the order of their ids, against
+// what was answered: each request is stored whole, once, or not at all; with
+// 200 it is stored, and with another answer but 202 it is not. It returns how
+// many requests were answered 202 and are lost. None is that was answered
+// before the begin of one that is stored, in the same life of the program: only
+// the end of its queue is lost.
+func (l *ledger) audit(messages []string) (lost int) {
+	l.t.Helper()
+	stored := map[string]bool{}
+	for i := 0; i < len(messages); {
+		parts := strings.Split(messages[i], "/")
+		name := parts[0]
+		r := l.requests[name]
+		if r == nil {
+			l.t.Errorf("%q was never sent", messages[i])
+			i++
+			continue
+		}
+		if stored[name] {
+			l.t.Errorf("%s is stored twice", name)
+		}
+		stored[name] = true
+		for part := range r.entries {
+			want := fmt.Sprintf("%s/%d/%d", name, part, r.entries)
+			if i == len(messages) || messages[i] != want {
+				l.t.Errorf("%s is stored in part: %s is missing", name, want)
+				break
+			}
+			i++
+		}
+	}
+	last := map[int]int{} // in each life, when the last that is stored was begun
+	for name := range stored {
+		r := l.requests[name]
+		last[r.life] = max(last[r.life], r.begun)
+	}
+	for name, r := range l.requests {
+		switch {
+		case r.status == http.StatusOK && !stored[name]:
+			l.t.Errorf("%s was answered 200 and is lost", name)
+		case r.status == http.StatusAccepted && !stored[name]:
+			lost++
+			if r.ended < last[r.life] {
+				l.t.Errorf("%s was answered 202 and is lost, though a later request is stored", name)
+			}
+		case r.status >= 300 && stored[name]:
+			l.t.Errorf("%s was answered %d and is stored", name, r.status)
+		}
+	}
+	return lost
+}
+
+// auditAll is audit where nothing may be lost.
+func (l *ledger) auditAll(messages []string) {
+	l.t.Helper()
+	if lost := l.audit(messages); lost != 0 {
+		l.t.Errorf("%d requests were answered 202 and are lost", lost)
+	}
+}
+
+// soundMessages returns the messages of databases, by id, and checks that the
+// databases are sound.
+func soundMessages(t *testing.T, paths ...string) (messages []string) {
+	t.Helper()
+	for _, path := range paths {
+		if got := query(t, path, "PRAGMA integrity_check"); got != "ok" {
+			t.Errorf("%s: %s", path, got)
+		}
+		for _, r := range readRows(t, path) {
+			messages = append(messages, r[1])
+		}
+	}
+	return messages
+}
+
+// get returns the answer's status and body.
+func (p *process) get(path string) (int, string) {
+	p.t.Helper()
+	r, err := http.NewRequest("GET", p.url+path, nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	r.Close = true // so that descriptors can be counted
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+// metrics returns the program's metrics.
+func (p *process) metrics() map[string]float64 {
+	p.t.Helper()
+	_, text := p.get("/metrics")
+	return parseMetrics(p.t, text)
+}
+
+// books fails the test unless the books of the program balance, with nothing
+// left in the queue.
+func (p *process) books() {
+	p.t.Helper()
+	var m map[string]float64
+	p.until("the queue is empty", func() bool {
+		m = p.metrics()
+		return m["queue_entries"] == 0 && m["queue_bytes"] == 0 && m["memory_bytes"] == 0
+	})
+	accepted := m[`entries_total{result="accepted"}`]
+	if sum := accepted + m[`entries_total{result="filtered"}`] + m[`entries_total{result="refused"}`]; sum != m["entries_received_total"] {
+		p.t.Errorf("%v entries were received, and %v accepted, filtered or refused", m["entries_received_total"], sum)
+	}
+	if accepted != m["entries_stored_total"] {
+		p.t.Errorf("%v entries were accepted, and %v stored", accepted, m["entries_stored_total"])
+	}
+}
+
+// until waits for a condition.
+func (p *process) until(what string, condition func() bool) {
+	p.t.Helper()
+	for deadline := time.Now().Add(time.Minute); !condition(); time.Sleep(2 * time.Millisecond) {
+		select {
+		case <-p.done:
+			p.t.Fatalf("the program ended before %s", what)
+		default:
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("it did not happen that %s", what)
+		}
+	}
+}
+
+// says reports how often the log says something.
+func (p *process) says(text string) int { return strings.Count(p.logged(), text) }
+
+// saidOnce fails the test unless the log says something once.
+func (p *process) saidOnce(text string) {
+	p.t.Helper()
+	if n := p.says(text); n != 1 {
+		p.t.Errorf("the log says %q %d times", text, n)
+	}
+}
+
+// holdLock takes the lock for writing, as another process would, and returns
+// what ends it.
+func holdLock(t *testing.T, path string) (release func()) {
+	t.Helper()
+	return hold(t, path, "BEGIN IMMEDIATE")
+}
+
+// hold begins a transaction of another connection and returns what ends it.
+func hold(t *testing.T, path string, begin ...string) (release func()) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := db.Conn(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range append([]string{"PRAGMA busy_timeout=10000"}, begin...) {
+		if _, err := conn.ExecContext(context.Background(), s); err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+	}
+	release = sync.OnceFunc(func() {
+		if _, err := conn.ExecContext(context.Background(), "ROLLBACK"); err != nil {
+			t.Error(err)
+		}
+		conn.Close()
+		db.Close()
+	})
+	t.Cleanup(release)
+	return release
+}
+
+// The program is killed again and again while clients send, always on the same
+// file. What was answered 200 is there, what was answered 202 is there but for
+// the end of the queue, nothing is there in part or twice, and each start goes
+// on where the last one was killed.
+func TestKillUnderLoad(t *testing.T) {
+	t.Parallel()
+	rounds := 20
+	if testing.Short() {
+		rounds = 4
+	}
+	db := t.TempDir() + "/logs.db"
+	l := newLedger(t)
+	lost := 0
+	for round := range rounds {
+		l.life = round
+		began := time.Now()
+		p := start(t, db)
+		started := time.Since(began)
+		if status, body := p.get("/readyz"); status != 200 {
+			t.Fatalf("round %d: not ready after the start: %s", round, body)
+		}
+		// While it runs, so that the next recovery is the program's own.
+		lost = l.audit(soundMessages(t, db))
+
+		var clients sync.WaitGroup
+		answered := make(chan bool)
+		for c := range 6 {
+			clients.Go(func() {
+				r := rand.New(rand.NewPCG(uint64(round), uint64(c)))
+				for n := 0; ; n++ {
+					wait := ""
+					if r.IntN(3) == 0 {
+						wait = "?wait=1"
+					}
+					entries, size := 1+r.IntN(20), r.IntN(2000)
+					if l.post(p, wait, fmt.Sprintf("%d-%d-%d", round, c, n), entries, size) == 0 {
+						return
+					}
+					answered <- true
+				}
+			})
+		}
+		go func() {
+			clients.Wait()
+			close(answered)
+		}()
+		for n, most := 0, 20+rand.IntN(200); n < most; n++ {
+			<-answered
+		}
+		p.cmd.Process.Kill() // its end is waited for below
+		for range answered {
+		}
+		p.wait()
+		t.Logf("round %d: started in %v, %d requests lost so far that were answered 202", round, started, lost)
+	}
+	l.life = rounds
+	p := start(t, db)
+	l.mustPost(p, "?wait=1", "last", http.StatusOK)
+	p.books()
+	if status := p.signal(os.Interrupt); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	l.audit(soundMessages(t, db))
+}
+
+// Another process holds the lock for longer than a transaction waits for it:
+// what comes is queued, those who wait for the commit are told, and all goes on
+// by itself.
+func TestLockedForLong(t *testing.T) {
+	t.Parallel()
+	p := start(t, t.TempDir()+"/logs.db")
+	l := newLedger(t)
+	l.mustPost(p, "?wait=1", "before", http.StatusOK)
+	release := holdLock(t, p.db)
+	l.mustPost(p, "", "queued", http.StatusAccepted)
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		if status := l.post(p, "?wait=1", "waiting", 2, 10); status != http.StatusServiceUnavailable {
+			t.Errorf("who waits for the commit is answered %d", status)
+		}
+	})
+	p.until("the log tells", func() bool { return p.says("cannot write to the database") > 0 })
+	waiting.Wait()
+	l.mustPost(p, "", "queued as well", http.StatusAccepted)
+	if status, body := p.get("/readyz"); status != 200 {
+		t.Errorf("not ready though the queue has room: %s", body)
+	}
+	if got := query(t, p.db, "SELECT count(*) FROM logs"); got != "3" {
+		t.Errorf("a reader sees %s rows, want 3", got)
+	}
+	release()
+	l.untilPosted(p, "after")
+	p.books()
+	p.saidOnce("cannot write to the database")
+	p.saidOnce("writing to the database again")
+	if status := p.signal(os.Interrupt); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	l.auditAll(soundMessages(t, p.db))
+}
+
+// SIGTERM while the database is locked: the end waits for the lock, but no
+// longer than -drain-timeout or a second signal, and then says what is lost.
+func TestTerminateWhileLocked(t *testing.T) {
+	for name, c := range map[string]struct {
+		timeout string
+		release bool // the lock goes in time
+		again   bool // a second signal
+		status  int
+		says    string
+	}{
+		"in time":       {timeout: "1m", release: true, status: 0, says: "msg=ended stored=6"},
+		"timeout":       {timeout: "100ms", status: 1, says: "3 accepted entries are not stored"},
+		"second signal": {timeout: "1h", again: true, status: 1, says: "ended by a second signal: 3 accepted entries are not stored"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := start(t, t.TempDir()+"/logs.db", "-drain-timeout", c.timeout)
+			l := newLedger(t)
+			l.mustPost(p, "?wait=1", "before", http.StatusOK)
+			release := holdLock(t, p.db)
+			l.mustPost(p, "", "queued", http.StatusAccepted)
+			if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			p.until("the end begins", func() bool { return p.says("msg=ending") > 0 })
+			if c.release {
+				release()
+			}
+			if c.again {
+				p.cmd.Process.Signal(syscall.SIGTERM) // that it had come is seen below
+			}
+			if status := p.wait(); status != c.status {
+				t.Errorf("exit status %d, want %d", status, c.status)
+			}
+			p.saidOnce(c.says)
+			release()
+			lost := l.audit(soundMessages(t, p.db))
+			if want := c.status; lost != want {
+				t.Errorf("%d requests are lost, want %d", lost, want)
+			}
+		})
+	}
+}
+
+// While a reader's transaction lasts, the WAL grows, and the log says so once;
+// when it has ended, the WAL shrinks though nothing more comes.
+func TestLongReader(t *testing.T) {
+	t.Parallel()
+	p := start(t, t.TempDir()+"/logs.db", "-synchronous", "off")
+	l := newLedger(t)
+	l.mustPost(p, "?wait=1", "before", http.StatusOK)
+	size := func() int64 {
+		info, err := os.Stat(p.db + "-wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	n := 0
+	grow := func(most int64) {
+		t.Helper()
+		for ; size() <= most; n++ {
+			if status := l.post(p, "?wait=1", fmt.Sprint("large", n), 1000, 1000); status != http.StatusOK {
+				t.Fatalf("status %d", status)
+			}
+			if n > 200 {
+				t.Fatalf("the WAL stays at %d bytes", size())
+			}
+		}
+	}
+	release := hold(t, p.db, "BEGIN", "SELECT count(*) FROM logs")
+	grow(walMost)
+	p.until("the log tells", func() bool { return p.says("the WAL grows") > 0 })
+	grow(walMost + walMost/4)
+	p.saidOnce("the WAL grows")
+	if p.says("the WAL is small") != 0 {
+		t.Error("the log says that the WAL is small")
+	}
+	release()
+	p.until("the WAL shrinks", func() bool { return size() <= walLimit })
+	p.until("the log tells", func() bool { return p.says("the WAL is small") > 0 })
+	l.mustPost(p, "?wait=1", "after", http.StatusOK)
+	p.saidOnce("the WAL grows")
+	p.saidOnce("the WAL is small")
+	p.books()
+	if status := p.signal(os.Interrupt); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	l.auditAll(soundMessages(t, p.db))
+}
+
+// Clients stop in the middle of a body, or vanish while they wait for the
+// commit: each request is stored whole or not at all, and what it took is given
+// back.
+func TestVanishingClients(t *testing.T) {
+	t.Parallel()
+	p := start(t, t.TempDir()+"/logs.db")
+	l := newLedger(t)
+	open := func(head string) net.Conn {
+		t.Helper()
+		conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, head); err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	vanish := func(round int) {
+		t.Helper()
+		release := holdLock(t, p.db)
+		var conns []net.Conn
+		for i := range 30 {
+			name := fmt.Sprintf("vanishing-%d-%d", round, i)
+			body := fmt.Sprintf(`[{"level":"error","msg":"%s/0/2"},{"level":"error","msg":"%s/1/2"}]`, name, name)
+			l.requests[name] = &request{entries: 2}
+			head := fmt.Sprintf("POST /ingest?wait=1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", len(body))
+			conns = append(conns, open(head+body), open(head+body[:len(body)/2]))
+		}
+		p.until("the whole bodies wait", func() bool { return p.metrics()["queue_entries"] == 60 })
+		for _, conn := range conns {
+			conn.Close() // the program sees that it is gone
+		}
+		release()
+		l.untilPosted(p, fmt.Sprint("after-", round))
+	}
+	held := func() [2]int {
+		open := -1 // where it cannot be known
+		if runtime.GOOS == "linux" {
+			fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid))
+			if err != nil {
+				t.Fatal(err)
+			}
+			open = len(fds)
+		}
+		return [2]int{open, int(p.metrics()["goroutines"])}
+	}
+	vanish(0) // so that what is made once is there
+	p.books()
+	before := held()
+	for round := range 3 {
+		vanish(1 + round)
+	}
+	var after [2]int
+	p.until("descriptors and goroutines are given back", func() bool {
+		after = held()
+		return after[0] <= before[0] && after[1] <= before[1]
+	})
+	p.books()
+	if status := p.signal(os.Interrupt); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	messages := soundMessages(t, p.db)
+	l.auditAll(messages)
+	if !strings.Contains(strings.Join(messages, " "), "vanishing") {
+		t.Error("no request of a client that vanished is stored")
+	}
+}

@@ -1,0 +1,200 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// The tests start PostgreSQL themselves, on a socket in a temporary directory.
+// They need its server programs: `apt-get install postgresql-15` on Debian.
+// Without them they are skipped; with CI in the environment they fail.
+
+// A postgres is a server of the tests' own.
+type postgres struct {
+	bin, dir string
+	cred     *syscall.Credential // whom it runs as; nil for the present user
+}
+
+var (
+	sharedOnce   sync.Once
+	sharedServer *postgres
+	databases    atomic.Int64
+)
+
+// sharedPostgres is for tests that do not stop it. TestMain ends it.
+func sharedPostgres(tb testing.TB) *postgres {
+	tb.Helper()
+	sharedOnce.Do(func() { sharedServer = newPostgres(tb) })
+	if sharedServer == nil {
+		tb.Skip("the shared PostgreSQL could not be started, see the first test that needed it")
+	}
+	return sharedServer
+}
+
+// startPostgres is for tests that crash it.
+func startPostgres(tb testing.TB) *postgres {
+	tb.Helper()
+	p := newPostgres(tb)
+	tb.Cleanup(p.remove)
+	return p
+}
+
+func newPostgres(tb testing.TB) *postgres {
+	tb.Helper()
+	p := &postgres{bin: postgresBin(tb)}
+	if os.Geteuid() == 0 { // PostgreSQL refuses to run as root
+		p.cred = ordinaryUser(tb)
+	}
+	var err error
+	if p.dir, err = os.MkdirTemp("", "forward-postgres-"); err != nil {
+		tb.Fatal(err)
+	}
+	if p.cred != nil {
+		if err := os.Chown(p.dir, int(p.cred.Uid), int(p.cred.Gid)); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	// So that programs of other users reach the socket.
+	if err := os.Chmod(p.dir, 0o755); err != nil {
+		tb.Fatal(err)
+	}
+	p.run(tb, "initdb", "-D", p.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+	hba := "local all outsider scram-sha-256\nlocal all all trust\n"
+	if err := os.WriteFile(filepath.Join(p.data(), "pg_hba.conf"), []byte(hba), 0o644); err != nil {
+		tb.Fatal(err)
+	}
+	p.start(tb)
+	return p
+}
+
+func postgresBin(tb testing.TB) string {
+	tb.Helper()
+	dirs := []string{os.Getenv("FORWARD_TEST_POSTGRES"), "/usr/lib/postgresql/15/bin"}
+	others, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+	dirs = append(dirs, others...)
+	if path, err := exec.LookPath("pg_ctl"); err == nil {
+		dirs = append(dirs, filepath.Dir(path))
+	}
+	for _, dir := range dirs {
+		if _, err := os.Stat(filepath.Join(dir, "initdb")); dir != "" && err == nil {
+			return dir
+		}
+	}
+	const need = "this test needs the server programs of PostgreSQL (apt-get install postgresql-15, or their directory in FORWARD_TEST_POSTGRES)"
+	if os.Getenv("CI") != "" {
+		tb.Fatal(need)
+	}
+	tb.Skip(need)
+	return ""
+}
+
+func ordinaryUser(tb testing.TB) *syscall.Credential {
+	tb.Helper()
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
+		gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
+		if uidErr == nil && gidErr == nil {
+			return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+		}
+	}
+	tb.Fatal("no user postgres or nobody to run PostgreSQL as")
+	return nil
+}
+
+func (p *postgres) data() string { return filepath.Join(p.dir, "data") }
+
+func (p *postgres) run(tb testing.TB, program string, args ...string) {
+	tb.Helper()
+	if out, err := p.command(program, args...).CombinedOutput(); err != nil {
+		tb.Fatalf("%s: %v\n%s", program, err, out)
+	}
+}
+
+func (p *postgres) command(program string, args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(p.bin, program), args...)
+	cmd.Dir = p.dir
+	if p.cred != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.cred}
+	}
+	return cmd
+}
+
+func (p *postgres) start(tb testing.TB) {
+	tb.Helper()
+	p.run(tb, "pg_ctl", "start", "-w", "-D", p.data(), "-l", filepath.Join(p.dir, "log"),
+		"-o", fmt.Sprintf("-c listen_addresses='' -k %s", p.dir))
+}
+
+// crash ends the server as a failure would: it has to recover when it starts.
+func (p *postgres) crash(tb testing.TB) {
+	tb.Helper()
+	p.run(tb, "pg_ctl", "stop", "-m", "immediate", "-w", "-D", p.data())
+}
+
+func (p *postgres) remove() {
+	p.command("pg_ctl", "stop", "-m", "immediate", "-w", "-D", p.data()).Run() // it may be stopped already
+	os.RemoveAll(p.dir)
+}
+
+// newDatabase returns the address of an empty database.
+func (p *postgres) newDatabase(tb testing.TB, options string) string {
+	tb.Helper()
+	name := fmt.Sprintf("test%d", databases.Add(1))
+	execute(tb, p.address("postgres"), "CREATE DATABASE "+name+" "+options)
+	return p.address(name)
+}
+
+func (p *postgres) address(database string) string {
+	return fmt.Sprintf("postgres:///%s?host=%s&user=postgres", database, p.dir)
+}
+
+func dial(tb testing.TB, address string) *pgx.Conn {
+	tb.Helper()
+	conn, err := pgx.Connect(context.Background(), address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+// execute runs statements, each in a transaction of its own.
+func execute(tb testing.TB, address string, statements ...string) {
+	tb.Helper()
+	conn := dial(tb, address)
+	defer conn.Close(context.Background())
+	for _, s := range statements {
+		if _, err := conn.Exec(context.Background(), s); err != nil {
+			tb.Fatalf("%s: %v", s, err)
+		}
+	}
+}
+
+// query1 returns the one value a query gives.
+func query1[T any](tb testing.TB, address, query string, args ...any) T {
+	tb.Helper()
+	conn := dial(tb, address)
+	defer conn.Close(context.Background())
+	var v T
+	if err := conn.QueryRow(context.Background(), query, args...).Scan(&v); err != nil {
+		tb.Fatalf("%s: %v", query, err)
+	}
+	return v
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestProgress(t *testing.T) {
+	s := newStats()
+	var p progress
+	now := time.Now()
+	p.update(now, s)
+	if got := p.String(); got != "0 rows shipped, 0 to go, 0 rows/s" {
+		t.Errorf("before anything: %s", got)
+	}
+	for range 40 {
+		now = now.Add(time.Second)
+		s.shipped.Add(100_000)
+		s.position.Store(s.shipped.Load())
+		s.fileEnd.Store(10_000_000)
+		p.update(now, s)
+	}
+	if got, want := p.String(), "4,000,000 rows shipped, 6,000,000 to go, "; !strings.HasPrefix(got, want) {
+		t.Errorf("%s, want %s…", got, want)
+	}
+	if p.rate < 99_000 || p.rate > 101_000 {
+		t.Errorf("%f rows a second, want about 100,000", p.rate)
+	}
+	if e := p.estimate(); e < 59*time.Second || e > 61*time.Second {
+		t.Errorf("estimate %s, want about a minute", e)
+	}
+}
+
+func TestStatusLineStaysBelowTheLog(t *testing.T) {
+	var b bytes.Buffer
+	s := &statusWriter{w: &b}
+	s.Write([]byte("one\n"))
+	s.setStatus("10 rows")
+	s.setStatus("10 rows")
+	s.setStatus("20 rows")
+	s.Write([]byte("two\n"))
+	s.setStatus("")
+	s.Write([]byte("three\n"))
+	const clear = "\r\x1b[K"
+	if got, want := b.String(), "one\n"+clear+"10 rows"+clear+"20 rows"+clear+"two\n20 rows"+clear+"three\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestThousands(t *testing.T) {
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 1_002_003: "1,002,003"} {
+		if got := thousands(n); got != want {
+			t.Errorf("thousands(%d) = %s, want %s", n, got, want)
+		}
+	}
+}

@@ -1,0 +1,366 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A pipeListener connects clients and a server of one test without a network,
+// so that synctest can let hours pass.
+type pipeListener struct {
+	backlog chan net.Conn
+	closed  chan struct{}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.backlog:
+		return conn, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error   { close(l.closed); return nil }
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
+
+// A pipeServer is a server under the usual limits.
+type pipeServer struct {
+	t        *testing.T
+	listener *pipeListener
+}
+
+func servePipes(t *testing.T, h http.Handler, connections int) *pipeServer {
+	s := &pipeServer{t, &pipeListener{make(chan net.Conn, 100), make(chan struct{})}}
+	server := newServer(h)
+	go server.Serve(limitListener(s.listener, connections))
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Second) // net/http lingers before it closes
+	})
+	return s
+}
+
+func (s *pipeServer) dial() *pipeClient {
+	client, server := net.Pipe()
+	s.listener.backlog <- server
+	s.t.Cleanup(func() { client.Close() })
+	return &pipeClient{client, s.t, bufio.NewReader(client)}
+}
+
+// A pipeClient is a connection and what came over it.
+type pipeClient struct {
+	net.Conn
+	t    *testing.T
+	came *bufio.Reader
+}
+
+// send writes head at once and then body in n parts, with pauses between, all
+// in the background. It ends early where the server cuts it off.
+func (c *pipeClient) send(head, body string, n int, pause time.Duration) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, err := io.WriteString(c, head)
+		for i := 0; i < n && err == nil; i++ {
+			_, err = io.WriteString(c, body[len(body)*i/n:len(body)*(i+1)/n])
+			time.Sleep(pause)
+		}
+	}()
+	c.t.Cleanup(func() {
+		c.Close()
+		<-ended
+	})
+}
+
+// answer reads an answer, as its status and body.
+func (c *pipeClient) answer() (string, error) {
+	resp, err := http.ReadResponse(c.came, nil)
+	if err != nil {
+		return "", err
+	}
+	body, err := io.ReadAll(resp.Body)
+	return fmt.Sprintf("%d %s", resp.StatusCode, body), err
+}
+
+// head is the header of a POST request.
+func head(target string, length int) string {
+	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", target, length)
+}
+
+const smallBody = `{"level":"error","msg":"a"}`
+
+func TestSlowBodies(t *testing.T) {
+	large := "[" + strings.Repeat(smallBody+",\n", 40_000) + smallBody + "]" // some 1.2 MB
+	small, parts := len(smallBody), len(large)/(8<<10)
+	const chunked = "POST /ingest HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+	for _, c := range []struct {
+		name       string
+		head, body string
+		parts      int
+		pause      time.Duration
+		want       string
+		within     time.Duration
+	}{
+		{"at once", head("/ingest", small), smallBody, 1, 0, "202 ", 0},
+		{"a small body in 19 s", head("/ingest", small), smallBody, 20, time.Second, "202 ", 19 * time.Second},
+		{"a small body in 21 s", head("/ingest", small), smallBody, 22, time.Second, "400 ", requestTimeout},
+		{"a large body at 4 KiB/s", head("/ingest", len(large)), large, parts, 2 * time.Second, "202 ", 10 * time.Minute},
+		{"the same with wait", head("/ingest?wait=1", len(large)), large, parts, 2 * time.Second, "200 ", 10 * time.Minute},
+		{"a large body at 3 KiB/s", head("/ingest", len(large)), large, parts, 2800 * time.Millisecond, "400 ", 2 * requestTimeout},
+		{"a large body that stops half-way", head("/ingest", len(large)), large[:len(large)/2], 1, 0, "400 ", requestTimeout},
+		{"chunks that stop", chunked, "5\r\n{\"a\":\r\n", 1, 0, "400 ", requestTimeout},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newTestService(t)
+				client := servePipes(t, s.handler, 1).dial()
+				began := time.Now()
+				client.send(c.head, c.body, c.parts, c.pause)
+				answer, err := client.answer()
+				if took := time.Since(began); err != nil || !strings.HasPrefix(answer, c.want) || took > c.within {
+					t.Errorf("%s %v after %v, want %s within %v", answer, err, took, c.want, c.within)
+				}
+			})
+		})
+	}
+}
+
+func TestSlowHeadersAndIdleConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := servePipes(t, newTestService(t).handler, 1)
+		slow := server.dial()
+		slow.send("", head("/ingest", 0), 40, time.Second)
+		began := time.Now()
+		io.ReadAll(slow.came) // to the end, whatever the server has to say
+		if took := time.Since(began); took < requestTimeout || took > requestTimeout+time.Second {
+			t.Errorf("a slow header is cut off after %v", took)
+		}
+		idle := server.dial()
+		idle.send(head("/ingest", len(smallBody)), smallBody, 1, 0)
+		if answer, err := idle.answer(); err != nil || !strings.HasPrefix(answer, "202 ") {
+			t.Fatalf("%s %v", answer, err)
+		}
+		began = time.Now()
+		if _, err := idle.came.ReadByte(); err != io.EOF || time.Since(began) != idleTimeout {
+			t.Errorf("an idle connection: %v after %v", err, time.Since(began))
+		}
+	})
+}
+
+// A client that does not read its answer gives its connection up.
+func TestAnswersThatNobodyReads(t *testing.T) {
+	for _, target := range []string{"/ingest", "/ingest?wait=1"} {
+		synctest.Test(t, func(t *testing.T) {
+			server := servePipes(t, newTestService(t).handler, 1)
+			deaf, next := server.dial(), server.dial()
+			deaf.send(head(target, len(smallBody)), smallBody, 1, 0)
+			began := time.Now()
+			next.send(head(target, len(smallBody)), smallBody, 1, 0)
+			if answer, err := next.answer(); err != nil || !strings.HasPrefix(answer, "20") || time.Since(began) > answerTimeout {
+				t.Errorf("%s: the next is answered %s %v after %v", target, answer, err, time.Since(began))
+			}
+		})
+	}
+}
+
+// newStalledService returns a service whose writer does not run, and what makes
+// it run to its end.
+func newStalledService(t *testing.T) (s *service, finish func()) {
+	t.Helper()
+	cfg, err := parseConfig([]string{"-db", filepath.Join(t.TempDir(), "logs.db")}, func(string) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := openDatabase(cfg.db, cfg.synchronous, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err = newService(cfg, db, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	finished := make(chan struct{})
+	t.Cleanup(func() {
+		<-finished
+		if err := errors.Join(s.reader.close(), db.close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return s, func() {
+		defer close(finished)
+		s.queue.stop()
+		s.writer.run()
+	}
+}
+
+// Whoever waits for the commit waits as long as it takes, also where the body
+// ends just when it is given more time.
+func TestWaitHasNoDeadline(t *testing.T) {
+	for _, body := range []string{smallBody, smallBody + strings.Repeat(" ", bodyStep-len(smallBody))} {
+		synctest.Test(t, func(t *testing.T) {
+			s, finish := newStalledService(t)
+			client := servePipes(t, s.routes(), 1).dial()
+			client.send(head("/ingest?wait=1", len(body)), body, 1, 0)
+			time.Sleep(time.Hour)
+			client.SetReadDeadline(time.Now().Add(time.Nanosecond))
+			if c, err := client.came.ReadByte(); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("before the commit there is an answer: %q %v", c, err)
+			}
+			client.SetReadDeadline(time.Time{})
+			go finish()
+			if answer, err := client.answer(); err != nil || answer != `200 {"accepted":1,"filtered":0}` {
+				t.Errorf("%s %v", answer, err)
+			}
+		})
+	}
+}
+
+// HTTP/2 has timers of its own.
+func TestDeadlinesOfHTTP2(t *testing.T) {
+	large := strings.Repeat(smallBody, 3*bodyStep/len(smallBody))
+	for _, c := range []struct {
+		name, target, body string
+		parts              int
+		pause              time.Duration
+		status             int
+	}{
+		{"a steady body", "/ingest", large, 24, 2 * time.Second, 202},
+		{"a body that comes too slowly", "/ingest", large, 24, 3 * time.Second, 400},
+		{"a wait for an hour", "/ingest?wait=1", smallBody, 1, 0, 200},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				files := newTestCertificate(t)
+				cert := &certificate{certFile: files.certFile, keyFile: files.keyFile}
+				if err := cert.load(); err != nil {
+					t.Fatal(err)
+				}
+				s, finish := newStalledService(t)
+				pipes := &pipeListener{make(chan net.Conn, 1), make(chan struct{})}
+				server := newServer(s.routes())
+				server.TLSConfig = cert.config()
+				go server.ServeTLS(limitListener(pipes, 1), "", "")
+				defer server.Close()
+				transport := &http.Transport{
+					DialContext: func(context.Context, string, string) (net.Conn, error) {
+						client, server := net.Pipe()
+						pipes.backlog <- server
+						return client, nil
+					},
+					TLSClientConfig:   &tls.Config{RootCAs: files.roots, ServerName: "first"},
+					ForceAttemptHTTP2: true,
+				}
+				defer transport.CloseIdleConnections()
+				go func() {
+					time.Sleep(time.Hour)
+					finish()
+				}()
+				body, sender := io.Pipe()
+				go func() {
+					for i := range c.parts {
+						io.WriteString(sender, c.body[len(c.body)*i/c.parts:len(c.body)*(i+1)/c.parts])
+						time.Sleep(c.pause)
+					}
+					sender.Close()
+				}()
+				resp, err := (&http.Client{Transport: transport}).Post("https://first"+c.target, "", body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer resp.Body.Close()
+				if resp.StatusCode != c.status || resp.ProtoMajor != 2 {
+					t.Errorf("%s %s, want %d", resp.Proto, resp.Status, c.status)
+				}
+				time.Sleep(2 * time.Hour)
+			})
+		})
+	}
+}
+
+// A client that closed its side, or is gone, is not told of a commit before
+// there is one.
+func TestWaitOfAClosedClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, finish := newStalledService(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		r := httptest.NewRequestWithContext(ctx, "POST", "/ingest?wait=1", strings.NewReader(smallBody))
+		w := httptest.NewRecorder()
+		answered := make(chan struct{})
+		go func() {
+			defer close(answered)
+			s.routes().ServeHTTP(w, r)
+		}()
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		select {
+		case <-answered:
+			t.Fatalf("before the commit, the answer is %d %s", w.Code, w.Body)
+		default:
+		}
+		finish()
+		if <-answered; w.Code != 200 {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	})
+}
+
+func TestConnectionCap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := servePipes(t, http.HandlerFunc(serveHealth), 2)
+		const get = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+		first, second, third := server.dial(), server.dial(), server.dial()
+		for _, client := range []*pipeClient{first, second} {
+			client.send(get, "", 0, 0)
+			if answer, err := client.answer(); err != nil || answer != "200 ok\n" {
+				t.Fatalf("%q %v", answer, err)
+			}
+		}
+		third.send(get, "", 0, 0)
+		third.SetReadDeadline(time.Now().Add(time.Second))
+		if _, err := third.came.ReadByte(); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a third connection is served beside two: %v", err)
+		}
+		third.SetReadDeadline(time.Time{})
+		first.Close()
+		if answer, err := third.answer(); err != nil || answer != "200 ok\n" {
+			t.Errorf("the third after the first: %q %v", answer, err)
+		}
+	})
+}
+
+// A full listener ends all the same.
+func TestFullListenerCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := limitListener(&pipeListener{make(chan net.Conn), make(chan struct{})}, 0)
+		ended := make(chan error)
+		go func() {
+			_, err := l.Accept()
+			ended <- err
+		}()
+		synctest.Wait()
+		if err := errors.Join(l.Close(), l.Close()); err != nil {
+			t.Error(err)
+		}
+		if err := <-ended; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Accept: %v", err)
+		}
+	})
+}
