@@ -71,23 +71,27 @@ var version, commit string
 
 // printVersion tells what the binary was built from.
 func printVersion(w io.Writer) {
-	version, commit := buildVersion()
-	fmt.Fprintf(w, "log-ingester %s commit %s %s SQLite %s\n", version, commit, runtime.Version(), sqliteVersion())
+	built, from := buildVersion()
+	fmt.Fprintf(w, "log-ingester %s commit %s %s SQLite %s\n", built, from, runtime.Version(), sqliteVersion())
 }
 
-// buildVersion returns the version and the commit that the linker was told or,
-// else, those that the build recorded by itself.
-func buildVersion() (string, string) {
-	built, revision := "(devel)", "unknown"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		built = cmp.Or(info.Main.Version, built)
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				revision = s.Value
-			}
+// buildVersion returns the version and the commit of the build, as far as it
+// recorded them.
+func buildVersion() (built, from string) {
+	built, from = cmp.Or(version, "(devel)"), cmp.Or(commit, "unknown")
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return built, from
+	}
+	if version == "" && info.Main.Version != "" {
+		built = info.Main.Version
+	}
+	for _, s := range info.Settings {
+		if commit == "" && s.Key == "vcs.revision" {
+			from = s.Value
 		}
 	}
-	return cmp.Or(version, built), cmp.Or(commit, revision)
+	return built, from
 }
 
 // sqliteVersion returns the version of the SQLite that is linked in.

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -75,17 +76,31 @@ func (l *limitedListener) Close() error { return l.close() }
 type limitedConn struct {
 	net.Conn
 	free   func()
-	extend time.Time // when the write deadline is due to be set anew
+	extend time.Time   // when the write deadline is due to be set anew
+	others atomic.Bool // the write deadline is one that a handler or a handshake set
 }
 
 // Write moves the deadline on now and then only: setting it for each answer, as
 // http.Server.WriteTimeout does, costs more than a small answer.
 func (c *limitedConn) Write(p []byte) (int, error) {
-	if now := time.Now(); now.After(c.extend) {
+	if now := time.Now(); now.After(c.extend) && !c.others.Load() {
 		c.extend = now.Add(answerTimeout / 2)
 		c.Conn.SetWriteDeadline(now.Add(answerTimeout)) // a closed connection fails the write too
 	}
 	return c.Conn.Write(p)
+}
+
+// SetWriteDeadline sets a deadline that counts until it is lifted. net/http
+// lifts it after each answer, even where none was set: then Write's stays.
+func (c *limitedConn) SetWriteDeadline(t time.Time) error {
+	if !t.IsZero() {
+		c.others.Store(true)
+		return c.Conn.SetWriteDeadline(t)
+	}
+	if c.others.Swap(false) {
+		c.extend = time.Time{} // the next write sets its own
+	}
+	return nil
 }
 
 func (c *limitedConn) Close() error {

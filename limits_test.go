@@ -164,20 +164,67 @@ func TestSlowHeadersAndIdleConnections(t *testing.T) {
 	})
 }
 
-// A client that does not read its answer gives its connection up.
+// A client that does not read its answer, the first or a later one, gives its
+// connection up.
 func TestAnswersThatNobodyReads(t *testing.T) {
 	for _, target := range []string{"/ingest", "/ingest?wait=1"} {
-		synctest.Test(t, func(t *testing.T) {
-			server := servePipes(t, newTestService(t).handler, 1)
-			deaf, next := server.dial(), server.dial()
-			deaf.send(head(target, len(smallBody)), smallBody, 1, 0)
-			began := time.Now()
-			next.send(head(target, len(smallBody)), smallBody, 1, 0)
-			if answer, err := next.answer(); err != nil || !strings.HasPrefix(answer, "20") || time.Since(began) > answerTimeout {
-				t.Errorf("%s: the next is answered %s %v after %v", target, answer, err, time.Since(began))
-			}
-		})
+		for _, heard := range []int{0, 1, 3} {
+			testDeafClient(t, target, heard)
+		}
 	}
+}
+
+func testDeafClient(t *testing.T, target string, heard int) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		server := servePipes(t, newTestService(t).handler, 1)
+		deaf, next := server.dial(), server.dial()
+		for i := range heard + 1 {
+			deaf.send(head(target, len(smallBody)), smallBody, 1, 0)
+			if i == heard {
+				break
+			}
+			if answer, err := deaf.answer(); err != nil || !strings.HasPrefix(answer, "20") {
+				t.Fatalf("%s %v", answer, err)
+			}
+			time.Sleep(time.Second)
+		}
+		began := time.Now()
+		next.send(head(target, len(smallBody)), smallBody, 1, 0)
+		if answer, err := next.answer(); err != nil || !strings.HasPrefix(answer, "20") || time.Since(began) > answerTimeout {
+			t.Errorf("%s, %d read: the next client is answered %s %v after %v", target, heard, answer, err, time.Since(began))
+		}
+	})
+}
+
+// A handler may set a deadline of its own, for this answer only.
+func TestDeadlineOfAHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := servePipes(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			rc := http.NewResponseController(w)
+			switch r.URL.Path {
+			case "/hour":
+				rc.SetWriteDeadline(time.Now().Add(time.Hour))
+			case "/second":
+				rc.SetWriteDeadline(time.Now().Add(time.Second))
+			}
+			serveHealth(w, r)
+		}), 1).dial()
+		for _, c := range []struct {
+			path string
+			wait time.Duration // until the answer is read
+			want string
+		}{
+			{"/", 0, "200 ok\n"}, {"/hour", 50 * time.Minute, "200 ok\n"}, {"/", 29 * time.Second, "200 ok\n"},
+			{"/hour", 0, "200 ok\n"}, {"/", 29 * time.Second, "200 ok\n"}, {"/second", 2 * time.Second, ""},
+		} {
+			client.send("GET "+c.path+" HTTP/1.1\r\nHost: localhost\r\n\r\n", "", 0, 0)
+			time.Sleep(c.wait)
+			if answer, err := client.answer(); answer != c.want {
+				t.Errorf("%s read after %v: %q %v, want %q", c.path, c.wait, answer, err, c.want)
+			}
+		}
+	})
 }
 
 // newStalledService returns a service whose writer does not run, and what makes

@@ -114,8 +114,8 @@ func (s *service) serveMetrics(w http.ResponseWriter, _ *http.Request) {
 	e.family("goroutines", "gauge", "Goroutines that exist.")
 	e.value("", float64(runtime.NumGoroutine()))
 	e.family("build_info", "gauge", "What the program was built from; always 1.")
-	version, commit := buildVersion()
-	e.value(fmt.Sprintf("version=%q,commit=%q,goversion=%q", version, commit, runtime.Version()), 1)
+	built, from := buildVersion()
+	e.value(fmt.Sprintf("version=%q,commit=%q,goversion=%q", built, from, runtime.Version()), 1)
 
 	setDataHeaders(w)
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
