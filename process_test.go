@@ -78,7 +78,7 @@ func launch(t testing.TB, db string, args ...string) *process {
 }
 
 // command returns the program as it will run.
-func command(t *testing.T, db string, args ...string) *process {
+func command(t testing.TB, db string, args ...string) *process {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
