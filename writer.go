@@ -9,7 +9,7 @@ import (
 // commitEvery is how long after a transaction the next one begins, unless
 // somebody waits for it or the queue fills: it lets one sync serve the batches
 // of many requests.
-const commitEvery = 10 * time.Millisecond
+const commitEvery = 20 * time.Millisecond
 
 // A transaction that failed is tried again after retryFirst, then after twice
 // as long each time, up to retryMost.
