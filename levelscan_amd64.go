@@ -49,7 +49,7 @@ type indexer struct {
 
 	// Where the walk over the events is:
 	outside   int  // the depth outside of entries, 1 in an array
-	depth     int  // of open brackets
+	depth     int  // of open brackets, and outside of entries as in one
 	object    bool // the innermost is a brace
 	scalarEnd int  // of the last scalar that was checked
 }
@@ -97,7 +97,7 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 		i++
 		x.outside = 1
 	}
-	x.depth = x.outside
+	x.depth = x.outside + 1
 	s.isObject[x.outside+1] = true
 
 	x.state = indexState{offset: uint64(i)}
@@ -164,7 +164,6 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 				}
 				inside = true
 				rank, l = noLevelKey, 0
-				x.depth++
 				k++
 			}
 			for uint(k) < uint(len(events)) {
@@ -211,7 +210,6 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 				}
 				nkept += keep
 				entries++
-				x.depth--
 				inside = false
 				break
 			}
@@ -228,7 +226,7 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 func (s *levelScanner) entryLevel(body []byte, start, rank, value int) level {
 	switch rank {
 	case maybeEscaped:
-		_, l := s.scanEntry(body, start, s.indexer.depth)
+		_, l := s.scanEntry(body, start, s.indexer.outside+1)
 		return l
 	case noLevelKey:
 		return levelUnknown
