@@ -181,6 +181,9 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 					continue
 				}
 				if body[pos] != '}' {
+					if isLiteral(body, pos) {
+						continue
+					}
 					if k = s.walkOdd(body, events, k-1); k < 0 {
 						return false
 					}
@@ -237,7 +240,7 @@ func (s *levelScanner) entryLevel(body []byte, start, rank, value int) level {
 }
 
 // walkOdd handles events[k], which is at the top level of an entry and neither
-// a key nor the end of the entry, and those nested in it. It returns the number
+// a key, a literal nor the end of the entry, and those nested in it. It returns the number
 // of the next one, or -1 where the body must be refused.
 func (s *levelScanner) walkOdd(body []byte, events []uint32, k int) int {
 	pos := int(events[k])
@@ -252,7 +255,7 @@ func (s *levelScanner) walkOdd(body []byte, events []uint32, k int) int {
 	case ',', ']':
 		return -1
 	default:
-		if !isLiteral(body, pos) && !s.checkScalar(body, pos) {
+		if !s.checkScalar(body, pos) {
 			return -1
 		}
 	}
