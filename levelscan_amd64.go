@@ -81,6 +81,8 @@ func (x *indexer) accept(s *levelScanner, body []byte, min level) bool {
 	return useAVX2 && s.acceptAVX2(body, min)
 }
 
+// acceptAVX2 lets indexBlocks check all but what is at its events, and walks
+// over these for the rest: brackets, odd scalars, entries and their levels.
 func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 	const bom = "\ufeff"
 	i := 0
@@ -240,8 +242,8 @@ func (s *levelScanner) entryLevel(body []byte, start, rank, value int) level {
 }
 
 // walkOdd handles events[k], which is at the top level of an entry and neither
-// a key, a literal nor the end of the entry, and those nested in it. It returns the number
-// of the next one, or -1 where the body must be refused.
+// a key, a literal nor the end of the entry, and those nested in it. It returns
+// the number of the next one, or -1 where the body must be refused.
 func (s *levelScanner) walkOdd(body []byte, events []uint32, k int) int {
 	pos := int(events[k])
 	switch body[pos] {
