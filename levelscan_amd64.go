@@ -49,7 +49,7 @@ type indexer struct {
 
 	// Where the walk over the events is:
 	outside   int  // the depth outside of entries, 1 in an array
-	depth     int  // of open brackets
+	depth     int  // of open brackets, and outside of entries as in one
 	object    bool // the innermost is a brace
 	scalarEnd int  // of the last scalar that was checked
 }
@@ -81,6 +81,8 @@ func (x *indexer) accept(s *levelScanner, body []byte, min level) bool {
 	return useAVX2 && s.acceptAVX2(body, min)
 }
 
+// acceptAVX2 lets indexBlocks check all but what is at its events, and walks
+// over these for the rest: brackets, odd scalars, entries and their levels.
 func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 	const bom = "\ufeff"
 	i := 0
@@ -97,7 +99,7 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 		i++
 		x.outside = 1
 	}
-	x.depth = x.outside
+	x.depth = x.outside + 1
 	s.isObject[x.outside+1] = true
 
 	x.state = indexState{offset: uint64(i)}
@@ -164,7 +166,6 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 				}
 				inside = true
 				rank, l = noLevelKey, 0
-				x.depth++
 				k++
 			}
 			for uint(k) < uint(len(events)) {
@@ -182,6 +183,9 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 					continue
 				}
 				if body[pos] != '}' {
+					if isLiteral(body, pos) {
+						continue
+					}
 					if k = s.walkOdd(body, events, k-1); k < 0 {
 						return false
 					}
@@ -211,7 +215,6 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 				}
 				nkept += keep
 				entries++
-				x.depth--
 				inside = false
 				break
 			}
@@ -228,7 +231,7 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 func (s *levelScanner) entryLevel(body []byte, start, rank, value int) level {
 	switch rank {
 	case maybeEscaped:
-		_, l := s.scanEntry(body, start, s.indexer.depth)
+		_, l := s.scanEntry(body, start, s.indexer.outside+1)
 		return l
 	case noLevelKey:
 		return levelUnknown
@@ -239,8 +242,8 @@ func (s *levelScanner) entryLevel(body []byte, start, rank, value int) level {
 }
 
 // walkOdd handles events[k], which is at the top level of an entry and neither
-// a key nor the end of the entry, and those nested in it. It returns the number
-// of the next one, or -1 where the body must be refused.
+// a key, a literal nor the end of the entry, and those nested in it. It returns
+// the number of the next one, or -1 where the body must be refused.
 func (s *levelScanner) walkOdd(body []byte, events []uint32, k int) int {
 	pos := int(events[k])
 	switch body[pos] {
@@ -254,7 +257,7 @@ func (s *levelScanner) walkOdd(body []byte, events []uint32, k int) int {
 	case ',', ']':
 		return -1
 	default:
-		if !isLiteral(body, pos) && !s.checkScalar(body, pos) {
+		if !s.checkScalar(body, pos) {
 			return -1
 		}
 	}
