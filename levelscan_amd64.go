@@ -44,7 +44,7 @@ type indexState struct {
 // An indexer is the scratch memory of the AVX2 implementation.
 type indexer struct {
 	state  indexState
-	tail   [128 + lookAhead]byte // the last bytes of a body, padded with spaces
+	tail   [128 + lookAhead]byte // the last bytes of a body, and spaces to fill their block
 	events [chunkLen + 128 + 4]uint32
 
 	// Where the walk over the events is:
@@ -105,8 +105,9 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 	if n := len(body) - i - lookAhead; n > 0 {
 		whole += n &^ 63
 	}
-	x.tail = spaces
-	tail := x.tail[:(copy(x.tail[:], body[whole:])+63)&^63]
+	n := copy(x.tail[:], body[whole:])
+	tail := x.tail[:(n+63)&^63]
+	copy(tail[n:], spaces)
 
 	var (
 		kept    = s.kept[:cap(s.kept)]
@@ -220,7 +221,7 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 		}
 	}
 	s.kept, s.dropped = kept[:nkept], entries-nkept
-	return !array && entries > 0 && !inside && skipSpace(body, end) == len(body)
+	return !array && entries > 0 && skipSpace(body, end) == len(body)
 }
 
 // entryLevel ranks the valid entry at body[start] by its best level key.
@@ -322,7 +323,7 @@ func (s *levelScanner) walkNested(body []byte, events []uint32, k int) int {
 				return k + 1
 			}
 		case ':':
-			if !object || byteBefore(body, pos) != '"' {
+			if byteBefore(body, pos) != '"' {
 				return -1
 			}
 		case ',':
@@ -399,12 +400,12 @@ func (s *levelScanner) checkScalar(body []byte, i int) bool {
 // maybeEscaped is the rank of a key that may be a level key once unescaped.
 const maybeEscaped = -1
 
-const maxEscapedKey = len("log.level") * len(`\u0000`)
+const longestLevelKey = len("log.level")
 
 // levelKeyAt returns the rank of the key that body[i:] begins with, and what
 // follows it; noLevelKey if it is not a key.
 func levelKeyAt(body []byte, i int) (rank, after int) {
-	if len(body)-i < 10 {
+	if len(body)-i <= longestLevelKey {
 		return maybeEscaped, 0
 	}
 	rank = noLevelKey
@@ -429,9 +430,12 @@ func levelKeyAt(body []byte, i int) (rank, after int) {
 		if byteBefore(body, i-1) == ':' {
 			return noLevelKey, 0 // a value
 		}
-		for j := i; j < len(body) && j <= i+maxEscapedKey && body[j] != '"'; j++ {
-			if body[j] == '\\' {
+		for _, c := range body[i : i+longestLevelKey] {
+			if c == '\\' {
 				return maybeEscaped, 0
+			}
+			if c == '"' {
+				break
 			}
 		}
 		return noLevelKey, 0
@@ -455,9 +459,4 @@ const (
 	wordAtT         = '@' | 't'<<8 | '"'<<16
 )
 
-var spaces = func() (s [128 + lookAhead]byte) {
-	for i := range s {
-		s[i] = ' '
-	}
-	return s
-}()
+const spaces = "                                                                "

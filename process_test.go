@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 
 // A process is the program, running.
 type process struct {
-	t    *testing.T
+	t    testing.TB
 	cmd  *exec.Cmd
 	url  string
 	db   string
@@ -44,7 +44,7 @@ var listening = regexp.MustCompile(`msg="taking logs" addr=(\S+)`)
 
 // start runs the program on a free port, on the database db, until the test
 // ends. It waits until the program takes logs.
-func start(t *testing.T, db string, args ...string) *process {
+func start(t testing.TB, db string, args ...string) *process {
 	t.Helper()
 	p := launch(t, db, args...)
 	p.awaitListening()
@@ -70,7 +70,7 @@ func (p *process) awaitListening() {
 }
 
 // launch runs the program and does not wait for it.
-func launch(t *testing.T, db string, args ...string) *process {
+func launch(t testing.TB, db string, args ...string) *process {
 	t.Helper()
 	p := command(t, db, args...)
 	p.run()
@@ -78,7 +78,7 @@ func launch(t *testing.T, db string, args ...string) *process {
 }
 
 // command returns the program as it will run.
-func command(t *testing.T, db string, args ...string) *process {
+func command(t testing.TB, db string, args ...string) *process {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {

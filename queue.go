@@ -14,9 +14,9 @@ var (
 )
 
 // queueWait is how long a request waits for room in a full queue before it is
-// refused: long enough for the writer to commit a full queue, so that a client
-// who waits for its answers is slowed down rather than turned away.
-const queueWait = 250 * time.Millisecond
+// refused: long enough for a busy machine to commit some of it, so that clients
+// who wait for their answers are slowed down rather than turned away.
+const queueWait = time.Second
 
 // A queue holds batches on their way to the writer, bounded in bytes. Any
 // goroutine may put; only the writer takes.
@@ -94,9 +94,14 @@ func (q *queue) unready() error {
 	return nil
 }
 
+// share is how much goes into one transaction, in bytes, and how much has to
+// wait for the writer to begin one early: a part of the queue, so that room
+// becomes free again and again.
+func (q *queue) share() int64 { return q.limit / 4 }
+
 // filling reports whether so much waits that the writer should not let it
 // grow.
-func (q *queue) filling() bool { return q.bytes.Load() > q.limit/4 }
+func (q *queue) filling() bool { return q.bytes.Load() > q.share() }
 
 // wake makes the writer begin the next transaction now.
 func (q *queue) wake() {

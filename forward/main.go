@@ -10,6 +10,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -19,6 +20,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -87,7 +89,7 @@ func run(args []string, stdout, stderr *os.File) int {
 func parse(args []string, stdout io.Writer) (config, error) {
 	var cfg config
 	var to string
-	var version bool
+	var showVersion bool
 	flags := flag.NewFlagSet("forward", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.StringVar(&cfg.db, "db", "logs.db", "the SQLite `file` to follow")
@@ -95,7 +97,7 @@ func parse(args []string, stdout io.Writer) (config, error) {
 	flags.StringVar(&cfg.source, "source", "", "`name` of this file's rows in the database, its own for every file (default: the host name)")
 	flags.BoolVar(&cfg.once, "once", false, "end when all is shipped, instead of following the file")
 	flags.StringVar(&cfg.metrics, "metrics", "", "`address` to serve /metrics on, like 127.0.0.1:9102 (default: none)")
-	flags.BoolVar(&version, "version", false, "print the version and end")
+	flags.BoolVar(&showVersion, "version", false, "print the version and end")
 
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		fmt.Fprint(stdout, "Usage: forward -to ADDRESS [-db FILE] [-source NAME] [-once] [-metrics ADDRESS]\n\n"+
@@ -110,7 +112,7 @@ func parse(args []string, stdout io.Writer) (config, error) {
 	if flags.NArg() > 0 {
 		return cfg, fmt.Errorf("unexpected argument %q (see forward -h)", flags.Arg(0))
 	}
-	if version {
+	if showVersion {
 		fmt.Fprintln(stdout, versionText())
 		return cfg, flag.ErrHelp
 	}
@@ -150,18 +152,21 @@ func parse(args []string, stdout io.Writer) (config, error) {
 	return cfg, nil
 }
 
+// version and commit are set by the linker in builds that have no repository
+// beside them: -ldflags '-X main.version=v0.1.0 -X main.commit=…'.
+var version, commit string
+
 func versionText() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "forward (unknown version)"
-	}
-	revision := ""
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			revision = " " + s.Value
+	built, from := "(devel)", "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		built = cmp.Or(info.Main.Version, built)
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				from = s.Value
+			}
 		}
 	}
-	return fmt.Sprintf("forward %s%s %s", info.Main.Version, revision, info.GoVersion)
+	return fmt.Sprintf("forward %s commit %s %s", cmp.Or(version, built), cmp.Or(commit, from), runtime.Version())
 }
 
 // How long to wait before trying again: doubled after every failure up to the
