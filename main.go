@@ -198,6 +198,7 @@ func (s *service) routes() http.Handler {
 		queue:     s.queue,
 		memory:    s.memory,
 		metrics:   s.metrics,
+		clock:     time.Now,
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/ingest", s.withKey(ingest))
