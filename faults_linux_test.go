@@ -349,9 +349,10 @@ func TestRenameUnderLoad(t *testing.T) {
 		if err := os.Rename(p.db, files[i]); err != nil {
 			t.Fatal(err)
 		}
-		for p.says("opening the database anew") <= i {
+		p.until("it is noticed", func() bool {
 			<-answered
-		}
+			return p.says("opening the database anew") > i
+		})
 		storeSome()
 	}
 	close(stop)

@@ -283,6 +283,21 @@ func TestReopenAfterFailedCommit(t *testing.T) {
 	}
 }
 
+// A commit that was not applied is told from one that was though another
+// program stores a row meanwhile, which then has the id.
+func TestFailedCommitBesideAnotherWriter(t *testing.T) {
+	w := newTestWriter(t, 1<<20)
+	w.db.commit = &faultyStmt{statement: w.db.commit, failures: 1}
+	w.db.rollback = &hookedStmt{w.db.rollback, func() {
+		runSQL(t, w.path, "INSERT INTO logs(level, message, timestamp) VALUES('error', 'another', '2026-11-22T15:24:00.000000000Z')")
+	}}
+	w.put("a")
+	w.start()
+	if got := w.stop(); got != "another,a" {
+		t.Errorf("stored %s, want another,a", got)
+	}
+}
+
 // A table that another program has dropped is made again.
 func TestDroppedTable(t *testing.T) {
 	w := newTestWriter(t, 1<<20)
