@@ -67,8 +67,12 @@ type database struct {
 	files    [3]databaseFile // the database, its WAL, and the WAL's index
 	doubtful bool            // the connection failed, and is opened anew before it is used
 
-	// While the WAL has outgrown walMost, again is when to try to shrink it.
-	again <-chan time.Time
+	// While the WAL has outgrown walMost, nextShrink is when to try again.
+	outgrown   bool
+	nextShrink time.Time
+
+	wasMoved bool   // the files that were open are no longer those that others find
+	reopened func() // is told when that was put right; or nil
 
 	// The last id of a commit that failed but may have been applied, or 0, and
 	// how it failed.
@@ -79,7 +83,7 @@ type database struct {
 // A databaseFile is one of the open files of a database.
 type databaseFile struct {
 	name string
-	info os.FileInfo // as it was at the last check
+	info os.FileInfo // as it was when last looked at
 }
 
 // A statement is a prepared one without parameters.
@@ -223,18 +227,17 @@ func (d *database) identify(before os.FileInfo) error {
 // check returns an error unless the file that is open is the one that others
 // find by its name. It must not open it, since closing it would drop SQLite's
 // locks.
-func (f *databaseFile) check() error {
-	info, err := os.Stat(f.name)
+func (f databaseFile) check() (now os.FileInfo, err error) {
+	now, err = os.Stat(f.name)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("%s %w: it was deleted or renamed", f.name, errMoved)
+		return nil, fmt.Errorf("%s %w: it was deleted or renamed", f.name, errMoved)
 	case err != nil:
-		return err
-	case !os.SameFile(info, f.info):
-		return fmt.Errorf("%s %w: it was replaced", f.name, errMoved)
+		return nil, err
+	case !os.SameFile(now, f.info):
+		return nil, fmt.Errorf("%s %w: it was replaced", f.name, errMoved)
 	}
-	f.info = info
-	return nil
+	return now, nil
 }
 
 var errMoved = errors.New("is no longer the file that was opened")
@@ -242,10 +245,12 @@ var errMoved = errors.New("is no longer the file that was opened")
 // moved returns an error unless others find the files that are open: what is
 // written to files that were deleted, renamed or replaced is lost to them.
 func (d *database) moved() error {
-	for i := range d.files {
-		if err := d.files[i].check(); err != nil {
+	for i, f := range d.files {
+		now, err := f.check()
+		if err != nil {
 			return err
 		}
+		d.files[i].info = now
 	}
 	return nil
 }
@@ -258,6 +263,7 @@ func (d *database) ready() error {
 			return nil
 		}
 		if moved != nil {
+			d.wasMoved = true
 			d.log.Warn("opening the database anew", "why", moved)
 			// Committed rows that are only in the WAL belong into the database,
 			// wherever it is now; SQLite would not put them there.
@@ -265,7 +271,14 @@ func (d *database) ready() error {
 		}
 		d.disconnect() // what it is closed for is known
 	}
-	return d.open()
+	if err := d.open(); err != nil {
+		return err
+	}
+	if d.wasMoved && d.reopened != nil {
+		d.reopened()
+	}
+	d.wasMoved = false
+	return nil
 }
 
 // clearMoved puts the WAL of a database that was moved out of the way, which
@@ -275,19 +288,19 @@ func (d *database) clearMoved() error {
 	if d.files[0].info == nil {
 		return nil
 	}
-	switch err := d.files[0].check(); {
+	switch _, err := d.files[0].check(); {
 	case err == nil:
 		return nil
 	case !errors.Is(err, errMoved):
 		return err
 	}
-	if wal := d.files[1]; wal.check() == nil {
-		if err := d.setAside(wal.name); err != nil {
+	if _, err := d.files[1].check(); err == nil {
+		if err := d.setAside(d.files[1].name); err != nil {
 			return err
 		}
 	}
-	if index := d.files[2]; index.check() == nil {
-		return os.Remove(index.name)
+	if _, err := d.files[2].check(); err == nil {
+		return os.Remove(d.files[2].name)
 	}
 	return nil
 }
@@ -521,23 +534,11 @@ func (d *database) probe() error {
 	return err
 }
 
-// tend shrinks the WAL when it has outgrown walMost, and it is time to try.
-func (d *database) tend() {
-	if d.again == nil {
-		d.shrink()
-		return
-	}
-	select {
-	case <-d.again:
-		d.shrink()
-	default:
-	}
-}
-
-// shrink empties the WAL if it has outgrown walMost. While a reader's
-// transaction keeps it from that, d.again tells when to call it again.
+// shrink empties the WAL when it has outgrown walMost, as soon as no reader's
+// transaction keeps it from that.
 func (d *database) shrink() {
-	if d.conn == nil {
+	now := time.Now()
+	if d.conn == nil || now.Before(d.nextShrink) {
 		return
 	}
 	size := d.files[1].info.Size()
@@ -549,16 +550,16 @@ func (d *database) shrink() {
 		d.doubt(err)
 		outgrown = err != nil || rows[0][0] != int64(0)
 	}
-	switch was := d.again != nil; {
+	switch {
 	case outgrown:
-		if !was {
+		if !d.outgrown {
 			d.log.Warn("the WAL grows until another's transaction ends", "bytes", size)
 		}
-		d.again = time.After(shrinkEvery)
-	case was:
+		d.nextShrink = now.Add(shrinkEvery)
+	case d.outgrown:
 		d.log.Info("the WAL is small again")
-		d.again = nil
 	}
+	d.outgrown = outgrown
 }
 
 // setLockWait sets how long a statement waits for another's lock.

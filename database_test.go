@@ -188,6 +188,23 @@ func TestForeignFiles(t *testing.T) {
 	}
 }
 
+// No id is used again, though its row was deleted and the file was closed.
+func TestIDsAreUsedOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "logs.db")
+	for want := int64(2); want <= 6; want += 2 {
+		db := mustOpen(t, path)
+		if last, err := db.write([]*batch{newTestBatch("a", "b")}); err != nil || last != want {
+			t.Errorf("the last id is %d, %v; want %d", last, err, want)
+		}
+		if err := db.exec("DELETE FROM logs"); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Rows of one batch stay together and in order, whatever else is in the
 // transaction, at sizes around those of the pages.
 func TestWriteManyBatches(t *testing.T) {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -273,8 +274,14 @@ func TestMovedFile(t *testing.T) {
 			p := start(t, dir+"/logs.db")
 			m := movedFile{newLedger(t), p, dir}
 			m.mustPost(p, "?wait=1", "before", http.StatusOK)
+			p.get("/logs") // so that there is a connection for reading
 			old := c.move(m)
+			p.until("it is noticed", func() bool { return p.says("opening the database anew") > 0 })
 			m.untilPosted(p, "after")
+			_, read := p.get("/logs")
+			if !strings.Contains(read, "after-") || strings.Contains(read, "before") != (old == p.db) {
+				t.Errorf("readers see %s", read)
+			}
 			m.mustPost(p, "", "at the end", http.StatusAccepted)
 			p.books()
 			p.saidOnce("opening the database anew")
@@ -342,9 +349,10 @@ func TestRenameUnderLoad(t *testing.T) {
 		if err := os.Rename(p.db, files[i]); err != nil {
 			t.Fatal(err)
 		}
-		for p.says("opening the database anew") <= i {
+		p.until("it is noticed", func() bool {
 			<-answered
-		}
+			return p.says("opening the database anew") > i
+		})
 		storeSome()
 	}
 	close(stop)
@@ -522,6 +530,52 @@ func TestStartReadOnly(t *testing.T) {
 			if !strings.Contains(log, p.db) || strings.Count(log, "\n") != 1 ||
 				!strings.Contains(log, "writable") && !strings.Contains(log, "permission denied") {
 				t.Errorf("the log is\n%s", log)
+			}
+		})
+	}
+}
+
+// A hook is called with each line of a log.
+type hook func()
+
+func (h hook) Write(line []byte) (int, error) {
+	h()
+	return len(line), nil
+}
+
+// A file that is moved while a commit is under way has the rows written to the
+// file that is at the path then, unless they are in that one already.
+func TestMovedWhileCommitting(t *testing.T) {
+	for name, move := range map[string]func(w *testWriter) error{
+		"deleted": func(w *testWriter) error { return os.Remove(w.path) },
+		"renamed": func(w *testWriter) error { return os.Rename(w.path, w.path+".1") },
+		"renamed and back": func(w *testWriter) error {
+			w.db.log = slog.New(slog.NewTextHandler(hook(func() {
+				if err := os.Rename(w.path+".1", w.path); err != nil {
+					t.Error(err)
+				}
+			}), nil))
+			return os.Rename(w.path, w.path+".1")
+		},
+		"replaced by a copy": func(w *testWriter) error {
+			runSQL(t, w.path, "VACUUM INTO '"+w.path+".copy'")
+			return os.Rename(w.path+".copy", w.path)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newTestWriter(t, 1<<20)
+			w.db.commit = &hookedStmt{w.db.commit, func() {
+				if err := move(w); err != nil {
+					t.Error(err)
+				}
+			}}
+			w.put("a", "b")
+			w.start()
+			if got := w.stop(); got != "a,b" {
+				t.Errorf("stored %s, want a,b", got)
+			}
+			if log := w.log.String(); strings.Contains(log, "cannot write") {
+				t.Errorf("it counts as a failure:\n%s", log)
 			}
 		})
 	}

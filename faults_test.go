@@ -8,8 +8,10 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -548,5 +550,39 @@ func TestVanishingClients(t *testing.T) {
 	l.auditAll(messages)
 	if !strings.Contains(strings.Join(messages, " "), "vanishing") {
 		t.Error("no request of a client that vanished is stored")
+	}
+}
+
+// The clock is set back: entries keep the order they came in, each with the
+// time that the clock told.
+func TestClockSetBack(t *testing.T) {
+	s := newTestService(t)
+	now := time.Date(2026, 10, 25, 2, 59, 59, 999_999_999, time.FixedZone("CEST", 7200))
+	in := &ingester{
+		threshold: levelError,
+		maxBody:   1 << 20,
+		queue:     s.queue,
+		memory:    s.memory,
+		metrics:   s.metrics,
+		clock:     func() time.Time { return now },
+	}
+	var want []string
+	for i, back := range []time.Duration{0, time.Nanosecond, time.Hour, -time.Second, 24 * time.Hour} {
+		now = now.Add(-back)
+		body := fmt.Sprintf(`[{"level":"error","msg":"%d"},{"level":"error","msg":"%d as well"}]`, i, i)
+		w := httptest.NewRecorder()
+		in.ServeHTTP(w, httptest.NewRequest("POST", "/ingest?wait=1", strings.NewReader(body)))
+		if w.Code != http.StatusOK {
+			t.Fatalf("status %d %s", w.Code, w.Body)
+		}
+		stamp := now.UTC().Format("2006-01-02T15:04:05.000000000Z")
+		want = append(want, fmt.Sprint(stamp, i), fmt.Sprint(stamp, i, " as well"))
+	}
+	var got []string
+	for _, r := range readRows(t, s.path) {
+		got = append(got, r[2]+r[1])
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("stored %q, want %q", got, want)
 	}
 }

@@ -19,6 +19,7 @@ type ingester struct {
 	queue     *queue
 	memory    *budget
 	metrics   *metrics
+	clock     func() time.Time // tells the time of arrival; it may go back
 }
 
 // A refusal is an answer that is not 2xx: nothing of the request was taken.
@@ -153,7 +154,7 @@ func (in *ingester) enqueue(s *scratch, wait bool, held int64) (refused *refusal
 		return refused
 	}
 	b := newBatch()
-	now := appendTime(s.arrival[:0], time.Now().UTC())
+	now := appendTime(s.arrival[:0], in.clock().UTC())
 	for i, e := range s.scanner.kept {
 		if err := s.entry.appendRow(b, s.body[e.start:e.end], now); err != nil {
 			in.memory.give(size)

@@ -53,7 +53,7 @@ func newTestService(t testing.TB, args ...string) *testService {
 	t.Cleanup(func() {
 		s.queue.stop()
 		<-written
-		if err := errors.Join(s.reader.close(), s.writer.close()); err != nil {
+		if err := errors.Join(s.reader.Load().close(), s.writer.close()); err != nil {
 			t.Error(err)
 		}
 		if n := s.memory.used.Load(); n != 0 {

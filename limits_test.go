@@ -246,7 +246,7 @@ func newStalledService(t *testing.T) (s *service, finish func()) {
 	finished := make(chan struct{})
 	t.Cleanup(func() {
 		<-finished
-		if err := errors.Join(s.reader.close(), db.close()); err != nil {
+		if err := errors.Join(s.reader.Load().close(), db.close()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -97,7 +98,7 @@ func serve(cfg *config, log *slog.Logger, signals <-chan os.Signal) error {
 		s.writer.run()
 	}()
 	server := newServer(s.routes())
-	server.RegisterOnShutdown(s.reader.endTails)
+	server.RegisterOnShutdown(func() { s.reader.Load().endTails() })
 	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
 	served := make(chan error, 1)
 	go func() {
@@ -140,7 +141,7 @@ type service struct {
 	queue   *queue
 	memory  *budget
 	writer  *writer
-	reader  *logReader
+	reader  atomic.Pointer[logReader] // of the file that the writer has open
 }
 
 func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
@@ -149,7 +150,6 @@ func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
 		return nil, err
 	}
 	s := &service{
-		reader:  reader,
 		cfg:     cfg,
 		log:     log,
 		metrics: new(metrics),
@@ -163,9 +163,31 @@ func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
 		retention: newRetention(cfg, db, log, s.metrics),
 		log:       log,
 		metrics:   s.metrics,
-		committed: reader.committed,
+		committed: func(last int64) { s.reader.Load().committed(last) },
 	}
+	s.reader.Store(reader)
+	db.reopened = s.reopenReader
 	return s, nil
+}
+
+// reopenReader makes reads go to the file that is at the path now.
+func (s *service) reopenReader() {
+	reader, err := newLogReader(s.cfg.db)
+	if err != nil {
+		s.log.Error("reading the old database still", "err", err)
+		return
+	}
+	old := s.reader.Swap(reader)
+	go func() {
+		if err := old.close(); err != nil { // once its reads have ended
+			s.log.Warn("closing the old database", "err", err)
+		}
+	}()
+}
+
+// fromLog answers by a method of the reader at hand.
+func (s *service) fromLog(answer func(*logReader, http.ResponseWriter, *http.Request)) http.Handler {
+	return s.reading(func(w http.ResponseWriter, r *http.Request) { answer(s.reader.Load(), w, r) })
 }
 
 // routes returns the handler of all addresses.
@@ -176,14 +198,15 @@ func (s *service) routes() http.Handler {
 		queue:     s.queue,
 		memory:    s.memory,
 		metrics:   s.metrics,
+		clock:     time.Now,
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/ingest", s.withKey(ingest))
 	mux.HandleFunc("GET /healthz", serveHealth)
 	mux.HandleFunc("GET /readyz", s.serveReady)
-	mux.Handle("GET /logs", s.reading(s.reader.serveLogs))
-	mux.Handle("GET /logs/histogram", s.reading(s.reader.serveHistogram))
-	mux.Handle("GET /logs/tail", s.reading(s.reader.serveTail))
+	mux.Handle("GET /logs", s.fromLog((*logReader).serveLogs))
+	mux.Handle("GET /logs/histogram", s.fromLog((*logReader).serveHistogram))
+	mux.Handle("GET /logs/tail", s.fromLog((*logReader).serveTail))
 	mux.HandleFunc("GET /{$}", serveViewer)
 	mux.Handle("GET /metrics", s.withKey(http.HandlerFunc(s.serveMetrics)))
 	return s.sameOrigin(mux)
@@ -206,7 +229,7 @@ func (s *service) end(server *http.Server, written <-chan struct{}) error {
 	case <-time.After(time.Until(deadline)):
 		return fmt.Errorf("the database took no writes for %v: %s", s.cfg.drainTimeout, s.leftBehind())
 	}
-	if err := errors.Join(s.reader.close(), s.writer.close()); err != nil {
+	if err := errors.Join(s.reader.Load().close(), s.writer.close()); err != nil {
 		return fmt.Errorf("closing the database: %w", err)
 	}
 	s.log.Info("ended", "stored", s.metrics.stored.Load())

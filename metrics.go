@@ -26,8 +26,8 @@ type metrics struct {
 
 	answers   [len(statuses)]atomic.Int64 // answers of /ingest
 	commits   durations
-	retries   atomic.Int64 // transactions that failed
-	lastError atomic.Int64 // when the last one did, in Unix nanoseconds; 0 for never
+	retries   atomic.Int64              // transactions that failed
+	lastError atomic.Pointer[time.Time] // when the last one did, or nil
 }
 
 // statuses are those that /ingest answers with.
@@ -45,7 +45,8 @@ func (m *metrics) answered(status int) {
 // failed counts a failed transaction.
 func (m *metrics) failed() {
 	m.retries.Add(1)
-	m.lastError.Store(time.Now().UnixNano())
+	now := time.Now() // with its monotonic reading: clocks are set back
+	m.lastError.Store(&now)
 }
 
 // A durations is a histogram of how long something took.
@@ -104,8 +105,8 @@ func (s *service) serveMetrics(w http.ResponseWriter, _ *http.Request) {
 	e.family("write_failures_total", "counter", "Transactions that failed; each is tried again.")
 	e.value("", float64(m.retries.Load()))
 	e.family("last_error_age_seconds", "gauge", "Time since a transaction failed; absent where none has.")
-	if last := m.lastError.Load(); last != 0 {
-		e.value("", time.Since(time.Unix(0, last)).Seconds())
+	if last := m.lastError.Load(); last != nil {
+		e.value("", time.Since(*last).Seconds())
 	}
 	e.family("database_bytes", "gauge", "Size of the database file.")
 	e.value("", fileSize(s.cfg.db))

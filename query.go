@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -106,9 +107,13 @@ func newLogReader(path string) (*logReader, error) {
 			r.tailReads <- i
 		}
 	}
-	c := &readConnector{dsn: sqliteURI(path) +
+	file, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening for reading: %w", err)
+	}
+	c := &readConnector{file: databaseFile{path, file}, dsn: sqliteURI(path) +
 		"?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(1000)&_pragma=cache_size(-512)"}
-	err := c.driver.RegisterFunction("log_visit", &sqlite.FunctionImpl{
+	err = c.driver.RegisterFunction("log_visit", &sqlite.FunctionImpl{
 		NArgs:        6,
 		Scalar:       r.logVisit,
 		VolatileArgs: true, // logVisit keeps none of them
@@ -132,11 +137,21 @@ func newLogReader(path string) (*logReader, error) {
 // A readConnector opens connections that know log_visit.
 type readConnector struct {
 	driver sqlite.Driver
+	file   databaseFile
 	dsn    string
 }
 
-func (c *readConnector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.dsn) }
-func (c *readConnector) Driver() driver.Driver                        { return &c.driver }
+// Connect opens no other file than the writer has open: in one process, SQLite
+// would take the WAL and its index, which are found by their names, for those
+// of both.
+func (c *readConnector) Connect(context.Context) (driver.Conn, error) {
+	if _, err := c.file.check(); err != nil {
+		return nil, err
+	}
+	return c.driver.Open(c.dsn)
+}
+
+func (c *readConnector) Driver() driver.Driver { return &c.driver }
 
 // close ends the tails and closes the connections; reads in hand may come to
 // their end.

@@ -29,7 +29,7 @@ type writer struct {
 	metrics   *metrics
 	committed func(lastID int64) // is told of each commit
 
-	tick    <-chan time.Time // when the retention works though nothing is written
+	tick    <-chan time.Time // when to look after the database though nothing is written
 	taken   []*batch         // those of the transaction at hand
 	failing error            // why the last transaction failed, or nil
 	since   time.Time
@@ -39,11 +39,9 @@ type writer struct {
 func (w *writer) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	if w.retention != nil {
-		ticker := time.NewTicker(time.Second)
-		defer ticker.Stop()
-		w.tick = ticker.C
-	}
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	w.tick = ticker.C
 	var backoff time.Duration
 	for {
 		if w.failing == nil && len(w.taken) == 0 && !w.await() {
@@ -60,7 +58,7 @@ func (w *writer) run() {
 		began := time.Now()
 		entries := w.entries()
 		err := w.store()
-		w.db.tend()
+		w.db.shrink()
 		if err != nil {
 			w.failed(err)
 			if isFull(err) && w.retention != nil {
@@ -80,8 +78,9 @@ func (w *writer) run() {
 	}
 }
 
-// await waits for a batch, and lets the retention work meanwhile. It returns
-// false when there will be none.
+// await waits for a batch, or for a reason to try whether the database takes
+// writes, and lets the retention work meanwhile. It returns false when there
+// will be none.
 func (w *writer) await() bool {
 	for {
 		if w.queue.stopped.Load() && w.queue.bytes.Load() == 0 {
@@ -92,10 +91,12 @@ func (w *writer) await() bool {
 			w.taken = append(w.taken, b)
 			return true
 		case <-w.queue.hurry:
-		case <-w.db.again:
-			w.db.shrink()
 		case <-w.tick:
-			for w.retention.step(0) && len(w.queue.batches) == 0 && !w.queue.stopped.Load() {
+			if w.db.moved() != nil {
+				return true
+			}
+			w.db.shrink()
+			for w.retention != nil && w.retention.step(0) && len(w.queue.batches) == 0 && !w.queue.stopped.Load() {
 			}
 		}
 	}

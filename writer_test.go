@@ -97,6 +97,7 @@ type faultyStmt struct {
 	statement
 	failures int
 	applied  bool
+	err      error // errFault where it is nil
 	runs     int
 }
 
@@ -112,7 +113,25 @@ func (s *faultyStmt) ExecContext(context.Context, []driver.NamedValue) (driver.R
 			return nil, err
 		}
 	}
+	if s.err != nil {
+		return nil, s.err
+	}
 	return nil, errFault
+}
+
+// A hookedStmt calls do after its first run, before it is known to have worked.
+type hookedStmt struct {
+	statement
+	do func()
+}
+
+func (s *hookedStmt) ExecContext(context.Context, []driver.NamedValue) (driver.Result, error) {
+	result, err := execute(s.statement)
+	if s.do != nil {
+		s.do()
+		s.do = nil
+	}
+	return result, err
 }
 
 // However a transaction fails, its rows are stored once, in order, and the log
@@ -209,6 +228,84 @@ func TestUnsureCommit(t *testing.T) {
 		if conn.failures != 0 {
 			t.Error("the database was never asked")
 		}
+	}
+}
+
+// A commit that fails with an error of SQLite's own has the database opened
+// anew before it is asked whether it was applied; where it cannot be opened,
+// the batch waits until it can.
+func TestReopenAfterFailedCommit(t *testing.T) {
+	for _, applied := range []bool{false, true} {
+		w := newTestWriter(t, 1<<20)
+		_, fault := w.db.query("SELECT * FROM missing")
+		if resultCode(fault) == 0 {
+			t.Fatalf("not an error of SQLite: %v", fault)
+		}
+		w.db.commit = &faultyStmt{statement: w.db.commit, failures: 1, applied: applied, err: fault}
+		// It cannot be opened as long as it has another table.
+		w.db.rollback = &hookedStmt{w.db.rollback, func() {
+			runSQL(t, w.path, "ALTER TABLE logs RENAME TO ours", "CREATE TABLE logs(other)")
+		}}
+		waited := newTestBatch("b")
+		committed := make(chan error, 1)
+		waited.committed = committed
+		w.put("a")
+		w.memory.take(waited.size())
+		if err := w.queue.put(waited); err != nil {
+			t.Fatal(err)
+		}
+		w.start()
+		for w.metrics.retries.Load() < 3 {
+			time.Sleep(time.Millisecond)
+		}
+		select {
+		case err := <-committed:
+			t.Fatalf("told %v before it was known", err)
+		default:
+		}
+		if w.queue.unready() == nil {
+			t.Error("it is ready")
+		}
+		runSQL(t, w.path, "DROP TABLE logs", "ALTER TABLE ours RENAME TO logs")
+		err := <-committed
+		for w.queue.unready() != nil {
+			time.Sleep(time.Millisecond)
+		}
+		w.put("c")
+		got := w.stop()
+		want := "a,c"
+		if applied {
+			want = "a,b,c"
+		}
+		if got != want || (err == nil) != applied {
+			t.Errorf("applied=%v: stored %s and told %v, want %s", applied, got, err, want)
+		}
+	}
+}
+
+// A commit that was not applied is told from one that was though another
+// program stores a row meanwhile, which then has the id.
+func TestFailedCommitBesideAnotherWriter(t *testing.T) {
+	w := newTestWriter(t, 1<<20)
+	w.db.commit = &faultyStmt{statement: w.db.commit, failures: 1}
+	w.db.rollback = &hookedStmt{w.db.rollback, func() {
+		runSQL(t, w.path, "INSERT INTO logs(level, message, timestamp) VALUES('error', 'another', '2026-11-22T15:24:00.000000000Z')")
+	}}
+	w.put("a")
+	w.start()
+	if got := w.stop(); got != "another,a" {
+		t.Errorf("stored %s, want another,a", got)
+	}
+}
+
+// A table that another program has dropped is made again.
+func TestDroppedTable(t *testing.T) {
+	w := newTestWriter(t, 1<<20)
+	w.start()
+	runSQL(t, w.path, "DROP TABLE logs")
+	w.put("a")
+	if got := w.stop(); got != "a" {
+		t.Errorf("stored %s, want a", got)
 	}
 }
 
