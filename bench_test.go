@@ -1,11 +1,22 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 )
 
@@ -150,4 +161,80 @@ func BenchmarkWriter(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkIngest sends bodies to the program itself over loopback, with 50
+// connections that each wait for their answer. An operation is a request.
+func BenchmarkIngest(b *testing.B) {
+	const conns = 50
+	for _, entries := range []int{1, 100, 1000} {
+		for _, errors := range []int{33, 1} {
+			b.Run(fmt.Sprintf("entries=%d/errors=%d/conns=%d", entries, errors, conns), func(b *testing.B) {
+				p := start(b, filepath.Join(b.TempDir(), "logs.db"))
+				var requests [][]byte
+				for chunk := range slices.Chunk(benchmarkEntries(max(256, 8*entries), errors, false), entries) {
+					body := bytes.Join(chunk, []byte("\n"))
+					requests = append(requests, append([]byte(head("/ingest", len(body))), body...))
+				}
+				var next atomic.Int64
+				var clients sync.WaitGroup
+				b.ResetTimer()
+				for range conns {
+					clients.Go(func() {
+						conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+						if err != nil {
+							b.Error(err)
+							return
+						}
+						defer conn.Close()
+						answers := bufio.NewReader(conn)
+						for {
+							n := next.Add(1)
+							if n > int64(b.N) {
+								return
+							}
+							if _, err := conn.Write(requests[n%int64(len(requests))]); err != nil {
+								b.Error(err)
+								return
+							}
+							resp, err := http.ReadResponse(answers, nil)
+							if err != nil {
+								b.Error(err)
+								return
+							}
+							io.Copy(io.Discard, resp.Body)
+							resp.Body.Close()
+							if resp.StatusCode != http.StatusAccepted {
+								b.Errorf("answered %s", resp.Status)
+								return
+							}
+						}
+					})
+				}
+				clients.Wait()
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "req/s")
+				b.ReportMetric(float64(entries)*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+				if peak, ok := peakMemory(p.cmd.Process.Pid); ok {
+					b.ReportMetric(peak, "peak-MB")
+				}
+				b.StopTimer()
+				if status := p.signal(syscall.SIGTERM); status != 0 {
+					b.Errorf("exit status %d", status)
+				}
+			})
+		}
+	}
+}
+
+// peakMemory returns the most memory that was resident, in MB, where the
+// system tells.
+func peakMemory(pid int) (float64, bool) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, false
+	}
+	_, rest, _ := strings.Cut(string(text), "VmHWM:")
+	var kB float64
+	_, err = fmt.Sscan(rest, &kB)
+	return kB / 1024, err == nil
 }

@@ -25,9 +25,12 @@ const schema = `CREATE TABLE IF NOT EXISTS logs (
 
 // Result codes of SQLite. https://www.sqlite.org/rescode.html
 const (
-	sqliteBusy   = 5
-	sqliteFull   = 13
-	sqliteNotADB = 26
+	sqliteBusy     = 5
+	sqliteReadOnly = 8
+	sqliteIOErr    = 10
+	sqliteFull     = 13
+	sqliteCantOpen = 14
+	sqliteNotADB   = 26
 )
 
 // lockWait is how long a transaction waits for another process's lock.
@@ -128,22 +131,31 @@ func (d *database) open() (err error) {
 			return err
 		}
 	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		if d.conn != nil {
+			d.disconnect() // what went wrong is known already
+		}
+		switch resultCode(err) {
+		case sqliteReadOnly, sqliteCantOpen:
+			err = fmt.Errorf("%w; the file and its directory must be writable", err)
+		case sqliteIOErr:
+			err = fmt.Errorf("%w; the disk may be full", err)
+		}
+		err = fmt.Errorf("opening %s: %w", d.path, err)
+	}()
+
 	drv := new(sqlite.Driver)
 	if err := drv.RegisterModule("pending", d.pending); err != nil {
 		return err
 	}
 	conn, err := drv.Open(sqliteURI(d.path))
 	if err != nil {
-		return fmt.Errorf("opening %s: %w", d.path, err)
+		return err
 	}
 	d.conn = conn.(sqlConn)
-	defer func() {
-		if err != nil {
-			d.disconnect() // what went wrong is known already
-			err = fmt.Errorf("opening %s: %w", d.path, err)
-		}
-	}()
-
 	if err := d.setLockWait(lockWait); err != nil {
 		return err
 	}
@@ -181,6 +193,10 @@ func (d *database) open() (err error) {
 			return fmt.Errorf("%s: %w", text, err)
 		}
 		*stmt = prepared.(statement)
+	}
+	// SQLite opens a file that it may not write to, and tells when it should.
+	if err := d.exec("DELETE FROM logs WHERE false"); err != nil && !isBusy(err) {
+		return err
 	}
 	return d.identify(before)
 }
@@ -415,25 +431,34 @@ func (d *database) write(batches []*batch) (last int64, err error) {
 			return 0, err
 		}
 		if d.unsure() {
-			last, err = d.resolve(batches)
-		} else {
-			last, err = d.transact(batches)
-		}
-		if err != nil {
-			d.doubt(err)
-			if last != 0 {
-				// A commit that failed may yet be found in the WAL by the next
-				// who opens it, so that is done before asking.
-				d.unsureOf, d.unsureWhy = last, err
-				continue
+			last, why := d.unsureOf, d.unsureWhy
+			applied, err := d.resolve(batches)
+			if err != nil {
+				d.doubt(err)
+				return 0, errors.Join(why, err)
 			}
+			if applied {
+				return last, nil
+			}
+			if !errors.Is(why, errMoved) {
+				return 0, why
+			}
+		}
+		last, err := d.transact(batches)
+		switch {
+		case err == nil:
+			if err = d.moved(); err == nil {
+				return last, nil
+			}
+		case last == 0:
+			d.doubt(err)
 			return 0, err
+		default:
+			// A commit that failed may yet be found in the WAL by the next who
+			// opens it, so that is done before asking.
+			d.doubt(err)
 		}
-		moved := d.moved()
-		if moved == nil {
-			return last, nil
-		}
-		d.unsureOf, d.unsureWhy = last, moved
+		d.unsureOf, d.unsureWhy = last, err
 	}
 }
 
@@ -469,20 +494,17 @@ func (d *database) undo() { execute(d.rollback) }
 // unsure reports whether a commit failed that may still have been applied.
 func (d *database) unsure() bool { return d.unsureOf != 0 }
 
-// resolve finds out whether the commit that failed was applied: ids are never
-// used twice, so the row of the last id tells.
-func (d *database) resolve(batches []*batch) (last int64, err error) {
+// resolve finds out whether the commit that the database is unsure of was
+// applied to the file that is open: ids are never used twice, so the row of the
+// last id tells.
+func (d *database) resolve(batches []*batch) (applied bool, err error) {
 	rows, err := d.query("SELECT level, message, timestamp, details FROM logs WHERE id = ?", d.unsureOf)
 	if err != nil {
-		return 0, errors.Join(d.unsureWhy, err)
+		return false, err
 	}
-	last, why := d.unsureOf, d.unsureWhy
 	d.unsureOf, d.unsureWhy = 0, nil
 	b := batches[len(batches)-1]
-	if len(rows) == 1 && slices.Equal(rows[0], b.values(len(b.rows)-1)) {
-		return last, nil
-	}
-	return 0, why
+	return len(rows) == 1 && slices.Equal(rows[0], b.values(len(b.rows)-1)), nil
 }
 
 // probe finds out whether the database takes writes, by writing what it

@@ -222,7 +222,7 @@ func writeRefusal(w http.ResponseWriter, r *refusal) {
 	if r.at != nil {
 		answer.Entry, answer.Offset = &r.at.entry, &r.at.offset
 	}
-	if r.status == http.StatusServiceUnavailable {
+	if r.status == http.StatusServiceUnavailable && w.Header().Get("Retry-After") == "" {
 		w.Header().Set("Retry-After", "1")
 	}
 	w.Header()["Content-Type"] = jsonContentType

@@ -44,12 +44,12 @@ type indexState struct {
 // An indexer is the scratch memory of the AVX2 implementation.
 type indexer struct {
 	state  indexState
-	tail   [128 + lookAhead]byte // the last bytes of a body, padded with spaces
+	tail   [128 + lookAhead]byte // the last bytes of a body, and spaces to fill their block
 	events [chunkLen + 128 + 4]uint32
 
 	// Where the walk over the events is:
 	outside   int  // the depth outside of entries, 1 in an array
-	depth     int  // of open brackets
+	depth     int  // of open brackets, and outside of entries as in one
 	object    bool // the innermost is a brace
 	scalarEnd int  // of the last scalar that was checked
 }
@@ -81,6 +81,8 @@ func (x *indexer) accept(s *levelScanner, body []byte, min level) bool {
 	return useAVX2 && s.acceptAVX2(body, min)
 }
 
+// acceptAVX2 lets indexBlocks check all but what is at its events, and walks
+// over these for the rest: brackets, odd scalars, entries and their levels.
 func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 	const bom = "\ufeff"
 	i := 0
@@ -97,7 +99,7 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 		i++
 		x.outside = 1
 	}
-	x.depth = x.outside
+	x.depth = x.outside + 1
 	s.isObject[x.outside+1] = true
 
 	x.state = indexState{offset: uint64(i)}
@@ -105,8 +107,9 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 	if n := len(body) - i - lookAhead; n > 0 {
 		whole += n &^ 63
 	}
-	x.tail = spaces
-	tail := x.tail[:(copy(x.tail[:], body[whole:])+63)&^63]
+	n := copy(x.tail[:], body[whole:])
+	tail := x.tail[:(n+63)&^63]
+	copy(tail[n:], spaces)
 
 	var (
 		kept    = s.kept[:cap(s.kept)]
@@ -163,7 +166,6 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 				}
 				inside = true
 				rank, l = noLevelKey, 0
-				x.depth++
 				k++
 			}
 			for uint(k) < uint(len(events)) {
@@ -181,6 +183,9 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 					continue
 				}
 				if body[pos] != '}' {
+					if isLiteral(body, pos) {
+						continue
+					}
 					if k = s.walkOdd(body, events, k-1); k < 0 {
 						return false
 					}
@@ -210,7 +215,6 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 				}
 				nkept += keep
 				entries++
-				x.depth--
 				inside = false
 				break
 			}
@@ -220,14 +224,14 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 		}
 	}
 	s.kept, s.dropped = kept[:nkept], entries-nkept
-	return !array && entries > 0 && !inside && skipSpace(body, end) == len(body)
+	return !array && entries > 0 && skipSpace(body, end) == len(body)
 }
 
 // entryLevel ranks the valid entry at body[start] by its best level key.
 func (s *levelScanner) entryLevel(body []byte, start, rank, value int) level {
 	switch rank {
 	case maybeEscaped:
-		_, l := s.scanEntry(body, start, s.indexer.depth)
+		_, l := s.scanEntry(body, start, s.indexer.outside+1)
 		return l
 	case noLevelKey:
 		return levelUnknown
@@ -238,8 +242,8 @@ func (s *levelScanner) entryLevel(body []byte, start, rank, value int) level {
 }
 
 // walkOdd handles events[k], which is at the top level of an entry and neither
-// a key nor the end of the entry, and those nested in it. It returns the number
-// of the next one, or -1 where the body must be refused.
+// a key, a literal nor the end of the entry, and those nested in it. It returns
+// the number of the next one, or -1 where the body must be refused.
 func (s *levelScanner) walkOdd(body []byte, events []uint32, k int) int {
 	pos := int(events[k])
 	switch body[pos] {
@@ -253,7 +257,7 @@ func (s *levelScanner) walkOdd(body []byte, events []uint32, k int) int {
 	case ',', ']':
 		return -1
 	default:
-		if !isLiteral(body, pos) && !s.checkScalar(body, pos) {
+		if !s.checkScalar(body, pos) {
 			return -1
 		}
 	}
@@ -322,7 +326,7 @@ func (s *levelScanner) walkNested(body []byte, events []uint32, k int) int {
 				return k + 1
 			}
 		case ':':
-			if !object || byteBefore(body, pos) != '"' {
+			if byteBefore(body, pos) != '"' {
 				return -1
 			}
 		case ',':
@@ -399,12 +403,12 @@ func (s *levelScanner) checkScalar(body []byte, i int) bool {
 // maybeEscaped is the rank of a key that may be a level key once unescaped.
 const maybeEscaped = -1
 
-const maxEscapedKey = len("log.level") * len(`\u0000`)
+const longestLevelKey = len("log.level")
 
 // levelKeyAt returns the rank of the key that body[i:] begins with, and what
 // follows it; noLevelKey if it is not a key.
 func levelKeyAt(body []byte, i int) (rank, after int) {
-	if len(body)-i < 10 {
+	if len(body)-i <= longestLevelKey {
 		return maybeEscaped, 0
 	}
 	rank = noLevelKey
@@ -429,9 +433,12 @@ func levelKeyAt(body []byte, i int) (rank, after int) {
 		if byteBefore(body, i-1) == ':' {
 			return noLevelKey, 0 // a value
 		}
-		for j := i; j < len(body) && j <= i+maxEscapedKey && body[j] != '"'; j++ {
-			if body[j] == '\\' {
+		for _, c := range body[i : i+longestLevelKey] {
+			if c == '\\' {
 				return maybeEscaped, 0
+			}
+			if c == '"' {
+				break
 			}
 		}
 		return noLevelKey, 0
@@ -455,9 +462,4 @@ const (
 	wordAtT         = '@' | 't'<<8 | '"'<<16
 )
 
-var spaces = func() (s [128 + lookAhead]byte) {
-	for i := range s {
-		s[i] = ' '
-	}
-	return s
-}()
+const spaces = "                                                                "

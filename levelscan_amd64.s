@@ -447,6 +447,10 @@ escapes:
 	ANDNQ    BX, DX, BX
 	ORQ      BX, ERR
 
+	MOVQ DX, R9
+	ORQ  indexState_hexDigits(STATE), R9
+	JZ   unescaped
+
 	// R9: where hexadecimal digits must stand: in the four bytes after u, of
 	// which hexDigits are left to the next block. BX: where none stands.
 	LEAQ     (DX)(DX*1), R9

@@ -362,6 +362,17 @@ func TestLevelScanAnswers(t *testing.T) {
 		{`{"a":[{"level":"info"}],"severity":"debug"}`, drop},
 		{`{"level":"info","a":{"level":"error"}}`, drop},
 		{`{"a":"level","b":"info"}`, keep},
+		{`{"a":"level","level":"info"}`, drop},
+		{`{"a":"level" , "severity":"info"}`, drop},
+		{`{"a":"@l","@l":"info"}`, drop},
+		{`{"severityx:":"info"}`, keep},
+		{`{"severity":"error","severity:":"info"}`, keep},
+		{`{"severityx:":1,"lvl":"info"}`, drop},
+		{`{"log.levelx:":1,"@l":"info"}`, drop},
+		{`{"levelnamex:":1,"@l":"info"}`, drop},
+		{`{"levelnam\u0065":"info"}`, drop},
+		{`{"log.leve\u006c":"info"}`, drop},
+		{`{"severit\u0079":"info"}`, drop},
 		{`{"a":"\"level\":\"info\"","level":"error"}`, keep},
 		{`{"a":"\"}{\"level\":\"info\"}","level":"error"}`, keep},
 		{`{"a":"}","level":"info"}`, drop},
@@ -562,6 +573,7 @@ var refusedEntries = []string{
 	`{"a":[1,2^}`, `{"a":[1,2^:3]}`, `{"a":["b"^:3]}`, `{"a":[1,"b"^:3]}`, `{"a":[{},"b"^:3]}`, `{"a":[{},1,"b"^:3]}`, `{"a":[[],"b"^:3]}`,
 	`{"a":["b","c"^:3]}`, `{"a":[^,1]}`, `{"a":[1,^]}`, `{"a":[1,^,2]}`, `{"a":[1 ^2]}`, `{"a":["b"^"c"]}`, `{"a":[^:1]}`, `{"a":[^}`, `{"a":[1,^}`,
 	`{"a":[{}^{}]}`, `{"a":[{}^[]]}`, `{"a":[[]^[]]}`, `{"a":[{},^]}`, `{"a":[{}^}`, `{"a":[{},^}`, `{"a":[{}^"b"]}`, `{"a":[{}^:1]}`, `{"a":[{} ^{}]}`,
+	`{"a":[1^}}`, `{"a":{"b":1^]}`, `{"a":[{"b":1^]}]}`, `{"a":[[1^}]}`, `{"a":[[]^}}`, `{"a":[{},1^}}`, `{"a":[{} , "b" ^:1]}`,
 	`{"a":[1,{}^:1]}`, `{"a":{"b":1^]`, `{"a":{"b":[1^}`, `{"a":{"b":[]^]`, `{"a":[{"b":1^]`, `{"a":[{"b":1}^}`,
 
 	`{"a":^+1}`, `{"a":^.5}`, `{"a":-^}`, `{"a":-^-1}`, `{"a":-^.5}`, `{"a":-^a}`, `{"a":-^ 1}`, `{"a":0^1}`, `{"a":-0^1}`, `{"a":0^0}`, `{"a":0^0.5}`,
@@ -626,9 +638,34 @@ func TestLevelScanRefusesEntries(t *testing.T) {
 		for _, n := range shifts() {
 			check(filler(n), marked, good)
 			check("["+filler(n)+",", marked, "]")
+			check(filler(n)+`{"level":"info","a":`, marked, `}`)
+			check(filler(n)+`{"a":[[],`, marked, `]}`)
 			if members, ok := strings.CutPrefix(marked, `{"`); ok && n < 4000 {
 				check(filler(n), `{"level":"debug","`+members, good)
 				check(filler(n), `{"level":"error","`+members, good)
+			}
+		}
+	}
+}
+
+// Every byte, everywhere.
+func TestLevelScanEveryByte(t *testing.T) {
+	s := new(levelScanner)
+	for _, marked := range []string{
+		`^`, `^{}`, `{}^`, `{}^{}`, `[^]`, `[^{}]`, `[{}^]`, `[{}^,{}]`, `[{},^{}]`, `[{}]^`, `{^}`, `{^"a":1}`, `{"a"^:1}`, `{"a":^1}`, `{"a":1^}`,
+		`{"a":1^2}`, `{"a":0^}`, `{"a":0^1}`, `{"a":-^}`, `{"a":-^1}`, `{"a":1.^}`, `{"a":1.5^}`, `{"a":1e^}`, `{"a":1e^5}`, `{"a":^}`, `{"a":^,"b":1}`,
+		`{"a":1,^"b":2}`, `{"a":{}^}`, `{"a":{}^,"b":1}`, `{"a":{},^"b":1}`, `{"a":{},"b"^:1}`, `{"a":[^]}`, `{"a":[1^]}`, `{"a":[1^2]}`, `{"a":["b"^]}`,
+		`{"a":["b"^1]}`, `{"a":[{}^]}`, `{"a":[{}^{}]}`, `{"a":[{},^1]}`, `{"a":[{},"b"^1]}`, `{"a":[[]^,1]}`, `{"a":t^ue}`, `{"a":tru^}`, `{"a":true^}`,
+		`{"a":"^"}`, `{"^":1}`, `{"a":"\^"}`, `{"a":"\\^"}`, `{"a":"\u^123"}`, `{"a":"\u0^12"}`, `{"a":"\u01^2"}`, `{"a":"\u012^"}`, `{"a":"\u0123^"}`,
+		`{"^evel":"info"}`, `{"l^vel":"info"}`, `{"le^el":"info"}`, `{"level^:"info"}`, `{"level"^"info"}`, `{"level":^info"}`, `{"level":"^nfo"}`,
+		`{"level":"info^}`, `{"level":"info"^}`, `{"level":3^}`, `{"level":30^}`, `{"level":^0}`, `{"@^":"info"}`, `{"^l":"info"}`, `{"log^level":"info"}`,
+	} {
+		before, after, _ := strings.Cut(marked, "^")
+		for c := range 256 {
+			entry := before + string([]byte{byte(c)}) + after
+			compare(t, s, []byte(entry), levelError)
+			for _, n := range []int{21, 40, 59, 64 - len(before), 127 - len(before)} {
+				compare(t, s, []byte(filler(n)+entry+"\n"+filler(50)), levelError)
 			}
 		}
 	}

@@ -386,24 +386,29 @@ func appendUnquoted(dst, s []byte) []byte {
 // shortEscapes are the letters that stand for control characters in strings.
 var shortEscapes = [' ']byte{'\b': 'b', '\f': 'f', '\n': 'n', '\r': 'r', '\t': 't'}
 
-// appendQuoted appends s, valid UTF-8, as a JSON string.
-func appendQuoted(dst []byte, s string) []byte {
+// appendQuoted appends s as a JSON string. Invalid UTF-8 becomes U+FFFD.
+func appendQuoted[T ~string | ~[]byte](dst []byte, s T) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
 	from := 0
 	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
+		c := s[i]
+		switch {
+		case c >= utf8.RuneSelf:
+			r, n := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
+			if r != utf8.RuneError || n > 1 {
+				i += n - 1
+				continue
+			}
+			dst = append(append(dst, s[from:i]...), "\ufffd"...)
 		case c == '"' || c == '\\':
 			dst = append(append(dst, s[from:i]...), '\\', c)
-		case c < ' ':
-			dst = append(append(dst, s[from:i]...), '\\')
-			if short := shortEscapes[c]; short != 0 {
-				dst = append(dst, short)
-			} else {
-				dst = append(dst, 'u', '0', '0', hex[c>>4], hex[c&15])
-			}
-		default:
+		case c >= ' ':
 			continue
+		case shortEscapes[c] != 0:
+			dst = append(append(dst, s[from:i]...), '\\', shortEscapes[c])
+		default:
+			dst = append(append(dst, s[from:i]...), '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 		}
 		from = i + 1
 	}

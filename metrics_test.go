@@ -9,7 +9,7 @@ import (
 )
 
 // parseMetrics reads Prometheus's text format.
-func parseMetrics(t *testing.T, text string) map[string]float64 {
+func parseMetrics(t testing.TB, text string) map[string]float64 {
 	t.Helper()
 	sample := regexp.MustCompile(`^([a-z_]+(?:\{[^}]*\})?) ([-+0-9.e]+)$`)
 	values := map[string]float64{}

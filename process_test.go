@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 
 // A process is the program, running.
 type process struct {
-	t    *testing.T
+	t    testing.TB
 	cmd  *exec.Cmd
 	url  string
 	db   string
@@ -44,27 +44,41 @@ var listening = regexp.MustCompile(`msg="taking logs" addr=(\S+)`)
 
 // start runs the program on a free port, on the database db, until the test
 // ends. It waits until the program takes logs.
-func start(t *testing.T, db string, args ...string) *process {
+func start(t testing.TB, db string, args ...string) *process {
 	t.Helper()
 	p := launch(t, db, args...)
+	p.awaitListening()
+	return p
+}
+
+func (p *process) awaitListening() {
+	p.t.Helper()
 	deadline := time.After(30 * time.Second)
 	for {
 		if m := listening.FindStringSubmatch(p.logged()); m != nil {
 			p.url = "http://127.0.0.1" + m[1][strings.LastIndexByte(m[1], ':'):]
-			return p
+			return
 		}
 		select {
 		case <-p.done:
-			t.Fatalf("the program ended: %v\n%s", p.cmd.ProcessState, p.logged())
+			p.t.Fatalf("the program ended: %v\n%s", p.cmd.ProcessState, p.logged())
 		case <-deadline:
-			t.Fatalf("the program does not listen\n%s", p.logged())
+			p.t.Fatalf("the program does not listen\n%s", p.logged())
 		case <-time.After(time.Millisecond):
 		}
 	}
 }
 
 // launch runs the program and does not wait for it.
-func launch(t *testing.T, db string, args ...string) *process {
+func launch(t testing.TB, db string, args ...string) *process {
+	t.Helper()
+	p := command(t, db, args...)
+	p.run()
+	return p
+}
+
+// command returns the program as it will run.
+func command(t testing.TB, db string, args ...string) *process {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -73,12 +87,18 @@ func launch(t *testing.T, db string, args ...string) *process {
 	p := &process{t: t, db: db, done: make(chan struct{})}
 	p.cmd = exec.Command(self, append([]string{"-addr", "127.0.0.1:0", "-db", db}, args...)...)
 	p.cmd.Env = append(os.Environ(), asProgram+"=1")
+	return p
+}
+
+// run starts the program; it ends when the test does.
+func (p *process) run() {
+	p.t.Helper()
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	go func() {
 		defer close(p.done)
@@ -89,14 +109,13 @@ func launch(t *testing.T, db string, args ...string) *process {
 		}
 		p.cmd.Wait() // the state is in p.cmd.ProcessState
 	}()
-	t.Cleanup(func() {
+	p.t.Cleanup(func() {
 		p.cmd.Process.Kill() // it may have ended already
 		<-p.done
-		if t.Failed() {
-			t.Logf("its log:\n%s", p.logged())
+		if p.t.Failed() {
+			p.t.Logf("its log:\n%s", p.logged())
 		}
 	})
-	return p
 }
 
 func (p *process) logged() string {

@@ -491,10 +491,7 @@ func refuseBusy(w http.ResponseWriter) {
 }
 
 func refuseRead(w http.ResponseWriter, status int, sentence string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	body := appendJSONString([]byte(`{"error":`), []byte(sentence))
-	_, _ = w.Write(append(body, "}\n"...)) // a client that has gone needs no answer
+	writeRefusal(w, refuse(status, "%s", sentence))
 }
 
 func setDataHeaders(w http.ResponseWriter) {
@@ -617,15 +614,15 @@ func (a *logAnswer) flush() error {
 func appendLogRow(dst []byte, row *logRow) []byte {
 	dst = append(dst, `{"id":`...)
 	dst = strconv.AppendInt(dst, row.id, 10)
-	dst = appendJSONString(append(dst, `,"level":`...), row.level)
-	dst = appendJSONString(append(dst, `,"message":`...), row.message)
-	dst = appendJSONString(append(dst, `,"timestamp":`...), row.timestamp)
+	dst = appendQuoted(append(dst, `,"level":`...), row.level)
+	dst = appendQuoted(append(dst, `,"message":`...), row.message)
+	dst = appendQuoted(append(dst, `,"timestamp":`...), row.timestamp)
 	dst = append(dst, `,"details":`...)
 	switch {
 	case row.details == nil:
 		dst = append(dst, "null"...)
 	case !json.Valid(row.details):
-		dst = appendJSONString(dst, row.details)
+		dst = appendQuoted(dst, row.details)
 	default:
 		start := len(dst)
 		if utf8.Valid(row.details) {
@@ -641,42 +638,4 @@ func appendLogRow(dst []byte, row *logRow) []byte {
 		}
 	}
 	return append(dst, '}')
-}
-
-// appendJSONString appends s as a JSON string. Invalid UTF-8 becomes U+FFFD.
-func appendJSONString(dst, s []byte) []byte {
-	const hex = "0123456789abcdef"
-	dst = append(dst, '"')
-	start := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			r, size := utf8.DecodeRune(s[i:])
-			if r == utf8.RuneError && size == 1 {
-				dst = append(append(dst, s[start:i]...), "\ufffd"...)
-				start = i + 1
-			}
-			i += size
-			continue
-		}
-		i++
-		if c >= ' ' && c != '"' && c != '\\' {
-			continue
-		}
-		dst = append(dst, s[start:i-1]...)
-		start = i
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		}
-	}
-	return append(append(dst, s[start:]...), '"')
 }

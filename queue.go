@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -14,9 +13,9 @@ var (
 )
 
 // queueWait is how long a request waits for room in a full queue before it is
-// refused: long enough for the writer to commit a full queue, so that a client
-// who waits for its answers is slowed down rather than turned away.
-const queueWait = 250 * time.Millisecond
+// refused: long enough for a busy machine to commit some of it, so that clients
+// who wait for their answers are slowed down rather than turned away.
+const queueWait = time.Second
 
 // A queue holds batches on their way to the writer, bounded in bytes. Any
 // goroutine may put; only the writer takes.
@@ -33,8 +32,9 @@ type queue struct {
 	stopped atomic.Bool
 	broken  atomic.Pointer[error] // why the database takes no writes, or nil
 
-	mu    sync.Mutex
-	freed chan struct{} // closed when bytes leave; nil while nobody waits for it
+	waiting atomic.Int64  // how many wait for room
+	turn    chan struct{} // holds a token while somebody is the first of them
+	freed   chan struct{} // holds a token when bytes have left
 }
 
 func newQueue(limit int64) *queue {
@@ -44,6 +44,8 @@ func newQueue(limit int64) *queue {
 		// one beyond is the batch larger than the queue.
 		batches: make(chan *batch, limit/batchOverhead+1),
 		hurry:   make(chan struct{}, 1),
+		turn:    make(chan struct{}, 1),
+		freed:   make(chan struct{}, 1),
 	}
 }
 
@@ -94,9 +96,14 @@ func (q *queue) unready() error {
 	return nil
 }
 
+// share is how much goes into one transaction, in bytes, and how much has to
+// wait for the writer to begin one early: a part of the queue, so that room
+// becomes free again and again.
+func (q *queue) share() int64 { return q.limit / 4 }
+
 // filling reports whether so much waits that the writer should not let it
 // grow.
-func (q *queue) filling() bool { return q.bytes.Load() > q.limit/4 }
+func (q *queue) filling() bool { return q.bytes.Load() > q.share() }
 
 // wake makes the writer begin the next transaction now.
 func (q *queue) wake() {
@@ -112,30 +119,31 @@ func (q *queue) stop() {
 	q.wake()
 }
 
-// reserve makes room for size bytes, and waits for it as long as queueWait. A
-// batch larger than the whole queue is let in when it is empty.
+// reserve makes room for size bytes, and waits for it as long as queueWait, in
+// the order of arrival. A batch larger than the whole queue is let in when it
+// is empty.
 func (q *queue) reserve(size int64) bool {
-	if q.tryReserve(size) {
+	if q.waiting.Load() == 0 && q.tryReserve(size) {
 		return true
 	}
+	q.waiting.Add(1)
+	defer q.waiting.Add(-1)
 	timeout := time.NewTimer(queueWait)
 	defer timeout.Stop()
-	for {
-		q.mu.Lock()
-		if q.freed == nil {
-			q.freed = make(chan struct{})
-		}
-		freed := q.freed
-		q.mu.Unlock()
-		if q.tryReserve(size) {
-			return true
-		}
+	select {
+	case q.turn <- struct{}{}:
+		defer func() { <-q.turn }()
+	case <-timeout.C:
+		return false
+	}
+	for !q.tryReserve(size) {
 		select {
-		case <-freed:
+		case <-q.freed:
 		case <-timeout.C:
 			return false
 		}
 	}
+	return true
 }
 
 func (q *queue) tryReserve(size int64) bool {
@@ -153,10 +161,8 @@ func (q *queue) tryReserve(size int64) bool {
 // release gives back the room of size bytes.
 func (q *queue) release(size int64) {
 	q.bytes.Add(-size)
-	q.mu.Lock()
-	if q.freed != nil {
-		close(q.freed)
-		q.freed = nil
+	select {
+	case q.freed <- struct{}{}:
+	default:
 	}
-	q.mu.Unlock()
 }

@@ -23,7 +23,8 @@ type viewerPage struct {
 // preparedViewer holds the page, made when it is first asked for.
 var preparedViewer = sync.OnceValue(func() *viewerPage {
 	sum := sha256.Sum256(viewerHTML)
-	p := &viewerPage{etag: `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
+	// Weak, as the page has it in two encodings.
+	p := &viewerPage{etag: `W/"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
 	// The page may run its own script and use its own style, known by their
 	// hashes, and talk to where it comes from. Nothing else: nothing that a log
 	// says could run, load or send anything, even if it became markup.

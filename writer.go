@@ -9,7 +9,7 @@ import (
 // commitEvery is how long after a transaction the next one begins, unless
 // somebody waits for it or the queue fills: it lets one sync serve the batches
 // of many requests.
-const commitEvery = 10 * time.Millisecond
+const commitEvery = 20 * time.Millisecond
 
 // A transaction that failed is tried again after retryFirst, then after twice
 // as long each time, up to retryMost.
@@ -101,13 +101,18 @@ func (w *writer) await() bool {
 	}
 }
 
-// take takes all that waits, unless the batches taken before have to be
-// looked for first.
+// take takes what waits, as much as one transaction's share, unless the batches
+// taken before have to be looked for first.
 func (w *writer) take() {
-	for !w.db.unsure() {
+	var size int64
+	for _, b := range w.taken {
+		size += b.size()
+	}
+	for !w.db.unsure() && size < w.queue.share() {
 		select {
 		case b := <-w.queue.batches:
 			w.taken = append(w.taken, b)
+			size += b.size()
 		default:
 			return
 		}
