@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds a release into dist/: both programs for every platform, and their
-# SHA-256 sums. The version is the commit's tag.
+# Builds a release into dist/: both programs for every platform, or for those
+# that are named, such as linux/amd64, and their SHA-256 sums. The version is
+# the commit's tag.
 #
 # The bytes depend on the commit alone, not on the directory, the machine or
 # the time, so that anyone can build them again and compare.
@@ -12,13 +13,15 @@ cd "$(dirname "$0")/.."
 export GOTOOLCHAIN=go1.26.8 GOFLAGS=-mod=readonly GOWORK=off CGO_ENABLED=0
 export GOAMD64=v1 GOARM64=v8.0 GOEXPERIMENT= GOFIPS140=off
 
-version=$(git describe --tags --always --dirty)
+[ -z "$(git status --porcelain)" ] || { echo "release.sh: there are files that are not committed" >&2; exit 1; }
+version=$(git describe --tags --always --abbrev=12)
 commit=$(git rev-parse HEAD)
 flags="-s -w -X main.version=$version -X main.commit=$commit"
+[ $# -gt 0 ] || set -- linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
 
 rm -rf dist
 mkdir dist
-for target in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64; do
+for target; do
   export GOOS=${target%/*} GOARCH=${target#*/}
   suffix=${version}_${GOOS}_$GOARCH
   if [ "$GOOS" = windows ]; then suffix+=.exe; fi
