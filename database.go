@@ -65,7 +65,7 @@ type database struct {
 	begin, insert, commit, rollback statement
 
 	files    [3]databaseFile // the database, its WAL, and the WAL's index
-	doubtful bool            // the connection failed, and is opened anew before it is used
+	doubtful bool            // the connection failed or its files were moved: it is opened anew before it is used
 
 	// While the WAL has outgrown walMost, nextShrink is when to try again.
 	outgrown   bool
@@ -248,6 +248,7 @@ func (d *database) moved() error {
 	for i, f := range d.files {
 		now, err := f.check()
 		if err != nil {
+			d.doubtful = true
 			return err
 		}
 		d.files[i].info = now
@@ -258,11 +259,10 @@ func (d *database) moved() error {
 // ready sees to it that the file at the path is open.
 func (d *database) ready() error {
 	if d.conn != nil {
-		moved := d.moved()
-		if moved == nil && !d.doubtful {
+		if _, err := d.files[0].check(); err == nil && !d.doubtful {
 			return nil
 		}
-		if moved != nil {
+		if moved := d.moved(); moved != nil {
 			d.wasMoved = true
 			d.log.Warn("opening the database anew", "why", moved)
 			// Committed rows that are only in the WAL belong into the database,
