@@ -139,6 +139,9 @@ func parse(args []string, stdout io.Writer) (config, error) {
 		// The error of the driver may quote the address, password included.
 		return cfg, errors.New("-to (or FORWARD_TO) is not an address of PostgreSQL: want postgres://USER:PASSWORD@HOST:5432/DATABASE, special characters in the password percent-encoded")
 	}
+	if cfg.to.RuntimeParams["application_name"] == "" {
+		cfg.to.RuntimeParams["application_name"] = "log-ingester forward"
+	}
 	if cfg.source == "" {
 		if cfg.source, err = os.Hostname(); err != nil {
 			return cfg, fmt.Errorf("no host name to name the rows by, give -source: %w", err)
