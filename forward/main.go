@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -58,12 +59,12 @@ func run(args []string, stdout, stderr *os.File) int {
 	stats := newStats()
 
 	if cfg.metrics != "" {
-		close, err := serveMetrics(cfg.metrics, stats, cfg.db, log)
+		stopMetrics, err := serveMetrics(cfg.metrics, stats, cfg.db, log)
 		if err != nil {
 			log.Error("cannot serve metrics", "error", err)
 			return 1
 		}
-		defer close()
+		defer stopMetrics()
 	}
 	endReport := report(stats, cfg.source, out, terminal, log)
 	err = forward(ctx, cfg, stats, log)
@@ -108,7 +109,8 @@ func parse(args []string, stdout io.Writer) (config, error) {
 		return cfg, fmt.Errorf("%w (see forward -h)", err)
 	}
 	if flags.NArg() > 0 {
-		return cfg, fmt.Errorf("unexpected argument %q (see forward -h)", flags.Arg(0))
+		// Not quoted: it may be an address with its password.
+		return cfg, errors.New("unexpected argument after the flags (see forward -h)")
 	}
 	if version {
 		fmt.Fprintln(stdout, versionText())
@@ -121,7 +123,7 @@ func parse(args []string, stdout io.Writer) (config, error) {
 	flags.VisitAll(func(f *flag.Flag) {
 		name := "FORWARD_" + strings.ToUpper(f.Name)
 		value := os.Getenv(name)
-		if given[f.Name] || value == "" {
+		if given[f.Name] || value == "" || f.Name == "version" {
 			return
 		}
 		if setErr := f.Value.Set(value); setErr != nil {
@@ -164,7 +166,7 @@ func versionText() string {
 			revision = " " + s.Value
 		}
 	}
-	return fmt.Sprintf("forward %s%s %s", info.Main.Version, revision, info.GoVersion)
+	return fmt.Sprintf("forward %s%s %s SQLite %s", info.Main.Version, revision, info.GoVersion, sqlite3.SQLITE_VERSION)
 }
 
 // How long to wait before trying again: doubled after every failure up to the

@@ -97,7 +97,7 @@ func (d *destination) close() {
 
 // prepare makes the tables where they are missing, and checks them.
 func (d *destination) prepare(ctx context.Context) error {
-	if encoding := d.conn.PgConn().ParameterStatus("server_encoding"); encoding != "UTF8" {
+	if encoding := d.conn.PgConn().ParameterStatus("server_encoding"); encoding != "" && encoding != "UTF8" {
 		return permanent("the database has the encoding %s; forward needs one with UTF8", encoding)
 	}
 	// So that the lock of a machine that lost its power is free within a
