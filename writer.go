@@ -172,21 +172,25 @@ func (w *writer) store() error {
 		w.metrics.stored.Add(n)
 		if b.committed != nil {
 			w.metrics.accepted.Add(n)
-			b.committed <- nil
 		}
 	}
-	w.drop(func(*batch) bool { return true })
+	w.drop(func(*batch) bool { return true }, nil)
 	return nil
 }
 
 // drop lets go of the taken batches that which is true for, and of their room.
-func (w *writer) drop(which func(*batch) bool) {
+// Then, when the books are right, it answers those who wait for them.
+func (w *writer) drop(which func(*batch) bool, answer error) {
 	var size int64
+	var waiting []chan error
 	kept := w.taken[:0]
 	for _, b := range w.taken {
 		if !which(b) {
 			kept = append(kept, b)
 			continue
+		}
+		if b.committed != nil {
+			waiting = append(waiting, b.committed)
 		}
 		size += b.size()
 		w.queue.entries.Add(-int64(len(b.rows)))
@@ -196,6 +200,9 @@ func (w *writer) drop(which func(*batch) bool) {
 	w.taken = kept
 	w.memory.give(size)
 	w.queue.release(size)
+	for _, committed := range waiting {
+		committed <- answer
+	}
 }
 
 // failed keeps what is taken for the next try, but for the batches of those who
@@ -221,9 +228,8 @@ func (w *writer) failed(err error) {
 			return false
 		}
 		w.metrics.refused.Add(int64(len(b.rows)))
-		b.committed <- err
 		return true
-	})
+	}, err)
 }
 
 // recovered ends a failure.

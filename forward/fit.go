@@ -153,92 +153,213 @@ const (
 )
 
 // fitJSON returns the JSON without what jsonb cannot hold, or false when the
-// text is no JSON or too much for jsonb.
+// text is no JSON by RFC 8259 or too much for jsonb.
 func fitJSON(s string) (string, bool) {
-	s = fitText(s)
-	if !json.Valid([]byte(s)) {
+	f := fitter{s: fitText(s)}
+	if !f.value(0) {
 		return "", false
 	}
-	var fitted strings.Builder
-	done := 0 // how far s is in fitted
-	replace := func(from, to int, with string) {
-		fitted.WriteString(s[done:from])
-		fitted.WriteString(with)
-		done = to
+	if f.space(); f.i < len(f.s) {
+		return "", false
 	}
-
-	depth, values := 0, 0
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
-				return "", false
-			}
-		case c == '}' || c == ']':
-			depth--
-		case c == ',':
-			if values++; values > maxValues {
-				return "", false
-			}
-		case c == '-' || '0' <= c && c <= '9':
-			end := i + 1
-			for end < len(s) && strings.IndexByte("0123456789.eE+-", s[end]) >= 0 {
-				end++
-			}
-			if !fitsNumeric(s[i:end]) {
-				replace(i, end, `"`+s[i:end]+`"`)
-			}
-			i = end - 1
-		case c == '"':
-			for i++; s[i] != '"'; i++ {
-				if s[i] != '\\' {
-					continue
-				}
-				i++ // to what is escaped
-				if s[i] != 'u' {
-					continue
-				}
-				first := hex4(s[i+1:])
-				switch {
-				case isLead(first) && strings.HasPrefix(s[i+5:], `\u`) && isTrail(hex4(s[i+7:])):
-					i += 6
-				case first == 0, isLead(first), isTrail(first):
-					replace(i-1, i+5, replacement)
-				}
-				i += 4
-			}
-		}
+	if f.done == 0 {
+		return f.s, true
 	}
-	if done == 0 {
-		return s, true
-	}
-	replace(len(s), len(s), "")
-	return fitted.String(), true
+	f.replace(f.i, f.i, "")
+	return string(f.fitted), true
 }
 
-// hex4 reads the digits of a \u escape in valid JSON.
-func hex4(s string) uint64 {
-	v, _ := strconv.ParseUint(s[:4], 16, 16)
-	return v
+// A fitter reads JSON in one pass and copies it as soon as there is something
+// to replace. Its methods read from i on and report whether that was valid.
+type fitter struct {
+	s      string
+	i      int
+	values int
+	fitted []byte
+	done   int // how far s is in fitted
+}
+
+func (f *fitter) replace(from, to int, with string) {
+	f.fitted = append(f.fitted, f.s[f.done:from]...)
+	f.fitted = append(f.fitted, with...)
+	f.done = to
+}
+
+func (f *fitter) space() {
+	for f.i < len(f.s) && (f.s[f.i] == ' ' || f.s[f.i] == '\n' || f.s[f.i] == '\t' || f.s[f.i] == '\r') {
+		f.i++
+	}
+}
+
+// peek is the byte at i, 0 at the end.
+func (f *fitter) peek() byte {
+	if f.i < len(f.s) {
+		return f.s[f.i]
+	}
+	return 0
+}
+
+// next skips space, and then c if it is there.
+func (f *fitter) next(c byte) bool {
+	f.space()
+	if f.peek() != c {
+		return false
+	}
+	f.i++
+	return true
+}
+
+func (f *fitter) value(depth int) bool {
+	if f.values++; f.values > maxValues {
+		return false
+	}
+	f.space()
+	switch c := f.peek(); {
+	case c == '"':
+		return f.text()
+	case c == '-', '0' <= c && c <= '9':
+		return f.number()
+	case c == '{':
+		return f.list('}', depth)
+	case c == '[':
+		return f.list(']', depth)
+	}
+	for _, word := range [...]string{"true", "false", "null"} {
+		if strings.HasPrefix(f.s[f.i:], word) {
+			f.i += len(word)
+			return true
+		}
+	}
+	return false
+}
+
+// list reads an array or an object, by the bracket it ends with, inside depth
+// others.
+func (f *fitter) list(end byte, depth int) bool {
+	if depth == maxDepth {
+		return false
+	}
+	f.i++
+	if f.next(end) {
+		return true
+	}
+	for {
+		if end == '}' {
+			if f.space(); f.peek() != '"' || !f.text() || !f.next(':') {
+				return false
+			}
+		}
+		if !f.value(depth + 1) {
+			return false
+		}
+		if f.next(end) {
+			return true
+		}
+		if !f.next(',') {
+			return false
+		}
+	}
+}
+
+func (f *fitter) text() bool {
+	for f.i++; f.i < len(f.s); f.i++ {
+		switch c := f.s[f.i]; {
+		case c == '"':
+			f.i++
+			return true
+		case c == '\\':
+			if f.i++; f.peek() == 'u' {
+				if !f.escape() {
+					return false
+				}
+			} else if c := f.peek(); c == 0 || strings.IndexByte(`"\/bfnrt`, c) < 0 {
+				return false
+			}
+		case c < ' ':
+			return false
+		}
+	}
+	return false
+}
+
+// escape reads the uXXXX of an escape, and of the one that makes a pair of
+// surrogates with it, up to the last digit.
+func (f *fitter) escape() bool {
+	first, ok := hex4(f.s[f.i+1:])
+	if !ok {
+		return false
+	}
+	f.i += 4
+	if first != 0 && !isLead(first) && !isTrail(first) {
+		return true
+	}
+	if rest := f.s[f.i+1:]; isLead(first) && strings.HasPrefix(rest, `\u`) {
+		if second, ok := hex4(rest[2:]); ok && isTrail(second) {
+			f.i += 6
+			return true
+		}
+	}
+	f.replace(f.i-5, f.i+1, replacement)
+	return true
+}
+
+func hex4(s string) (uint64, bool) {
+	if len(s) < 4 {
+		return 0, false
+	}
+	v, err := strconv.ParseUint(s[:4], 16, 16)
+	return v, err == nil
 }
 
 func isLead(v uint64) bool  { return 0xD800 <= v && v < 0xDC00 }
 func isTrail(v uint64) bool { return 0xDC00 <= v && v < 0xE000 }
 
-// fitsNumeric reports whether numeric holds a JSON number: up to 131,072
-// digits before the point and 16,383 after it. Its digits go by fours, so the
-// limits here are a little less.
-func fitsNumeric(number string) bool {
-	mantissa, exponent := number, 0
-	if i := strings.IndexAny(number, "eE"); i >= 0 {
-		e, err := strconv.Atoi(number[i+1:])
-		if err != nil || e < -200_000 || e > 200_000 {
+// number keeps a number that numeric holds: up to 131,072 digits before the
+// point and 16,383 after it. Its digits go by fours, so the limits here are a
+// little less.
+func (f *fitter) number() bool {
+	start := f.i
+	if f.peek() == '-' {
+		f.i++
+	}
+	first := f.peek()
+	whole := f.digits()
+	if whole == 0 || whole > 1 && first == '0' {
+		return false
+	}
+	fraction, exponent := 0, 0
+	if f.peek() == '.' {
+		f.i++
+		if fraction = f.digits(); fraction == 0 {
 			return false
 		}
-		mantissa, exponent = number[:i], e
 	}
-	whole, fraction, _ := strings.Cut(mantissa, ".")
-	return len(whole)+exponent <= 131_064 && len(fraction)-exponent <= 16_376
+	if f.peek()|0x20 == 'e' {
+		f.i++
+		sign := f.i
+		if c := f.peek(); c == '-' || c == '+' {
+			f.i++
+		}
+		if f.digits() == 0 {
+			return false
+		}
+		var err error
+		if exponent, err = strconv.Atoi(f.s[sign:f.i]); err != nil || exponent < -200_000 || exponent > 200_000 {
+			exponent = 200_000 // too large either way
+		}
+	}
+	if whole+exponent > 131_064 || fraction-exponent > 16_376 {
+		f.replace(start, f.i, `"`+f.s[start:f.i]+`"`)
+	}
+	return true
+}
+
+func (f *fitter) digits() int {
+	start := f.i
+	for f.i < len(f.s) && '0' <= f.s[f.i] && f.s[f.i] <= '9' {
+		f.i++
+	}
+	return f.i - start
 }
 
 // timeLayouts are tried in this order. A time without a zone is UTC; Go takes

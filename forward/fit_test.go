@@ -73,12 +73,60 @@ func TestFitJSON(t *testing.T) {
 	for _, in := range []string{
 		"", " ", "{", "{}x", "nul", `{"a":}`, `{'a':1}`, "\"\n\"", `"\x"`, `"\u12"`, "NaN", "01", "\xff", "\x00",
 		nested(maxDepth + 1), nested(100_000),
-		"[1" + strings.Repeat(",1", maxValues+1) + "]",
+		"[1" + strings.Repeat(",1", maxValues-1) + "]",
 	} {
 		if got, ok := fitJSON(in); ok {
 			t.Errorf("fitJSON(%.80q) = %.80q, want it refused", in, got)
 		}
 	}
+}
+
+// encoding/json is the reference for what is JSON, and for what it means.
+func FuzzFitJSON(f *testing.F) {
+	for _, s := range []string{
+		`{"a":[1,-2.5e+3,"\u00e9\ud83d\ude00\ud83d",true,null,{}],"b":{"c":[]}} `, `1e200000`, `-0.0E-99999`, `"\u0000"`,
+		`{"a":1,}`, `[1 2]`, `tru`, `"\ud83d\u12"`, "\"\xff\x00\"", `01`, `1.`, `-`, `1e`, `"\`, `{"a"`, `{1:2}`, "\x00",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if strings.Count(s, "[")+strings.Count(s, "{") > maxDepth {
+			t.Skip("may be too deep")
+		}
+		got, ok := fitJSON(s)
+		if want := json.Valid([]byte(fitText(s))); ok != want {
+			t.Fatalf("%q: taken %v, valid %v", s, ok, want)
+		}
+		if !ok {
+			return
+		}
+		if again, ok := fitJSON(got); !ok || again != got {
+			t.Errorf("%q became %q, and that %q", s, got, again)
+		}
+		// Token by token they are the same, apart from what was replaced.
+		before, after := json.NewDecoder(strings.NewReader(fitText(s))), json.NewDecoder(strings.NewReader(got))
+		before.UseNumber()
+		after.UseNumber()
+		for {
+			a, err := before.Token()
+			b, afterErr := after.Token()
+			if err != afterErr {
+				t.Fatalf("%q became %q: %v, %v", s, got, err, afterErr)
+			}
+			if err != nil {
+				break
+			}
+			if text, ok := a.(string); ok {
+				a = strings.ReplaceAll(text, "\x00", replacement)
+			}
+			if number, ok := a.(json.Number); ok && b == string(number) {
+				continue // as a string of its digits
+			}
+			if a != b {
+				t.Fatalf("%q became %q: %v is %v now", s, got, a, b)
+			}
+		}
+	})
 }
 
 func TestFitNotesWhatHasNoPlace(t *testing.T) {

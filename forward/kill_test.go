@@ -22,8 +22,8 @@ import (
 // again. In the end every row is there once.
 func TestEveryRowArrivesOnceWhateverIsKilled(t *testing.T) {
 	const (
-		backlog = 120_000 // rows of each source at the start
-		every   = 8_000   // rows, of all sources, between one disaster and the next
+		backlog = 80_000 // rows of each source at the start
+		every   = 5_000  // rows, of all sources, between one disaster and the next
 	)
 	p := startPostgres(t)
 	address := p.newDatabase(t, "")
@@ -37,6 +37,7 @@ func TestEveryRowArrivesOnceWhateverIsKilled(t *testing.T) {
 	var machines []*machine
 	stop := make(chan struct{})
 	var writers sync.WaitGroup
+	stopWriters := sync.OnceFunc(func() { close(stop); writers.Wait() })
 	var written atomic.Int64
 	for i := range 3 {
 		m := &machine{path: filepath.Join(t.TempDir(), "logs.db"), source: fmt.Sprint("web", i)}
@@ -61,6 +62,7 @@ func TestEveryRowArrivesOnceWhateverIsKilled(t *testing.T) {
 			}
 		})
 	}
+	t.Cleanup(stopWriters) // before the files are closed
 	startForwarder := func(m *machine) {
 		m.forwarder = startProcess(t, "-db", m.path, "-to", address, "-source", m.source)
 	}
@@ -107,8 +109,7 @@ func TestEveryRowArrivesOnceWhateverIsKilled(t *testing.T) {
 		m.killed++
 		startForwarder(m)
 	}
-	close(stop)
-	writers.Wait()
+	stopWriters()
 
 	kills, total := 0, 0
 	for _, m := range machines {

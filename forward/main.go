@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -60,12 +61,12 @@ func run(args []string, stdout, stderr *os.File) int {
 	stats := newStats()
 
 	if cfg.metrics != "" {
-		close, err := serveMetrics(cfg.metrics, stats, cfg.db, log)
+		stopMetrics, err := serveMetrics(cfg.metrics, stats, cfg.db, log)
 		if err != nil {
 			log.Error("cannot serve metrics", "error", err)
 			return 1
 		}
-		defer close()
+		defer stopMetrics()
 	}
 	endReport := report(stats, cfg.source, out, terminal, log)
 	err = forward(ctx, cfg, stats, log)
@@ -110,7 +111,8 @@ func parse(args []string, stdout io.Writer) (config, error) {
 		return cfg, fmt.Errorf("%w (see forward -h)", err)
 	}
 	if flags.NArg() > 0 {
-		return cfg, fmt.Errorf("unexpected argument %q (see forward -h)", flags.Arg(0))
+		// Not quoted: it may be an address with its password.
+		return cfg, errors.New("unexpected argument after the flags (see forward -h)")
 	}
 	if showVersion {
 		fmt.Fprintln(stdout, versionText())
@@ -123,7 +125,7 @@ func parse(args []string, stdout io.Writer) (config, error) {
 	flags.VisitAll(func(f *flag.Flag) {
 		name := "FORWARD_" + strings.ToUpper(f.Name)
 		value := os.Getenv(name)
-		if given[f.Name] || value == "" {
+		if given[f.Name] || value == "" || f.Name == "version" {
 			return
 		}
 		if setErr := f.Value.Set(value); setErr != nil {
@@ -140,6 +142,9 @@ func parse(args []string, stdout io.Writer) (config, error) {
 	if cfg.to, err = pgx.ParseConfig(to); err != nil {
 		// The error of the driver may quote the address, password included.
 		return cfg, errors.New("-to (or FORWARD_TO) is not an address of PostgreSQL: want postgres://USER:PASSWORD@HOST:5432/DATABASE, special characters in the password percent-encoded")
+	}
+	if cfg.to.RuntimeParams["application_name"] == "" {
+		cfg.to.RuntimeParams["application_name"] = "log-ingester forward"
 	}
 	if cfg.source == "" {
 		if cfg.source, err = os.Hostname(); err != nil {
@@ -166,7 +171,8 @@ func versionText() string {
 			}
 		}
 	}
-	return fmt.Sprintf("forward %s commit %s %s", cmp.Or(version, built), cmp.Or(commit, from), runtime.Version())
+	return fmt.Sprintf("forward %s commit %s %s SQLite %s",
+		cmp.Or(version, built), cmp.Or(commit, from), runtime.Version(), sqlite3.SQLITE_VERSION)
 }
 
 // How long to wait before trying again: doubled after every failure up to the

@@ -341,10 +341,10 @@ func TestUsage(t *testing.T) {
 		want string
 	}{
 		{[]string{"-h"}, 0, "-once"},
-		{[]string{"-version"}, 0, "forward "},
+		{[]string{"-version"}, 0, "SQLite 3."},
 		{nil, 2, "FORWARD_TO"},
 		{[]string{"-nonsense"}, 2, "nonsense"},
-		{[]string{"-to", "postgres://h/d", "more"}, 2, `"more"`},
+		{[]string{"-to", "postgres://h/d", "more"}, 2, "unexpected argument"},
 		{[]string{"-to", "postgres://h/d", "-source", "a\xffb"}, 2, "UTF-8"},
 		{[]string{"-to", "postgres://h/d", "-source", strings.Repeat("x", 256)}, 2, "255"},
 	} {
@@ -355,6 +355,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestEnvironmentStandsInForFlags(t *testing.T) {
+	t.Setenv("FORWARD_VERSION", "1.2.3") // as images are fond of
 	for name, value := range map[string]string{
 		"FORWARD_TO": "postgres://u@h:1234/d", "FORWARD_DB": "other.db", "FORWARD_SOURCE": "web1",
 		"FORWARD_ONCE": "true", "FORWARD_METRICS": "127.0.0.1:9",
@@ -415,6 +416,9 @@ func TestThePasswordIsNeverTold(t *testing.T) {
 				if code == 0 || strings.Contains(out, password) || out == "" {
 					t.Errorf("exit code %d:\n%s", code, out)
 				}
+			}
+			if _, out := forwardArgs(t, "-once", address); strings.Contains(out, password) {
+				t.Errorf("without -to before it, it is told:\n%s", out)
 			}
 			if _, out := forwardArgs(t, "-h"); strings.Contains(out, password) {
 				t.Errorf("-h tells it:\n%s", out)

@@ -46,7 +46,7 @@ func (s *stats) failed() {
 
 // serveMetrics answers GET /metrics on the address until the returned function
 // is called.
-func serveMetrics(address string, s *stats, db string, log *slog.Logger) (close func(), err error) {
+func serveMetrics(address string, s *stats, db string, log *slog.Logger) (stop func(), err error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, err

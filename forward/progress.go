@@ -38,15 +38,10 @@ func report(s *stats, source string, out *statusWriter, terminal bool, log *slog
 			select {
 			case now := <-ticker.C:
 				p.update(now, s)
+				p.tell(source, out, terminal, log)
 			case <-stop:
 				out.setStatus("")
 				return
-			}
-			switch {
-			case terminal:
-				out.setStatus(source + ": " + p.String())
-			case p.shipped > p.before:
-				log.Info("shipping", "shipped", p.shipped, "left", p.left, "rows_per_s", int64(p.rate), "estimate", p.estimate())
 			}
 		}
 	}()
@@ -66,9 +61,21 @@ func (p *progress) update(now time.Time, s *stats) {
 	p.left = max(0, s.fileEnd.Load()-max(0, s.position.Load()))
 	if !p.at.IsZero() {
 		rate := float64(p.shipped-p.before) / now.Sub(p.at).Seconds()
+		if p.rate == 0 {
+			p.rate = rate
+		}
 		p.rate += (rate - p.rate) / 4
 	}
 	p.at = now
+}
+
+func (p *progress) tell(source string, out *statusWriter, terminal bool, log *slog.Logger) {
+	switch {
+	case terminal:
+		out.setStatus(source + ": " + p.String())
+	case p.shipped > p.before:
+		log.Info("shipping", "shipped", p.shipped, "left", p.left, "rows_per_s", int64(p.rate), "estimate", p.estimate())
+	}
 }
 
 func (p *progress) estimate() time.Duration {

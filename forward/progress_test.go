@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +47,26 @@ func TestStatusLineStaysBelowTheLog(t *testing.T) {
 	const clear = "\r\x1b[K"
 	if got, want := b.String(), "one\n"+clear+"10 rows"+clear+"20 rows"+clear+"two\n20 rows"+clear+"three\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestProgressGoesWhereItCanBeRead(t *testing.T) {
+	p := progress{before: 10, shipped: 3000, left: 7000, rate: 1000}
+	var terminal, file bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&file, nil))
+	p.tell("web1", &statusWriter{w: &terminal}, true, nil)
+	if got := terminal.String(); !strings.HasSuffix(got, "web1: 3,000 rows shipped, 7,000 to go, 1,000 rows/s, about 7s left") {
+		t.Errorf("on a terminal: %q", got)
+	}
+	p.tell("web1", nil, false, log)
+	if got := file.String(); !strings.Contains(got, "shipped=3000 left=7000 rows_per_s=1000 estimate=7s") {
+		t.Errorf("elsewhere: %q", got)
+	}
+	file.Reset()
+	p.before = p.shipped
+	p.tell("web1", nil, false, log)
+	if got := file.String(); got != "" {
+		t.Errorf("with nothing new: %q", got)
 	}
 }
 

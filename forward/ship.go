@@ -97,7 +97,7 @@ func (d *destination) close() {
 
 // prepare makes the tables where they are missing, and checks them.
 func (d *destination) prepare(ctx context.Context) error {
-	if encoding := d.conn.PgConn().ParameterStatus("server_encoding"); encoding != "UTF8" {
+	if encoding := d.conn.PgConn().ParameterStatus("server_encoding"); encoding != "" && encoding != "UTF8" {
 		return permanent("the database has the encoding %s; forward needs one with UTF8", encoding)
 	}
 	// So that the lock of a machine that lost its power is free within a
@@ -107,15 +107,13 @@ func (d *destination) prepare(ctx context.Context) error {
 			return destinationError("connecting", err)
 		}
 	}
-	return errors.Join(
-		d.prepareTable(ctx, "logs", createLogs, logsColumns),
-		d.prepareTable(ctx, "logs_progress", createProgress, progressColumns))
+	if err := d.prepareTable(ctx, "logs", createLogs, logsColumns); err != nil {
+		return err
+	}
+	return d.prepareTable(ctx, "logs_progress", createProgress, progressColumns)
 }
 
 func (d *destination) prepareTable(ctx context.Context, table, create string, columns []column) error {
-	if d.conn.IsClosed() {
-		return nil // the table before says why
-	}
 	var missing bool
 	if err := d.conn.QueryRow(ctx, `SELECT to_regclass($1) IS NULL`, table).Scan(&missing); err != nil {
 		return destinationError("looking for table "+table, err)

@@ -87,7 +87,7 @@ func TestAnyJSONFits(t *testing.T) {
 		write(t, db, entry{"error", "m", "2026-11-22T15:24:00Z", number})
 	}
 	write(t, db, entry{"error", "m", "2026-11-22T15:24:00Z", strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth)})
-	write(t, db, entry{"error", "m", "2026-11-22T15:24:00Z", "[1" + strings.Repeat(",1", maxValues) + "]"})
+	write(t, db, entry{"error", "m", "2026-11-22T15:24:00Z", "[1" + strings.Repeat(",1", maxValues-2) + "]"})
 
 	out := shipAll(t, path, address, "web1")
 	if got := query1[int](t, address, "SELECT count(*) FROM logs"); got != 3010 {

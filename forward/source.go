@@ -85,6 +85,9 @@ func tryOpen(ctx context.Context, path string) (*source, error) {
 	if info.IsDir() {
 		return nil, permanent("%s is a directory", path)
 	}
+	if info.Size() == 0 { // a reader could get in the way of its making
+		return nil, noTableYet(path)
+	}
 	db, err := openReadOnly(path)
 	if err != nil {
 		return nil, err
@@ -110,6 +113,10 @@ func openReadOnly(path string) (*sql.DB, error) {
 	return db, nil
 }
 
+func noTableYet(path string) error {
+	return permanentError{fmt.Errorf("%s holds no table yet: %w", path, fs.ErrNotExist)}
+}
+
 func checkTable(ctx context.Context, db *sql.DB, path string) error {
 	var tables int
 	var columns, definition sql.NullString
@@ -122,7 +129,7 @@ func checkTable(ctx context.Context, db *sql.DB, path string) error {
 		return sourceError(path, err)
 	}
 	if tables == 0 {
-		return permanentError{fmt.Errorf("%s holds no table yet: %w", path, fs.ErrNotExist)}
+		return noTableYet(path)
 	}
 	if !definition.Valid {
 		return permanent("%s has no table logs: is it the file of a log ingester?", path)

@@ -1,0 +1,35 @@
+-- A load of log entries for wrk:
+--   wrk -t1 -c50 -d5 --latency -s testdata/load/entries.lua http://127.0.0.1:3002
+-- In the environment: N, entries a body (1); ERRORS, how many in a hundred are
+-- errors (33); TARGET, the path (/ingest); KEY, an API key.
+local per_body = tonumber(os.getenv("N") or 1)
+local errors = tonumber(os.getenv("ERRORS") or 33)
+local target = os.getenv("TARGET") or "/ingest"
+
+math.randomseed(1)
+
+local function entry()
+  local level = math.random(100) <= errors and "error" or (math.random(2) == 1 and "info" or "debug")
+  return string.format('{"level": "%s", "message": "connection to upstream lost, retrying", "user_id": %d, "request": "%s"}',
+    level, math.random(10000), string.rep(string.char(96 + math.random(26)), 50))
+end
+
+local bodies = {}
+for i = 1, per_body >= 100 and 8 or 256 do
+  local entries = {}
+  for j = 1, per_body do entries[j] = entry() end
+  bodies[i] = "[" .. table.concat(entries, ",") .. "]"
+end
+
+wrk.headers["Content-Type"] = "application/json"
+if os.getenv("KEY") then wrk.headers["Authorization"] = "Bearer " .. os.getenv("KEY") end
+
+local requests, next_request = {}, 0
+function init()
+  for i, body in ipairs(bodies) do requests[i] = wrk.format("POST", target, nil, body) end
+end
+
+function request()
+  next_request = next_request % #requests + 1
+  return requests[next_request]
+end
