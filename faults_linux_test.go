@@ -29,10 +29,10 @@ func needs(t *testing.T, what string, err error) {
 }
 
 // smallDisk returns a directory on a disk of its own.
-func smallDisk(t *testing.T) string {
+func smallDisk(t *testing.T, size string) string {
 	t.Helper()
 	dir := t.TempDir()
-	needs(t, "mounting a tmpfs, as root", syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=0777,size=8m"))
+	needs(t, "mounting a tmpfs, as root", syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=0777,size="+size))
 	t.Cleanup(func() {
 		// Lazily, so that what a failed test left open does not keep it.
 		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
@@ -87,7 +87,7 @@ func fillDisk(l *ledger, p *process, name string) (free func()) {
 // read, and all goes on by itself once there is room.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	p := start(t, smallDisk(t)+"/logs.db")
+	p := start(t, smallDisk(t, "8m")+"/logs.db")
 	l := newLedger(t)
 	l.mustPost(p, "?wait=1", "before", http.StatusOK)
 	for round := 1; round <= 2; round++ {
@@ -117,11 +117,37 @@ func TestFullDisk(t *testing.T) {
 	l.auditAll(soundMessages(t, p.db))
 }
 
+// On a full disk, what has expired is deleted all the same, and makes room for
+// what comes.
+func TestRetainOnFullDisk(t *testing.T) {
+	t.Parallel()
+	p := start(t, smallDisk(t, "40m")+"/logs.db", "-retain", "3s")
+	l := newLedger(t)
+	for i := range 300 { // 12 MB that expire while the disk is full
+		if status := l.post(p, "?wait=1", fmt.Sprint("before-", i), 20, 2000); status != http.StatusOK {
+			t.Fatalf("status %d", status)
+		}
+	}
+	fillDisk(l, p, "filling")
+	p.until("it makes room by deleting", func() bool { status, _ := p.get("/readyz"); return status == 200 })
+	l.mustPost(p, "?wait=1", "after", http.StatusOK)
+	p.books()
+	if p.metrics()["entries_deleted_total"] == 0 {
+		t.Error("nothing was deleted")
+	}
+	if status := p.signal(os.Interrupt); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	if left, err := filepath.Glob(p.db + "*"); err != nil || len(left) != 1 {
+		t.Errorf("files are left behind: %v %v", left, err)
+	}
+}
+
 // SIGTERM on a full disk: the end takes no longer than -drain-timeout, and says
 // how much is lost.
 func TestTerminateOnFullDisk(t *testing.T) {
 	t.Parallel()
-	p := start(t, smallDisk(t)+"/logs.db", "-drain-timeout", "100ms")
+	p := start(t, smallDisk(t, "8m")+"/logs.db", "-drain-timeout", "100ms")
 	l := newLedger(t)
 	l.mustPost(p, "?wait=1", "before", http.StatusOK)
 	free := fillDisk(l, p, "filling")
@@ -139,7 +165,7 @@ func TestTerminateOnFullDisk(t *testing.T) {
 // A start that finds no room, or what it may not write to, says so in one line.
 func TestStartWithoutRoom(t *testing.T) {
 	t.Parallel()
-	dir := smallDisk(t)
+	dir := smallDisk(t, "8m")
 	old := filepath.Join(dir, "old.db")
 	p := start(t, old)
 	newLedger(t).mustPost(p, "?wait=1", "before", http.StatusOK)
