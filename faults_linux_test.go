@@ -117,6 +117,29 @@ func TestFullDisk(t *testing.T) {
 	l.auditAll(soundMessages(t, p.db))
 }
 
+// On a full disk retention makes room by deleting what has expired, so that
+// nobody has to.
+func TestRetainOnFullDisk(t *testing.T) {
+	t.Parallel()
+	p := start(t, smallDisk(t)+"/logs.db", "-retain", "1h")
+	l := newLedger(t)
+	l.mustPost(p, "?wait=1", "before", http.StatusOK)
+	runSQL(t, p.db, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 200)
+		INSERT INTO logs(level, message, timestamp) SELECT 'error', hex(zeroblob(5000)), '2020-01-01T00:00:00.000000000Z' FROM n`)
+	fillDisk(l, p, "filling")
+	p.until("there is room", func() bool { status, _ := p.get("/readyz"); return status == 200 })
+	l.mustPost(p, "?wait=1", "after", http.StatusOK)
+	p.books()
+	if deleted := p.metrics()["entries_deleted_total"]; deleted != 200 {
+		t.Errorf("%v entries were deleted, want 200", deleted)
+	}
+	if status := p.signal(os.Interrupt); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	p.saidOnce("entries stay in the WAL")
+	l.auditAll(soundMessages(t, p.db))
+}
+
 // SIGTERM on a full disk: the end takes no longer than -drain-timeout, and says
 // how much is lost.
 func TestTerminateOnFullDisk(t *testing.T) {
