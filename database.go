@@ -36,6 +36,14 @@ const (
 // lockWait is how long a transaction waits for another process's lock.
 const lockWait = 5 * time.Second
 
+// pageSize is that of a new database, in bytes.
+const pageSize = 8192
+
+// walCheckpoint is the size of the WAL, in bytes, from which each commit brings
+// it into the database. SQLite's own, four times as much with large pages, is no
+// faster here, and keeps more from the disk when that is full.
+const walCheckpoint = 2 << 20
+
 // walLimit is the size, in bytes, that SQLite cuts the WAL to when it begins it
 // anew. It does so after every few MB, unless a reader still needs what is in
 // it: then it grows, and from walMost on the writer sees to it that it shrinks.
@@ -171,7 +179,7 @@ func (d *database) open() (err error) {
 	if empty {
 		// Both have to be set before the first page is written. 8 KiB pages
 		// hold some forty entries and take a third fewer page writes than 4 KiB.
-		if err := d.exec("PRAGMA page_size=8192", "PRAGMA auto_vacuum=INCREMENTAL"); err != nil {
+		if err := d.exec(fmt.Sprintf("PRAGMA page_size=%d", pageSize), "PRAGMA auto_vacuum=INCREMENTAL"); err != nil {
 			return err
 		}
 	}
@@ -181,6 +189,7 @@ func (d *database) open() (err error) {
 		"PRAGMA temp_store=MEMORY",
 		"PRAGMA cache_size=-256", // rows are only added at the end
 		fmt.Sprintf("PRAGMA journal_size_limit=%d", walLimit),
+		fmt.Sprintf("PRAGMA wal_autocheckpoint=%d", walCheckpoint/pageSize),
 		schema,
 		"CREATE VIRTUAL TABLE temp.pending USING pending",
 	); err != nil {

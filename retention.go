@@ -21,9 +21,10 @@ const (
 	sweepEvery     = 10 * time.Second
 	fullSweepEvery = time.Hour // to the last row, past any number of rows dated in the future
 
-	// reserveSize is the size, in bytes, of a file that is deleted to make
-	// room for deleting: that writes to the WAL first.
-	reserveSize = 1 << 20
+	// reserveSize is the size, in bytes, of a file that makes way when the disk
+	// is full: deleting takes room before it gives any, as much as it takes to
+	// bring the WAL into the database, so that the WAL's own room is free.
+	reserveSize = 3*walCheckpoint + 2<<20
 )
 
 // A retention deletes the oldest rows: those older than maxAge, and as many as
@@ -42,7 +43,8 @@ type retention struct {
 	unexpired int   // rows since the last one that had expired
 	nextSweep time.Time
 	nextFull  time.Time
-	failing   bool
+	failing   bool // the last step failed
+	reserved  bool // there was room for the reserve when it was asked for
 }
 
 // newRetention returns nil where there is nothing to delete ever.
@@ -51,37 +53,57 @@ func newRetention(cfg *config, db *database, log *slog.Logger, m *metrics) *rete
 		return nil
 	}
 	r := &retention{db: db, log: log, metrics: m, maxAge: cfg.retain, maxSize: int64(cfg.maxDB)}
-	r.setReserve()
+	err := r.setReserve()
+	if err != nil {
+		log.Warn("no reserve for deleting on a full disk", "err", err)
+	}
+	r.reserved = err == nil
 	return r
 }
 
-// hurry makes the next step look for expired rows, whenever it last did.
-func (r *retention) hurry() { r.nextSweep = time.Time{} }
+// makeRoom deletes what it may on a full disk. It returns false when that is not
+// enough to set up the reserve again, which is for deleting only.
+func (r *retention) makeRoom() bool {
+	if r.reserved {
+		os.Remove(r.reservePath()) // setReserve tells if that failed
+	}
+	r.nextSweep = time.Time{}
+	for n := retentionStep; n > 0; {
+		r.db.exec("PRAGMA wal_checkpoint(TRUNCATE)") // if it fails, the next step may do with less
+		more, err := r.work(n)
+		if isFull(err) {
+			n /= 4
+		} else if !more {
+			break
+		}
+	}
+	r.db.exec("PRAGMA wal_checkpoint(TRUNCATE)") // if it fails, there is no room yet
+	return !r.reserved || r.setReserve() == nil
+}
 
 // step does a part of the work, in proportion to the rows that were written
 // since the last step. more reports that there is more to do at once.
 func (r *retention) step(written int) (more bool) {
-	n := max(retentionStep, 2*written)
-	bySize := false
-	err := r.db.ready()
-	if err == nil {
-		bySize, err = r.deleteBySize(n)
+	more, err := r.work(max(retentionStep, 2*written))
+	if err != nil && !r.failing {
+		r.log.Warn("cannot delete old entries, trying again", "err", err)
 	}
-	if err == nil && !bySize {
-		more, err = r.sweep(n)
+	r.failing = err != nil
+	return more
+}
+
+// work looks at n rows, or deletes as many, or gives free pages back.
+func (r *retention) work(n int) (more bool, err error) {
+	if err := r.db.ready(); err != nil {
+		return false, err
 	}
-	if err == nil && !more {
-		more, err = r.vacuum()
+	if more, err := r.deleteBySize(n); more || err != nil {
+		return more, err
 	}
-	if err != nil {
-		if !r.failing {
-			r.log.Warn("cannot delete old entries, trying again", "err", err)
-		}
-		r.failing = true
-		return false
+	if more, err := r.sweep(n); more || err != nil {
+		return more, err
 	}
-	r.failing = false
-	return more || bySize
+	return r.vacuum()
 }
 
 // deleteBySize deletes the n oldest rows where the database is too large. It
@@ -137,16 +159,7 @@ func (r *retention) sweep(n int) (more bool, err error) {
 
 // delete deletes the rows that the condition holds for.
 func (r *retention) delete(condition string, args ...driver.Value) (int64, error) {
-	statement := "DELETE FROM logs WHERE " + condition
-	n, err := r.db.change(statement, args...)
-	if isFull(err) && r.releaseReserve() {
-		n, err = r.db.change(statement, args...)
-		// What was deleted makes room once it is out of the WAL.
-		if e := r.db.exec("PRAGMA incremental_vacuum", "PRAGMA wal_checkpoint(TRUNCATE)"); err == nil && e != nil {
-			r.log.Warn("cannot empty the WAL on a full disk", "err", e)
-		}
-		r.setReserve()
-	}
+	n, err := r.db.change("DELETE FROM logs WHERE "+condition, args...)
 	r.metrics.deleted.Add(n)
 	return n, err
 }
@@ -180,16 +193,12 @@ func (r *retention) pages() (size, free int64, err error) {
 func (r *retention) reservePath() string { return r.db.path + "-reserve" }
 
 // setReserve makes the reserve, if there is room for it.
-func (r *retention) setReserve() {
-	if err := os.WriteFile(r.reservePath(), make([]byte, reserveSize), 0o600); err != nil {
+func (r *retention) setReserve() error {
+	err := os.WriteFile(r.reservePath(), make([]byte, reserveSize), 0o600)
+	if err != nil {
 		os.Remove(r.reservePath()) // half of a reserve is none
-		r.log.Warn("no reserve for deleting on a full disk", "err", err)
 	}
-}
-
-// releaseReserve makes room by deleting the reserve; false means there was none.
-func (r *retention) releaseReserve() bool {
-	return os.Remove(r.reservePath()) == nil
+	return err
 }
 
 func (r *retention) close() error {

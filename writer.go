@@ -57,14 +57,13 @@ func (w *writer) run() {
 		}
 		began := time.Now()
 		entries := w.entries()
-		err := w.store()
+		err := w.failing
+		if w.retention == nil || !isFull(err) || w.retention.makeRoom() {
+			err = w.store()
+		}
 		w.db.shrink()
 		if err != nil {
 			w.failed(err)
-			if isFull(err) && w.retention != nil {
-				w.retention.hurry()
-				w.retention.step(0)
-			}
 			backoff = min(max(2*backoff, retryFirst), retryMost)
 			timer.Reset(backoff)
 			continue
