@@ -601,12 +601,19 @@ func resultCode(err error) int {
 	return 0
 }
 
-// close empties the WAL into the database and closes it.
+// close empties the WAL into the database, if it can, and closes it.
 func (d *database) close() error {
 	if d.conn == nil {
 		return nil
 	}
-	return errors.Join(d.exec("PRAGMA wal_checkpoint(TRUNCATE)"), d.disconnect())
+	rows, err := d.query("PRAGMA wal_checkpoint(TRUNCATE)")
+	if err == nil && rows[0][0] != int64(0) {
+		err = errors.New("another's transaction lasts")
+	}
+	if err != nil {
+		d.log.Warn("entries stay in the WAL; keep it beside the database", "wal", d.files[1].name, "why", err)
+	}
+	return d.disconnect()
 }
 
 // A pendingTable shows the batches of a transaction to SQLite as a table, so

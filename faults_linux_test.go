@@ -143,6 +143,26 @@ func TestRetainOnFullDisk(t *testing.T) {
 	}
 }
 
+// An end on a full disk, with nothing left to store, leaves what has no room in
+// the database in the WAL, and that is no failure.
+func TestEndOnFullDisk(t *testing.T) {
+	t.Parallel()
+	p := start(t, smallDisk(t, "8m")+"/logs.db")
+	l := newLedger(t)
+	if status := l.post(p, "?wait=1", "before", 200, 2000); status != http.StatusOK {
+		t.Fatalf("status %d", status)
+	}
+	free := fill(t, filepath.Dir(p.db))
+	if status := p.signal(os.Interrupt); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	p.saidOnce("entries stay in the WAL")
+	free()
+	p = start(t, p.db)
+	l.mustPost(p, "?wait=1", "after", http.StatusOK)
+	l.auditAll(soundMessages(t, p.db))
+}
+
 // SIGTERM on a full disk: the end takes no longer than -drain-timeout, and says
 // how much is lost.
 func TestTerminateOnFullDisk(t *testing.T) {

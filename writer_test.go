@@ -201,6 +201,8 @@ func TestUnsureCommit(t *testing.T) {
 	for _, applied := range []bool{false, true} {
 		w := newTestWriter(t, 1<<20)
 		w.db.commit = &faultyStmt{statement: w.db.commit, failures: 1, applied: applied}
+		// It comes before the failure is known, and waits until that is over.
+		w.db.rollback = &hookedStmt{w.db.rollback, func() { w.put("later") }}
 		conn := &faultyConn{sqlConn: w.db.conn, failures: 2}
 		w.db.conn = conn
 		waited := newTestBatch("b")
@@ -218,9 +220,9 @@ func TestUnsureCommit(t *testing.T) {
 		}
 		w.put("c")
 		got := w.stop()
-		want := "a,c"
+		want := "a,later,c"
 		if applied {
-			want = "a,b,c"
+			want = "a,b,later,c"
 		}
 		if got != want || (err == nil) != applied {
 			t.Errorf("applied=%v: stored %s and told %v, want %s", applied, got, err, want)
@@ -242,6 +244,9 @@ func TestReopenAfterFailedCommit(t *testing.T) {
 			t.Fatalf("not an error of SQLite: %v", fault)
 		}
 		w.db.commit = &faultyStmt{statement: w.db.commit, failures: 1, applied: applied, err: fault}
+		const most = 1000
+		old := &faultyConn{sqlConn: w.db.conn, failures: most}
+		w.db.conn = old
 		// It cannot be opened as long as it has another table.
 		w.db.rollback = &hookedStmt{w.db.rollback, func() {
 			runSQL(t, w.path, "ALTER TABLE logs RENAME TO ours", "CREATE TABLE logs(other)")
@@ -265,6 +270,9 @@ func TestReopenAfterFailedCommit(t *testing.T) {
 		}
 		if w.queue.unready() == nil {
 			t.Error("it is ready")
+		}
+		if old.failures != most {
+			t.Error("the old connection was asked")
 		}
 		runSQL(t, w.path, "DROP TABLE logs", "ALTER TABLE ours RENAME TO logs")
 		err := <-committed
