@@ -33,3 +33,10 @@ function request()
   next_request = next_request % #requests + 1
   return requests[next_request]
 end
+
+-- PAUSE, the most milliseconds that a connection waits before each request, at
+-- random: for latencies below the peak.
+local pause = tonumber(os.getenv("PAUSE") or 0)
+if pause > 0 then
+  function delay() return math.random(0, pause) end
+end
