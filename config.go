@@ -80,6 +80,10 @@ func envName(flagName string) string {
 	return "LOG_INGESTER_" + strings.ReplaceAll(strings.ToUpper(flagName), "-", "_")
 }
 
+// mostBody is the most that -max-body may be, in bytes: invalid UTF-8 is three
+// times as long when it is repaired, and SQLite takes a text of up to 1 GB.
+const mostBody = 256 << 20
+
 // parseConfig reads the environment and then the flags, which win. It returns
 // flag.ErrHelp when help was asked for.
 func parseConfig(args []string, getenv func(string) string) (*config, error) {
@@ -102,8 +106,8 @@ func parseConfig(args []string, getenv func(string) string) (*config, error) {
 		return nil, err
 	case fs.NArg() > 0:
 		return nil, fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	case c.maxBody < 1 || c.maxBody > math.MaxInt32:
-		return nil, errors.New("-max-body must be from 1 byte to 2 GiB")
+	case c.maxBody < 1 || c.maxBody > mostBody:
+		return nil, errors.New("-max-body must be from 1 byte to 256MiB")
 	case c.queue < 1:
 		return nil, errors.New("-queue must be at least 1 byte")
 	case c.memory/2 < c.maxBody:

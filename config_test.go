@@ -81,7 +81,7 @@ func TestWrongConfig(t *testing.T) {
 		{nil, []string{"-synchronous", "maybe"}, "-synchronous"},
 		{nil, []string{"-max-body", "-1"}, "-max-body"},
 		{nil, []string{"-max-body", "0"}, "-max-body"},
-		{nil, []string{"-max-body", "3GiB", "-memory", "9GiB"}, "-max-body"},
+		{nil, []string{"-max-body", "257MiB", "-memory", "9GiB"}, "-max-body"},
 		{nil, []string{"-max-body", "40MiB"}, "-memory"},
 		{nil, []string{"-queue", "many"}, "-queue"},
 		{nil, []string{"-queue", "0"}, "-queue"},
