@@ -137,8 +137,8 @@ func TestRetainOnFullDisk(t *testing.T) {
 	if status := p.signal(os.Interrupt); status != 0 {
 		t.Errorf("exit status %d", status)
 	}
-	if left, err := filepath.Glob(p.db + "*"); err != nil || len(left) != 1 {
-		t.Errorf("files are left behind: %v %v", left, err)
+	if _, err := os.Stat(p.db + "-reserve"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the reserve is left behind: %v", err) // the WAL may be, on a disk that is full again
 	}
 	runSQL(t, p.db, "DELETE FROM logs WHERE timestamp < '2021'") // what it had no need to delete yet
 	l.auditAll(soundMessages(t, p.db))
