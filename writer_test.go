@@ -137,41 +137,26 @@ func (s *hookedStmt) ExecContext(context.Context, []driver.NamedValue) (driver.R
 // However a transaction fails, its rows are stored once, in order, and the log
 // says so once.
 func TestFailedTransactions(t *testing.T) {
-	for name, inject := range map[string]func(db *database) *faultyStmt{
-		"begin": func(db *database) *faultyStmt {
-			s := &faultyStmt{statement: db.begin, failures: 3}
-			db.begin = s
-			return s
-		},
-		"begin, applied": func(db *database) *faultyStmt {
-			s := &faultyStmt{statement: db.begin, failures: 3, applied: true}
-			db.begin = s
-			return s
-		},
-		"insert": func(db *database) *faultyStmt {
-			s := &faultyStmt{statement: db.insert, failures: 3}
-			db.insert = s
-			return s
-		},
-		"insert, applied": func(db *database) *faultyStmt {
-			s := &faultyStmt{statement: db.insert, failures: 3, applied: true}
-			db.insert = s
-			return s
-		},
-		"commit": func(db *database) *faultyStmt {
-			s := &faultyStmt{statement: db.commit, failures: 3}
-			db.commit = s
-			return s
-		},
-		"commit, applied": func(db *database) *faultyStmt {
-			s := &faultyStmt{statement: db.commit, failures: 1, applied: true}
-			db.commit = s
-			return s
-		},
+	begin := func(db *database) *statement { return &db.begin }
+	insert := func(db *database) *statement { return &db.insert }
+	commit := func(db *database) *statement { return &db.commit }
+	for name, fault := range map[string]struct {
+		at       func(*database) *statement
+		failures int
+		applied  bool
+	}{
+		"begin":           {begin, 3, false},
+		"begin, applied":  {begin, 3, true},
+		"insert":          {insert, 3, false},
+		"insert, applied": {insert, 3, true},
+		"commit":          {commit, 3, false},
+		"commit, applied": {commit, 1, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newTestWriter(t, 1<<20)
-			stmt := inject(w.db)
+			at := fault.at(w.db)
+			stmt := &faultyStmt{statement: *at, failures: fault.failures, applied: fault.applied}
+			*at = stmt
 			w.put("a", "b")
 			w.put("c")
 			w.start()
