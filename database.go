@@ -276,7 +276,7 @@ func (d *database) ready() error {
 			d.log.Warn("opening the database anew", "why", moved)
 			// Committed rows that are only in the WAL belong into the database,
 			// wherever it is now; SQLite would not put them there.
-			d.exec("PRAGMA wal_checkpoint(TRUNCATE)") // clearMoved sees if it failed
+			d.checkpoint() // clearMoved sees if it failed
 		}
 		d.disconnect() // what it is closed for is known
 	}
@@ -554,10 +554,10 @@ func (d *database) shrink() {
 	outgrown := size > walMost
 	if outgrown {
 		d.setLockWait(shrinkWait) // if it cannot be set, more time is lost
-		rows, err := d.query("PRAGMA wal_checkpoint(TRUNCATE)")
+		err := d.checkpoint()
 		d.setLockWait(lockWait) // likewise
 		d.doubt(err)
-		outgrown = err != nil || rows[0][0] != int64(0)
+		outgrown = err != nil
 	}
 	switch {
 	case outgrown:
@@ -569,6 +569,25 @@ func (d *database) shrink() {
 		d.log.Info("the WAL is small again")
 	}
 	d.outgrown = outgrown
+}
+
+var (
+	errNotOpen  = errors.New("the database is not open")
+	errWALInUse = errors.New("another's transaction lasts")
+)
+
+// checkpoint brings the WAL into the database and empties it. It returns
+// errWALInUse where another's transaction is in the way, and errNotOpen while
+// the file cannot be opened.
+func (d *database) checkpoint() error {
+	if d.conn == nil {
+		return errNotOpen
+	}
+	rows, err := d.query("PRAGMA wal_checkpoint(TRUNCATE)")
+	if err == nil && rows[0][0] != int64(0) {
+		err = errWALInUse
+	}
+	return err
 }
 
 // setLockWait sets how long a statement waits for another's lock.
@@ -606,11 +625,7 @@ func (d *database) close() error {
 	if d.conn == nil {
 		return nil
 	}
-	rows, err := d.query("PRAGMA wal_checkpoint(TRUNCATE)")
-	if err == nil && rows[0][0] != int64(0) {
-		err = errors.New("another's transaction lasts")
-	}
-	if err != nil {
+	if err := d.checkpoint(); err != nil {
 		d.log.Warn("entries stay in the WAL; keep it beside the database", "wal", d.files[1].name, "why", err)
 	}
 	return d.disconnect()

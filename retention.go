@@ -69,7 +69,7 @@ func (r *retention) makeRoom() bool {
 	}
 	r.nextSweep = time.Time{}
 	for n := retentionStep; n > 0; {
-		r.db.exec("PRAGMA wal_checkpoint(TRUNCATE)") // if it fails, the next step may do with less
+		r.db.checkpoint() // if it fails, the next step may do with less
 		more, err := r.work(n)
 		if isFull(err) {
 			n /= 4
@@ -77,7 +77,7 @@ func (r *retention) makeRoom() bool {
 			break
 		}
 	}
-	r.db.exec("PRAGMA wal_checkpoint(TRUNCATE)") // if it fails, there is no room yet
+	r.db.checkpoint() // if it fails, there is no room yet
 	return !r.reserved || r.setReserve() == nil
 }
 

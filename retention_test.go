@@ -120,7 +120,7 @@ func TestRetainBySize(t *testing.T) {
 	if got := query(t, path, "SELECT count(*) > 2000 AND min(id) + count(*) = max(id) + 1 FROM logs"); got != "1" {
 		t.Error("more than the oldest rows went")
 	}
-	if err := r.db.exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+	if err := r.db.checkpoint(); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Size() > 1<<20 {
@@ -167,5 +167,22 @@ func TestRetainWhileWriting(t *testing.T) {
 	}
 	if s.metrics.deleted.Load() == 0 || s.metrics.stored.Load() != 30100 {
 		t.Errorf("%d deleted, %d stored", s.metrics.deleted.Load(), s.metrics.stored.Load())
+	}
+}
+
+// A full disk may have kept the database from being opened anew: room is made
+// all the same.
+func TestMakeRoomReopens(t *testing.T) {
+	path := newFile(t)
+	insertRows(t, path, 1, "old", ago(2*time.Hour))
+	r := newTestRetention(t, path, "-retain", "1h")
+	if err := r.db.disconnect(); err != nil {
+		t.Fatal(err)
+	}
+	if !r.makeRoom() {
+		t.Error("there is no room")
+	}
+	if n := r.metrics.deleted.Load(); n != 1 {
+		t.Errorf("%d rows are deleted, want 1", n)
 	}
 }

@@ -92,6 +92,19 @@ func (w *testWriter) put(messages ...string) {
 	}
 }
 
+// putWaiting puts a batch that somebody waits for.
+func (w *testWriter) putWaiting(messages ...string) (committed chan error) {
+	w.t.Helper()
+	b := newTestBatch(messages...)
+	committed = make(chan error, 1)
+	b.committed = committed
+	w.memory.take(b.size())
+	if err := w.queue.put(b); err != nil {
+		w.t.Fatal(err)
+	}
+	return committed
+}
+
 // A faultyStmt fails its first runs, before they are applied or after.
 type faultyStmt struct {
 	statement
@@ -190,14 +203,8 @@ func TestUnsureCommit(t *testing.T) {
 		w.db.rollback = &hookedStmt{w.db.rollback, func() { w.put("later") }}
 		conn := &faultyConn{sqlConn: w.db.conn, failures: 2}
 		w.db.conn = conn
-		waited := newTestBatch("b")
-		committed := make(chan error, 1)
-		waited.committed = committed
 		w.put("a")
-		w.memory.take(waited.size())
-		if err := w.queue.put(waited); err != nil {
-			t.Fatal(err)
-		}
+		committed := w.putWaiting("b")
 		w.start()
 		err := <-committed
 		for w.queue.unready() != nil {
@@ -236,14 +243,8 @@ func TestReopenAfterFailedCommit(t *testing.T) {
 		w.db.rollback = &hookedStmt{w.db.rollback, func() {
 			runSQL(t, w.path, "ALTER TABLE logs RENAME TO ours", "CREATE TABLE logs(other)")
 		}}
-		waited := newTestBatch("b")
-		committed := make(chan error, 1)
-		waited.committed = committed
 		w.put("a")
-		w.memory.take(waited.size())
-		if err := w.queue.put(waited); err != nil {
-			t.Fatal(err)
-		}
+		committed := w.putWaiting("b")
 		w.start()
 		for w.metrics.retries.Load() < 3 {
 			time.Sleep(time.Millisecond)
