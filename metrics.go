@@ -76,14 +76,19 @@ func (h *durations) observe(d time.Duration) {
 func (s *service) serveMetrics(w http.ResponseWriter, _ *http.Request) {
 	var e exposition
 	m := s.metrics
+	// In the order of an entry's way, so that one that goes on meanwhile is
+	// counted in both places rather than in none.
+	accepted := m.accepted.Load()
+	queueEntries, queueBytes, memoryBytes := s.queue.entries.Load(), s.queue.bytes.Load(), s.memory.used.Load()
+	stored := m.stored.Load()
 	e.family("entries_received_total", "counter", "Entries found in the bodies of requests.")
 	e.value("", float64(m.received.Load()))
 	e.family("entries_total", "counter", "Entries by what became of them: accepted, filtered by -level, or refused with their request.")
-	e.value(`result="accepted"`, float64(m.accepted.Load()))
+	e.value(`result="accepted"`, float64(accepted))
 	e.value(`result="filtered"`, float64(m.filtered.Load()))
 	e.value(`result="refused"`, float64(m.refused.Load()))
 	e.family("entries_stored_total", "counter", "Entries committed to the database.")
-	e.value("", float64(m.stored.Load()))
+	e.value("", float64(stored))
 	e.family("entries_deleted_total", "counter", "Entries deleted by -retain or -max-db.")
 	e.value("", float64(m.deleted.Load()))
 	e.family("requests_total", "counter", "Answers of /ingest by status; 401 and 403 of any address.")
@@ -91,13 +96,13 @@ func (s *service) serveMetrics(w http.ResponseWriter, _ *http.Request) {
 		e.value(`code="`+strconv.Itoa(status)+`"`, float64(m.answers[i].Load()))
 	}
 	e.family("queue_entries", "gauge", "Entries that wait for their commit.")
-	e.value("", float64(s.queue.entries.Load()))
+	e.value("", float64(queueEntries))
 	e.family("queue_bytes", "gauge", "Bytes that wait for their commit.")
-	e.value("", float64(s.queue.bytes.Load()))
+	e.value("", float64(queueBytes))
 	e.family("queue_limit_bytes", "gauge", "Most bytes that may wait, -queue.")
 	e.value("", float64(s.queue.limit))
 	e.family("memory_bytes", "gauge", "Bytes of bodies in hand and the queue.")
-	e.value("", float64(s.memory.used.Load()))
+	e.value("", float64(memoryBytes))
 	e.family("memory_limit_bytes", "gauge", "Most bytes of bodies in hand and the queue, -memory.")
 	e.value("", float64(s.memory.limit))
 	e.family("commit_duration_seconds", "histogram", "How long transactions took, from their begin to the end of their commit.")

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -102,5 +103,31 @@ func TestMetrics(t *testing.T) {
 	got = parseMetrics(t, s.do("GET", "/metrics", nil).Body.String())
 	if age, ok := got["last_error_age_seconds"]; !ok || age < 0 || got["write_failures_total"] != 1 {
 		t.Errorf("after a failure: age %v, %v failures", age, got["write_failures_total"])
+	}
+}
+
+// What was accepted is in the queue or stored at any moment that metrics are
+// read.
+func TestMetricsWhileWriting(t *testing.T) {
+	s := newTestService(t)
+	var client sync.WaitGroup
+	done := make(chan struct{})
+	client.Go(func() {
+		defer close(done)
+		for n := range 300 {
+			s.do("POST", []string{"/ingest", "/ingest?wait=1"}[n%3/2], strings.NewReader(`{"level":"error"}`))
+		}
+	})
+	defer client.Wait()
+	for {
+		select {
+		case <-done:
+			return
+		default:
+		}
+		m := parseMetrics(t, s.do("GET", "/metrics", nil).Body.String())
+		if accepted, waiting, stored := m[`entries_total{result="accepted"}`], m["queue_entries"], m["entries_stored_total"]; accepted > waiting+stored {
+			t.Errorf("%v entries were accepted, %v wait and %v are stored", accepted, waiting, stored)
+		}
 	}
 }
