@@ -156,6 +156,9 @@ func (wire *wireReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Close does nothing: net/http closes the body.
+func (wire *wireReader) Close() error { return nil }
+
 var gzipPool sync.Pool // of *gzip.Reader, each some 40 KB
 
 // A pooledGzip gives its reader back when it is closed.
@@ -168,10 +171,10 @@ func (g pooledGzip) Close() error {
 
 // inflate undoes the encoding of a body, one of HTTP's content codings.
 // https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1
-func inflate(wire io.Reader, encoding string) (io.ReadCloser, error) {
+func inflate(wire *wireReader, encoding string) (io.ReadCloser, error) {
 	switch strings.ToLower(encoding) {
 	case "", "identity":
-		return io.NopCloser(wire), nil
+		return wire, nil
 	case "gzip", "x-gzip":
 		z, _ := gzipPool.Get().(*gzip.Reader)
 		if z == nil {

@@ -125,12 +125,6 @@ func newLogReader(path string) (*logReader, error) {
 	r.db.SetMaxOpenConns(len(r.scans) + 1) // and one to learn the newest id
 	r.db.SetMaxIdleConns(2)
 	r.db.SetConnMaxIdleTime(10 * time.Second)
-	newest, err := r.newestID(context.Background())
-	if err != nil {
-		r.db.Close() // the error that counts is the first
-		return nil, fmt.Errorf("opening %s for reading: %w", path, err)
-	}
-	r.newest.Store(newest)
 	return r, nil
 }
 
