@@ -11,9 +11,9 @@ import (
 type row struct{ level, message, timestamp, details uint32 }
 
 // A batch is what one request brings: its kept entries in their order, to be
-// stored all or none. It owns its bytes, so that an entry out of a large body
-// does not keep that body in memory. Whoever holds the batch may use it: the
-// request until it is queued, then the writer.
+// stored all or none; or what several small ones bring. It owns its bytes, so
+// that an entry out of a large body does not keep that body in memory. Whoever
+// holds the batch may use it: the request until it is queued, then the writer.
 type batch struct {
 	text []byte // the columns of all rows, one after the other
 	rows []row
@@ -26,7 +26,11 @@ type batch struct {
 
 // batchOverhead is what a batch costs beside its text and rows, in bytes, its
 // place in the queue and what its slices have to spare included.
-const batchOverhead = 512
+const batchOverhead = 2 << 10
+
+// joinedSize is how much text small batches that are joined have at most, in
+// bytes.
+const joinedSize = 4 << 10
 
 // rowEstimate is what a row takes beside the bytes of its entry: its ends, and
 // a level and a time where the entry has none.
@@ -73,7 +77,23 @@ func (b *batch) values(i int) []driver.Value {
 	return values
 }
 
-var batchPool = sync.Pool{New: func() any { return new(batch) }}
+// join appends the rows of next, unless somebody waits for one of the two, or
+// they are too large together.
+func (b *batch) join(next *batch) bool {
+	if b.committed != nil || next.committed != nil || len(b.text)+len(next.text) > joinedSize {
+		return false
+	}
+	start := uint32(len(b.text))
+	b.text = append(b.text, next.text...)
+	for _, r := range next.rows {
+		b.rows = append(b.rows, row{start + r.level, start + r.message, start + r.timestamp, start + r.details})
+	}
+	return true
+}
+
+var batchPool = sync.Pool{New: func() any {
+	return &batch{text: make([]byte, 0, joinedSize), rows: make([]row, 0, joinedSize/128)}
+}}
 
 func newBatch() *batch { return batchPool.Get().(*batch) }
 

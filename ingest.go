@@ -169,8 +169,9 @@ func (in *ingester) enqueue(s *scratch, wait bool, held int64) (refused *refusal
 		committed = make(chan error, 1)
 		b.committed = committed
 	}
-	if err := in.queue.put(b); err != nil {
-		in.memory.give(size)
+	queuedSize, err := in.queue.put(b)
+	in.memory.give(size - queuedSize)
+	if err != nil {
 		b.release()
 		return refuse(http.StatusServiceUnavailable, "%v", err)
 	}

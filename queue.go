@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -24,6 +25,9 @@ type queue struct {
 	batches chan *batch
 	bytes   atomic.Int64 // of the batches not yet committed, the writer's included
 	entries atomic.Int64 // in the same batches
+
+	sending sync.Mutex
+	newest  *batch // the last one sent, while it is in the channel; else nil
 
 	// hurry wakes the writer before its time. It holds one token, so that
 	// asking never blocks.
@@ -49,31 +53,58 @@ func newQueue(limit int64) *queue {
 	}
 }
 
-// put hands b over to the writer. It returns errStopping, errQueueFull where b
-// found no room in time, or why the database takes no writes; b is then still
-// the caller's.
-func (q *queue) put(b *batch) error {
+// put hands b over to the writer, and returns how many bytes it counts for in
+// the queue. The error is errStopping, errQueueFull where b found no room in
+// time, or why the database takes no writes; b is then still the caller's.
+func (q *queue) put(b *batch) (held int64, err error) {
 	if err := q.brokenError(); err != nil {
-		return err
+		return 0, err
 	}
-	size := b.size()
-	if !q.reserve(size) {
-		return errQueueFull
+	held = b.size()
+	if !q.reserve(held) {
+		return 0, errQueueFull
 	}
 	// The writer ends when it is stopped and bytes is 0, so that whoever saw
 	// it not stopped after having reserved is still served.
 	if q.stopped.Load() {
-		q.release(size)
+		q.release(held)
 		q.wake()
-		return errStopping
+		return 0, errStopping
 	}
 	q.entries.Add(int64(len(b.rows)))
 	urgent := b.committed != nil || q.filling()
-	q.batches <- b
+	if q.send(b) {
+		q.release(batchOverhead)
+		held -= batchOverhead
+	}
 	if urgent {
 		q.wake()
 	}
-	return nil
+	return held, nil
+}
+
+// send puts b into the channel, or its rows into the batch that was sent last,
+// and reports whether it joined them: small batches take less memory together.
+func (q *queue) send(b *batch) (joined bool) {
+	q.sending.Lock()
+	defer q.sending.Unlock()
+	if q.newest != nil && q.newest.join(b) {
+		b.release()
+		return true
+	}
+	q.newest = b
+	q.batches <- b
+	return false
+}
+
+// received closes b, which came out of the channel, to others that would join.
+func (q *queue) received(b *batch) *batch {
+	q.sending.Lock()
+	defer q.sending.Unlock()
+	if q.newest == b {
+		q.newest = nil
+	}
+	return b
 }
 
 func (q *queue) brokenError() error {

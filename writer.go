@@ -87,7 +87,7 @@ func (w *writer) await() bool {
 		}
 		select {
 		case b := <-w.queue.batches:
-			w.taken = append(w.taken, b)
+			w.taken = append(w.taken, w.queue.received(b))
 			return true
 		case <-w.queue.hurry:
 		case <-w.tick:
@@ -111,7 +111,7 @@ func (w *writer) take() {
 	for !w.db.unsure() && size < w.queue.share() {
 		select {
 		case b := <-w.queue.batches:
-			w.taken = append(w.taken, b)
+			w.taken = append(w.taken, w.queue.received(b))
 			size += b.size()
 		default:
 			return

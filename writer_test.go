@@ -85,11 +85,17 @@ func (w *testWriter) stop() string {
 
 func (w *testWriter) put(messages ...string) {
 	w.t.Helper()
-	b := newTestBatch(messages...)
-	w.memory.take(b.size())
-	if err := w.queue.put(b); err != nil {
+	if err := w.putBatch(newTestBatch(messages...)); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+func (w *testWriter) putBatch(b *batch) error {
+	size := b.size()
+	w.memory.take(size)
+	held, err := w.queue.put(b)
+	w.memory.give(size - held)
+	return err
 }
 
 // putWaiting puts a batch that somebody waits for.
@@ -98,8 +104,7 @@ func (w *testWriter) putWaiting(messages ...string) (committed chan error) {
 	b := newTestBatch(messages...)
 	committed = make(chan error, 1)
 	b.committed = committed
-	w.memory.take(b.size())
-	if err := w.queue.put(b); err != nil {
+	if err := w.putBatch(b); err != nil {
 		w.t.Fatal(err)
 	}
 	return committed
@@ -325,13 +330,7 @@ func TestWaitersOfAFailedTransaction(t *testing.T) {
 	w.put("a")
 	var told []chan error
 	for _, m := range []string{"b", "c"} {
-		b := newTestBatch(m)
-		b.committed = make(chan error, 1)
-		told = append(told, b.committed)
-		w.memory.take(b.size())
-		if err := w.queue.put(b); err != nil {
-			t.Fatal(err)
-		}
+		told = append(told, w.putWaiting(m))
 	}
 	w.put("d")
 	w.start()
@@ -356,13 +355,7 @@ func TestBrokenDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.start()
-	b := newTestBatch(strings.Repeat("x", 200_000))
-	b.committed = make(chan error, 1)
-	told := b.committed
-	w.memory.take(b.size())
-	if err := w.queue.put(b); err != nil {
-		t.Fatal(err)
-	}
+	told := w.putWaiting(strings.Repeat("x", 200_000))
 	if err := <-told; err == nil || !strings.Contains(err.Error(), "full") {
 		t.Fatalf("told %v", err)
 	}
@@ -410,31 +403,77 @@ func TestLockedDatabase(t *testing.T) {
 }
 
 func TestQueueIsBounded(t *testing.T) {
-	q := newQueue(4 * batchOverhead)
-	large := newTestBatch(strings.Repeat("x", 8*batchOverhead))
-	if err := q.put(large); err != nil {
+	q := newQueue(8 * batchOverhead)
+	put := func(size int) error {
+		_, err := q.put(newTestBatch(strings.Repeat("x", size)))
+		return err
+	}
+	take := func() { q.release(q.received(<-q.batches).size()) }
+	if err := put(16 * batchOverhead); err != nil {
 		t.Errorf("a batch larger than the empty queue: %v", err)
 	}
-	if err := q.put(newTestBatch("a")); !errors.Is(err, errQueueFull) {
+	if err := put(1); !errors.Is(err, errQueueFull) {
 		t.Errorf("a batch for the full queue: %v", err)
 	}
-	<-q.batches
-	q.release(large.size())
-	n := 0
-	for ; q.put(newTestBatch("a")) == nil; n++ {
+	take()
+	for _, size := range []int{1, joinedSize} { // those that join others, and those that do not
+		n := 0
+		for ; put(size) == nil; n++ {
+		}
+		if n == 0 || q.bytes.Load() > q.limit {
+			t.Errorf("the queue took %d batches, %d bytes", n, q.bytes.Load())
+		}
+		// Room that becomes free lets in who waits for it.
+		done := make(chan error)
+		go func() { done <- put(size) }()
+		take()
+		if err := <-done; err != nil {
+			t.Errorf("after there was room: %v", err)
+		}
+		if err := q.unready(); err != nil && !errors.Is(err, errQueueFull) {
+			t.Error(err)
+		}
+		for q.bytes.Load() > 0 {
+			take()
+		}
 	}
-	if n == 0 || q.bytes.Load() > q.limit {
-		t.Errorf("the queue took %d batches, %d bytes", n, q.bytes.Load())
+}
+
+// Small batches share one, but for those that somebody waits for, and the order
+// stays. One that the writer has is closed.
+func TestBatchesAreJoined(t *testing.T) {
+	w := newTestWriter(t, 1<<20)
+	large := strings.Repeat("x", joinedSize)
+	w.put("a", "b")
+	w.put("c")
+	w.put(large)
+	w.put("d")
+	told := w.putWaiting("e")
+	w.put("f")
+	w.put("g")
+	if n := len(w.queue.batches); n != 5 {
+		t.Errorf("%d batches are in the queue, want 5: a to c, the large one, d, e, f and g", n)
 	}
-	// Room that becomes free lets in who waits for it.
-	put := make(chan error)
-	go func() { put <- q.put(newTestBatch("b")) }()
-	q.release((<-q.batches).size())
-	if err := <-put; err != nil {
-		t.Errorf("after there was room: %v", err)
+	if b, m := w.queue.bytes.Load(), w.memory.used.Load(); b != m || b < 5*batchOverhead || b > 6*batchOverhead+joinedSize {
+		t.Errorf("the queue holds %d bytes, of the budget %d", b, m)
 	}
-	if err := q.unready(); err != nil && !errors.Is(err, errQueueFull) {
+	for range 5 {
+		w.taken = append(w.taken, w.queue.received(<-w.queue.batches))
+	}
+	w.put("h")
+	w.put("i")
+	if n := len(w.taken[4].rows); n != 2 {
+		t.Errorf("the last batch that was taken has %d rows, want f and g", n)
+	}
+	w.start()
+	if err := <-told; err != nil {
 		t.Error(err)
+	}
+	if got, want := w.stop(), "a,b,c,"+large+",d,e,f,g,h,i"; got != want {
+		t.Errorf("stored %s, want %s", got, want)
+	}
+	if n := w.memory.used.Load(); n != 0 {
+		t.Errorf("%d bytes of the budget are not given back", n)
 	}
 }
 
@@ -452,10 +491,9 @@ func TestStopWhilePutting(t *testing.T) {
 			putters.Go(func() {
 				for j := 0; ; j++ {
 					b := newTestBatch(fmt.Sprint(i, j))
-					w.memory.take(b.size())
-					err := w.queue.put(b)
+					err := w.putBatch(b)
 					for errors.Is(err, errQueueFull) { // the disk may be slow
-						err = w.queue.put(b)
+						err = w.putBatch(b)
 					}
 					if err != nil {
 						if !errors.Is(err, errStopping) {
