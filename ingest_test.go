@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A testService is the service within the test, its writer running.
@@ -286,5 +287,42 @@ func TestQueuedAnswer(t *testing.T) {
 		if w := s.do("POST", target, strings.NewReader(`{"level":"error"}`)); w.Code != 202 || w.Body.String() != `{"accepted":1,"filtered":0}` {
 			t.Errorf("%s: %d %s", target, w.Code, w.Body)
 		}
+	}
+}
+
+// The way from the body to the queue allocates nothing once its buffers have
+// grown.
+func TestIngestAllocatesNothing(t *testing.T) {
+	const body = `[{"level":"error","msg":"a","n":1},{"level":"info"},{"level":"fatal","time":"2026-11-22T15:24:00Z"}]`
+	in := &ingester{
+		threshold: levelError,
+		maxBody:   1 << 20,
+		queue:     newQueue(1 << 20),
+		memory:    &budget{limit: 1 << 30},
+		metrics:   new(metrics),
+		clock:     time.Now,
+	}
+	wire := strings.NewReader(body)
+	r := httptest.NewRequest("POST", "/ingest", wire)
+	s := scratchPool.Get().(*scratch)
+	defer s.release()
+	n := testing.AllocsPerRun(100, func() {
+		wire.Reset(body)
+		if status, refused := in.ingest(nil, r, s); status != http.StatusAccepted {
+			t.Errorf("%d: %v", status, refused)
+		}
+		b := in.queue.received(<-in.queue.batches)
+		if len(b.rows) != 2 {
+			t.Errorf("%d rows are queued", len(b.rows))
+		}
+		in.queue.release(b.size())
+		in.memory.give(b.size())
+		b.release()
+	})
+	if n != 0 {
+		t.Errorf("%v allocations a request", n)
+	}
+	if n := in.memory.used.Load(); n != 0 {
+		t.Errorf("%d bytes of the budget are not given back", n)
 	}
 }

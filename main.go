@@ -147,7 +147,7 @@ type service struct {
 }
 
 func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
-	reader, err := newLogReader(cfg.db)
+	reader, err := newLogReader(cfg.db, log)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +174,7 @@ func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
 
 // reopenReader makes reads go to the file that is at the path now.
 func (s *service) reopenReader() {
-	reader, err := newLogReader(s.cfg.db)
+	reader, err := newLogReader(s.cfg.db, s.log)
 	if err != nil {
 		s.log.Error("reading the old database still", "err", err)
 		return

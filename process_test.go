@@ -112,6 +112,11 @@ func (p *process) run() {
 	p.t.Cleanup(func() {
 		p.cmd.Process.Kill() // it may have ended already
 		<-p.done
+		for line := range strings.Lines(p.logged()) {
+			if !strings.HasPrefix(line, "time=") && !strings.HasPrefix(line, "log-ingester: ") {
+				p.t.Errorf("this is not of its log: %s", line)
+			}
+		}
 		if p.t.Failed() {
 			p.t.Logf("its log:\n%s", p.logged())
 		}

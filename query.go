@@ -44,6 +44,7 @@ const (
 // own, which cannot write, and never waits for the writer.
 type logReader struct {
 	db       *sql.DB
+	log      *slog.Logger
 	timeout  time.Duration
 	patience time.Duration
 
@@ -89,8 +90,9 @@ type logRow struct {
 }
 
 // newLogReader opens the database at path, which must exist, for reading.
-func newLogReader(path string) (*logReader, error) {
+func newLogReader(path string, log *slog.Logger) (*logReader, error) {
 	r := &logReader{
+		log:        log,
 		timeout:    readTimeout,
 		patience:   readPatience,
 		reads:      make(chan int, maxReads),
@@ -472,7 +474,7 @@ func (r *logReader) serveLogs(w http.ResponseWriter, req *http.Request) {
 	}
 	if a.started {
 		if req.Context().Err() == nil {
-			slog.Info("an answer of /logs was cut off", "error", err)
+			r.log.Info("an answer of /logs was cut off", "err", err)
 		}
 		panic(http.ErrAbortHandler)
 	}
@@ -488,7 +490,7 @@ func (r *logReader) refuseFailed(w http.ResponseWriter, req *http.Request, err e
 		refuseRead(w, http.StatusServiceUnavailable, fmt.Sprintf(
 			"the search was given up after %v: narrow it with since, after (an id) or a smaller limit", r.timeout))
 	default:
-		slog.Error("reading the log failed", "error", err)
+		r.log.Error("reading the database failed", "err", err)
 		w.Header().Set("Retry-After", "1")
 		refuseRead(w, http.StatusServiceUnavailable, "the log cannot be read at the moment")
 	}

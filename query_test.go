@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -44,7 +45,7 @@ func newTestLog(t testing.TB) *testLog {
       id INTEGER PRIMARY KEY AUTOINCREMENT, level TEXT NOT NULL, message TEXT NOT NULL,
       timestamp TEXT NOT NULL, details TEXT)`)
 	must(t, err)
-	r, err := newLogReader(path)
+	r, err := newLogReader(path, slog.New(slog.DiscardHandler))
 	must(t, err)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /logs", r.serveLogs)
@@ -652,7 +653,7 @@ func TestReaderCannotWrite(t *testing.T) {
 			t.Errorf("the reader can %s", statement)
 		}
 	}
-	if _, err := newLogReader(filepath.Join(t.TempDir(), "none.db")); err == nil {
+	if _, err := newLogReader(filepath.Join(t.TempDir(), "none.db"), nil); err == nil {
 		t.Error("a database that is not there was opened")
 	}
 }

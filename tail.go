@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"net/http"
 	"slices"
@@ -105,7 +104,7 @@ func (r *logReader) watch(stop chan struct{}, told int64) {
 		case <-ticker.C:
 			id, err := r.newestID(r.ctx)
 			if err != nil && !failing && r.ctx.Err() == nil {
-				slog.Warn("looking for new entries failed", "error", err)
+				r.log.Warn("looking for new entries failed", "err", err)
 			}
 			failing = err != nil
 			r.raiseNewest(id)
@@ -175,7 +174,7 @@ func (r *logReader) serveTail(w http.ResponseWriter, req *http.Request) {
 		_ = t.rc.SetWriteDeadline(time.Now().Add(time.Second))
 	})()
 	if err := t.run(ctx, news); err != nil && ctx.Err() == nil {
-		slog.Info("a tail was cut off", "error", err)
+		r.log.Info("a tail was cut off", "err", err)
 	}
 }
 

@@ -63,7 +63,7 @@ func run(args []string, stdout, stderr *os.File) int {
 	if cfg.metrics != "" {
 		stopMetrics, err := serveMetrics(cfg.metrics, stats, cfg.db, log)
 		if err != nil {
-			log.Error("cannot serve metrics", "error", err)
+			log.Error("cannot serve metrics", "err", err)
 			return 1
 		}
 		defer stopMetrics()
@@ -75,7 +75,7 @@ func run(args []string, stdout, stderr *os.File) int {
 	totals := []any{"shipped", stats.shipped.Load(), "lost", stats.lost.Load(), "skipped", stats.skipped.Load()}
 	switch {
 	case err != nil:
-		log.Error("cannot go on", append(totals, "error", err)...)
+		log.Error("cannot go on", append(totals, "err", err)...)
 		return 1
 	case ctx.Err() != nil:
 		log.Info("told to end", totals...)
@@ -203,7 +203,7 @@ func forward(ctx context.Context, cfg config, stats *stats, log *slog.Logger) er
 		// Jitter, so that the forwarders of many machines do not all knock
 		// at once on a database that has just come up.
 		pause := wait/2 + rand.N(wait)
-		log.Error("failed, will try again", "in", pause.Round(time.Millisecond), "error", err)
+		log.Error("failed, will try again", "in", pause.Round(time.Millisecond), "err", err)
 		if sleep(ctx, pause) != nil {
 			return nil
 		}

@@ -59,7 +59,7 @@ func serveMetrics(address string, s *stats, db string, log *slog.Logger) (stop f
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("metrics are not served any more", "error", err)
+			log.Error("metrics are not served any more", "err", err)
 		}
 	}()
 	log.Info("serving metrics", "url", "http://"+listener.Addr().String()+"/metrics")
