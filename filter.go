@@ -206,17 +206,21 @@ func (f *logFilter) matchesLevel(level string) bool {
 }
 
 // matches reports whether the JSON object details has the field. A string is
-// compared by what it says, any other value by its JSON text.
+// compared by what it says, any other value by its JSON text; a byte that is no
+// UTF-8, which only other programs store, is U+FFFD as in the answers.
 func (f *fieldFilter) matches(details string, scratch *[]byte) bool {
 	if strings.IndexByte(details, '\\') < 0 {
 		// Without an escape, a value can only be there as it is.
 		possible := false
 		for _, value := range f.values {
-			possible = possible || strings.Contains(details, value)
+			possible = possible || strings.Contains(details, value) || strings.ContainsRune(value, utf8.RuneError)
 		}
 		if !possible {
 			return false
 		}
+	}
+	if !utf8.ValidString(details) {
+		details = string([]rune(details))
 	}
 	return hasField(details, f.name, f.values, scratch)
 }

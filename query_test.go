@@ -957,6 +957,8 @@ func FuzzHasField(f *testing.F) {
 	f.Add(`{"a":"x`, "a")
 	f.Add(`{"a" 1}`, "a")
 	f.Add(`}{`, "")
+	f.Add("{\"a\":\"x\xff\"}", "a")
+	f.Add("{\"a\":\"\\n\xff\",\"b\":[\"\xfe\"]}", "b")
 	f.Fuzz(func(t *testing.T, object, name string) {
 		var scratch []byte
 		want := []string{}
@@ -996,7 +998,7 @@ func fieldTexts(object, name string) []string {
 		if key == name {
 			var text string
 			if json.Unmarshal(value, &text) != nil || value[0] != '"' {
-				text = string(value)
+				text = string([]rune(string(value)))
 			}
 			texts = append(texts, text)
 		} else if rest, ok := strings.CutPrefix(name, key+"."); ok && value[0] == '{' {
