@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"compress/gzip"
 	"context"
 	"database/sql"
@@ -638,8 +637,8 @@ func appendLogRow(dst []byte, row *logRow) []byte {
 		start := len(dst)
 		if utf8.Valid(row.details) {
 			dst = append(dst, row.details...)
-		} else {
-			dst = append(dst, bytes.ToValidUTF8(row.details, []byte("\ufffd"))...)
+		} else { // each byte that is none becomes U+FFFD
+			dst = append(dst, string([]rune(string(row.details)))...)
 		}
 		// A line break in valid JSON stands between values.
 		for i, c := range dst[start:] {
