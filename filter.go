@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -220,7 +219,7 @@ func (f *fieldFilter) matches(details string, scratch *[]byte) bool {
 		}
 	}
 	if !utf8.ValidString(details) {
-		details = string([]rune(details))
+		details = string(appendRepaired(nil, []byte(details)))
 	}
 	return hasField(details, f.name, f.values, scratch)
 }
@@ -308,43 +307,6 @@ func jsonText(value string, scratch *[]byte) string {
 	}
 	*scratch = appendUnescaped((*scratch)[:0], value)
 	return string(*scratch)
-}
-
-// appendUnescaped appends s with the escapes of JSON strings undone. Unlike
-// appendUnquoted it takes any text: an escape that is none stays as it is.
-func appendUnescaped(dst []byte, s string) []byte {
-	for {
-		i := strings.IndexByte(s, '\\')
-		if i < 0 || i+1 == len(s) {
-			return append(dst, s...)
-		}
-		dst = append(dst, s[:i]...)
-		s = s[i:]
-		if c := strings.IndexByte(`"\/bfnrt`, s[1]); c >= 0 {
-			dst = append(dst, "\"\\/\b\f\n\r\t"[c])
-			s = s[2:]
-		} else if r, ok := unicodeEscape(s); ok {
-			s = s[6:]
-			if low, ok := unicodeEscape(s); ok && utf16.IsSurrogate(r) {
-				if pair := utf16.DecodeRune(r, low); pair != utf8.RuneError {
-					r, s = pair, s[6:]
-				}
-			}
-			dst = utf8.AppendRune(dst, r)
-		} else {
-			dst = append(dst, s[0])
-			s = s[1:]
-		}
-	}
-}
-
-// unicodeEscape reads the \u escape that s begins with.
-func unicodeEscape(s string) (rune, bool) {
-	if len(s) < 6 || s[:2] != `\u` {
-		return 0, false
-	}
-	r, err := strconv.ParseUint(s[2:6], 16, 16)
-	return rune(r), err == nil
 }
 
 // A foldedText is a text to be found without case, by Unicode's simple folding:

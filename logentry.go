@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/mailru/easyjson"
 	"github.com/mailru/easyjson/jlexer"
@@ -345,42 +346,45 @@ func levelOf(value []byte) level {
 // for. A lone surrogate becomes U+FFFD, as in encoding/json.
 func appendUnquoted(dst, s []byte) []byte {
 	s = s[1 : len(s)-1]
+	return appendUnescaped(dst, unsafe.String(unsafe.SliceData(s), len(s)))
+}
+
+// appendUnescaped appends s with the escapes of JSON strings undone. It takes
+// any text: an escape that is none stays as it is.
+func appendUnescaped(dst []byte, s string) []byte {
 	for {
-		i := bytes.IndexByte(s, '\\')
-		if i < 0 {
+		i := strings.IndexByte(s, '\\')
+		if i < 0 || i+1 == len(s) {
 			return append(dst, s...)
 		}
 		dst = append(dst, s[:i]...)
-		c := s[i+1]
-		s = s[i+2:]
-		switch c {
-		case 'b':
-			c = '\b'
-		case 'f':
-			c = '\f'
-		case 'n':
-			c = '\n'
-		case 'r':
-			c = '\r'
-		case 't':
-			c = '\t'
-		case 'u':
-			r := hex4(s)
-			s = s[4:]
+		s = s[i:]
+		if c := strings.IndexByte(`"\/bfnrt`, s[1]); c >= 0 {
+			dst = append(dst, "\"\\/\b\f\n\r\t"[c])
+			s = s[2:]
+		} else if r, ok := unicodeEscape(s); ok {
+			s = s[6:]
 			if utf16.IsSurrogate(r) {
-				low := rune(utf8.RuneError)
-				if len(s) >= 6 && s[0] == '\\' && s[1] == 'u' {
-					low = hex4(s[2:])
-				}
-				if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
-					s = s[6:]
+				low, _ := unicodeEscape(s)
+				if pair := utf16.DecodeRune(r, low); pair != utf8.RuneError {
+					r, s = pair, s[6:]
 				}
 			}
 			dst = utf8.AppendRune(dst, r)
-			continue
+		} else {
+			dst = append(dst, s[0])
+			s = s[1:]
 		}
-		dst = append(dst, c)
 	}
+}
+
+// unicodeEscape reads the \u escape that s begins with.
+func unicodeEscape(s string) (rune, bool) {
+	if len(s) < 6 || s[:2] != `\u` {
+		return 0, false
+	}
+	r, err := strconv.ParseUint(s[2:6], 16, 16)
+	return rune(r), err == nil
 }
 
 // shortEscapes are the letters that stand for control characters in strings.
@@ -424,19 +428,4 @@ func appendRepaired(dst, s []byte) []byte {
 		s = s[n:]
 	}
 	return dst
-}
-
-// hex4 reads the four hexadecimal digits that s begins with.
-func hex4(s []byte) rune {
-	var r rune
-	for _, c := range s[:4] {
-		switch {
-		case c <= '9':
-			c -= '0'
-		default:
-			c = c&^0x20 - 'A' + 10
-		}
-		r = r<<4 | rune(c)
-	}
-	return r
 }

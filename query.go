@@ -637,8 +637,8 @@ func appendLogRow(dst []byte, row *logRow) []byte {
 		start := len(dst)
 		if utf8.Valid(row.details) {
 			dst = append(dst, row.details...)
-		} else { // each byte that is none becomes U+FFFD
-			dst = append(dst, string([]rune(string(row.details)))...)
+		} else {
+			dst = appendRepaired(dst, row.details)
 		}
 		// A line break in valid JSON stands between values.
 		for i, c := range dst[start:] {
