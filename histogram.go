@@ -161,16 +161,9 @@ func (c *levelCounts) appendJSON(dst []byte) []byte {
 // serveHistogram answers GET /logs/histogram: how many entries the filters
 // find, by time and level.
 func (r *logReader) serveHistogram(w http.ResponseWriter, req *http.Request) {
-	setDataHeaders(w)
 	now := time.Now()
-	q, err := parseLogQuery(req.URL.RawQuery, now, "before", "after", "buckets")
-	if err != nil {
-		refuseRead(w, http.StatusBadRequest, err.Error())
-		return
-	}
-	number, ok := r.acquire(req.Context(), r.reads)
+	q, number, ok := r.begin(w, req, now, "before", "after", "buckets")
 	if !ok {
-		refuseBusy(w)
 		return
 	}
 	defer func() { r.reads <- number }()

@@ -445,26 +445,42 @@ func (r *logReader) acquire(ctx context.Context, numbers chan int) (int, bool) {
 	return 0, false
 }
 
+// parseRequest reads the query of a request for data, or refuses it.
+func parseRequest(w http.ResponseWriter, req *http.Request, now time.Time, extra ...string) (*logQuery, bool) {
+	setDataHeaders(w)
+	q, err := parseLogQuery(req.URL.RawQuery, now, extra...)
+	if err != nil {
+		refuseRead(w, http.StatusBadRequest, err.Error())
+		return nil, false
+	}
+	return q, true
+}
+
+// begin is parseRequest for a search. It takes a number for the scan, which the
+// caller gives back to r.reads, or refuses.
+func (r *logReader) begin(w http.ResponseWriter, req *http.Request, now time.Time, extra ...string) (q *logQuery, number int, ok bool) {
+	if q, ok = parseRequest(w, req, now, extra...); !ok {
+		return nil, 0, false
+	}
+	if number, ok = r.acquire(req.Context(), r.reads); !ok {
+		refuseBusy(w)
+	}
+	return q, number, ok
+}
+
 // serveLogs answers GET /logs: the newest entries first, as a JSON array or as
 // NDJSON. An answer of more than flushSize is sent while the scan goes on; when
 // that fails, the connection is closed before the answer's end, so that no
 // client takes a part for the whole.
 func (r *logReader) serveLogs(w http.ResponseWriter, req *http.Request) {
-	setDataHeaders(w)
-	q, err := parseLogQuery(req.URL.RawQuery, time.Now(), "before", "after", "limit")
-	if err != nil {
-		refuseRead(w, http.StatusBadRequest, err.Error())
-		return
-	}
-	number, ok := r.acquire(req.Context(), r.reads)
+	q, number, ok := r.begin(w, req, time.Now(), "before", "after", "limit")
 	if !ok {
-		refuseBusy(w)
 		return
 	}
 	defer func() { r.reads <- number }()
 
 	a := logAnswer{w: w, gzip: acceptsGzip(req.Header), ndjson: acceptsNDJSON(req.Header)}
-	err = r.scan(req.Context(), number, q, logSink{add: a.add, flush: a.flush})
+	err := r.scan(req.Context(), number, q, logSink{add: a.add, flush: a.flush})
 	if err == nil {
 		err = a.end()
 	}

@@ -132,13 +132,12 @@ func (r *logReader) watch(stop chan struct{}, told int64) {
 // Where there is more than can be sent in time, the newest are sent, and before
 // them an event named skipped says how many were passed over.
 func (r *logReader) serveTail(w http.ResponseWriter, req *http.Request) {
-	setDataHeaders(w)
-	q, err := parseLogQuery(req.URL.RawQuery, time.Now(), "after")
-	if err != nil {
-		refuseRead(w, http.StatusBadRequest, err.Error())
+	q, ok := parseRequest(w, req, time.Now(), "after")
+	if !ok {
 		return
 	}
 	if last := req.Header.Get("Last-Event-ID"); last != "" {
+		var err error
 		if q.after, err = parseIDParameter("Last-Event-ID", last); err != nil {
 			refuseRead(w, http.StatusBadRequest, err.Error())
 			return
