@@ -257,20 +257,31 @@ func gzipped(s string) string {
 	return b.String()
 }
 
+// zlibbed and rawDeflated are the two forms that clients send as deflate: with a
+// header and without.
+func zlibbed(s string) string {
+	var b bytes.Buffer
+	z := zlib.NewWriter(&b)
+	io.WriteString(z, s)
+	z.Close()
+	return b.String()
+}
+
+func rawDeflated(s string) string {
+	var b bytes.Buffer
+	f, _ := flate.NewWriter(&b, flate.DefaultCompression) // the level is a valid one
+	io.WriteString(f, s)
+	f.Close()
+	return b.String()
+}
+
 func TestEncodings(t *testing.T) {
 	s := newTestService(t)
 	body := `[` + strings.Repeat(`{"level":"error","msg":"a"},`, 999) + `{"level":"error","msg":"b"}]`
-	var deflated, raw bytes.Buffer
-	z := zlib.NewWriter(&deflated)
-	io.WriteString(z, body)
-	z.Close()
-	f, _ := flate.NewWriter(&raw, flate.DefaultCompression)
-	io.WriteString(f, body)
-	f.Close()
 	for _, c := range []struct{ encoding, body string }{
 		{"identity", body}, {"gzip", gzipped(body)}, {"GZIP", gzipped(body)}, {"x-gzip", gzipped(body)},
 		{"gzip", gzipped(body[:500]) + gzipped(body[500:])},
-		{"deflate", deflated.String()}, {"deflate", raw.String()},
+		{"deflate", zlibbed(body)}, {"deflate", rawDeflated(body)},
 	} {
 		if w := s.post(c.body, "Content-Encoding", c.encoding); w.Code != 200 || w.Body.String() != `{"accepted":1000,"filtered":0}` {
 			t.Errorf("%s: %d %s", c.encoding, w.Code, w.Body)
