@@ -251,7 +251,7 @@ func (d *destination) ship(ctx context.Context, b batch) error {
 		b.fitted++
 		return d.ship(ctx, b)
 	}
-	d.log.Error("PostgreSQL refuses a row, skipping it", "id", b.rows[0].id, "error", refused)
+	d.log.Error("PostgreSQL refuses a row, skipping it", "id", b.rows[0].id, "err", refused)
 	b.rows, b.skipped = nil, 1
 	return d.ship(ctx, b)
 }
