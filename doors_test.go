@@ -26,11 +26,17 @@ func bomb(mebibytes int) string {
 	return strings.Repeat(gzipped(strings.Repeat(" ", 4<<20)), mebibytes/4)
 }
 
+// raceDetected tells whether the tests are built with the race detector.
+func raceDetected() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
 // peakMemory returns the most memory, in bytes, that the process was seen to
 // have.
 func (p *process) peakMemory() int {
 	p.t.Helper()
-	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+	if raceDetected() {
 		p.t.Skip("the race detector takes memory of its own")
 	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))

@@ -330,7 +330,8 @@ func TestIngestAllocatesNothing(t *testing.T) {
 		in.memory.give(b.size())
 		b.release()
 	})
-	if n != 0 {
+	// With the race detector a sync.Pool forgets a quarter of what it is given.
+	if n != 0 && !raceDetected() {
 		t.Errorf("%v allocations a request", n)
 	}
 	if n := in.memory.used.Load(); n != 0 {
