@@ -11,14 +11,22 @@ import (
 	"testing"
 )
 
+// openSQL opens a database beside the program's own connections, whose locks it
+// waits for.
+func openSQL(t *testing.T, path string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", path+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
 // query returns the single value that a statement answers, from a connection
 // of its own.
 func query(t *testing.T, path, statement string) string {
 	t.Helper()
-	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := openSQL(t, path)
 	defer db.Close()
 	var value string
 	if err := db.QueryRow(statement).Scan(&value); err != nil {
@@ -30,10 +38,7 @@ func query(t *testing.T, path, statement string) string {
 // runSQL runs statements on a connection of its own.
 func runSQL(t *testing.T, path string, statements ...string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := openSQL(t, path)
 	defer db.Close()
 	for _, s := range statements {
 		if _, err := db.Exec(s); err != nil {

@@ -5,7 +5,6 @@ import (
 	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -86,10 +85,7 @@ func (s *testService) post(body string, header ...string) *httptest.ResponseReco
 // "NULL".
 func readRows(t *testing.T, path string) (rows [][4]string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := openSQL(t, path)
 	defer db.Close()
 	found, err := db.Query("SELECT level, message, timestamp, ifnull(details, 'NULL') FROM logs ORDER BY id")
 	if err != nil {

@@ -106,8 +106,9 @@ func (r *retention) work(n int) (more bool, err error) {
 	return r.vacuum()
 }
 
-// deleteBySize deletes the n oldest rows where the database is too large. It
-// leaves a little room below the limit, so that new rows find free pages.
+// deleteBySize deletes the oldest rows, at most n, where the database is too
+// large: as many as it has to lose, and at least one. It leaves a little room
+// below the limit, so that new rows find free pages.
 func (r *retention) deleteBySize(n int) (more bool, err error) {
 	if r.maxSize == 0 {
 		return false, nil
@@ -116,7 +117,11 @@ func (r *retention) deleteBySize(n int) (more bool, err error) {
 	if err != nil || size-free <= r.maxSize-r.maxSize/64 {
 		return false, err
 	}
-	deleted, err := r.delete("id <= (SELECT max(id) FROM (SELECT id FROM logs ORDER BY id LIMIT ?))", int64(n))
+	deleted, err := r.delete(`id <= (SELECT max(id) FROM (
+		SELECT id, sum(bytes) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) - bytes AS older FROM (
+			SELECT id, octet_length(level) + octet_length(message) + octet_length(timestamp) + ifnull(octet_length(details), 0) AS bytes
+			FROM logs ORDER BY id LIMIT ?))
+		WHERE older < ?)`, int64(n), size-free-(r.maxSize-r.maxSize/32))
 	return deleted > 0, err
 }
 

@@ -60,10 +60,10 @@ func TestRetainByAge(t *testing.T) {
 	insertRows(t, path, 1, "unreadable", "yesterday")
 	insertRows(t, path, 3000, "old", ago(2*time.Hour))
 	insertRows(t, path, 2*sweepPatience, "future", "2099-01-01T00:00:00.000000000Z")
-	insertRows(t, path, 500, "old", ago(61*time.Minute))
+	insertRows(t, path, 500, "old", ago(70*time.Minute))
 	insertRows(t, path, 1, "old, of the Rust service", time.Now().Add(-2*time.Hour).UTC().Format("2006-01-02T15:04:05.999999999+00:00"))
 	insertRows(t, path, 1, "old, elsewhere", time.Now().Add(-2*time.Hour).In(time.FixedZone("", 14*3600)).Format(time.RFC3339))
-	insertRows(t, path, 700, "young", ago(59*time.Minute))
+	insertRows(t, path, 700, "young", ago(50*time.Minute))
 	insertRows(t, path, 1, "1970", "1970-01-01T00:00:00.000000000Z")
 
 	r := newTestRetention(t, path, "-retain", "1h")
@@ -128,6 +128,24 @@ func TestRetainBySize(t *testing.T) {
 	}
 }
 
+// Of large rows only as many go as the database has to lose.
+func TestRetainBySizeOfLargeRows(t *testing.T) {
+	s := newTestService(t, "-max-db", "8MiB")
+	for i := range 20 {
+		body := fmt.Sprintf(`{"level":"error","msg":"%d","large":"%s"}`, i, strings.Repeat("x", 1<<20))
+		if w := s.post(body); w.Code != 200 {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		got := query(t, s.path, "SELECT max(id) || '|' || (max(id) - min(id) + 1 = count(*)) || '|' || (count(*) >= min(max(id), 6)) FROM logs")
+		if want := fmt.Sprintf("%d|1|1", i+1); got != want {
+			t.Fatalf("after row %d: %s, want %s", i+1, got, want)
+		}
+	}
+	if n := s.metrics.deleted.Load(); n < 12 {
+		t.Errorf("only %d rows are deleted", n)
+	}
+}
+
 // A file without auto_vacuum, such as the Rust service's, cannot shrink; its
 // free pages are used again, and not all rows are deleted for it.
 func TestRetainBySizeWithoutVacuum(t *testing.T) {
@@ -147,7 +165,7 @@ func TestRetainBySizeWithoutVacuum(t *testing.T) {
 // newest entries are there, and nobody waits long.
 func TestRetainWhileWriting(t *testing.T) {
 	s := newTestService(t, "-max-db", "1MiB", "-retain", "1h")
-	runSQL(t, s.path, "PRAGMA busy_timeout=10000", "INSERT INTO logs(level, message, timestamp) VALUES('error', 'old', '2001-01-01T00:00:00.000000000Z')")
+	runSQL(t, s.path, "INSERT INTO logs(level, message, timestamp) VALUES('error', 'old', '2001-01-01T00:00:00.000000000Z')")
 	one := `{"level":"error","msg":"` + strings.Repeat("x", 100) + `"}`
 	for i := range 100 {
 		body := strings.Repeat(one, 300) + fmt.Sprintf(`{"level":"error","msg":"last of %d"}`, i)
