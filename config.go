@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -53,7 +54,7 @@ func (c *config) flags() *flag.FlagSet {
 	fs.Var(&c.level, "level", "lowest `level` to keep: trace, debug, info, warn, error or fatal")
 	fs.Func("synchronous", "when to wait for the disk, SQLite's `pragma`: off, normal, full or extra (default full)", c.setSynchronous)
 	fs.Var(&c.maxBody, "max-body", "largest body of a request, in `bytes`, on the wire and inflated")
-	fs.Var(&c.queue, "queue", "most that may wait for the database, in `bytes`; a larger request is taken when nothing waits")
+	fs.Var(&c.queue, "queue", "most that may wait for the database, in `bytes`, and no more than -memory; a larger request is taken when nothing waits")
 	fs.Var(&c.memory, "memory", "most that bodies in hand and the queue may take together, in `bytes`")
 	fs.DurationVar(&c.retain, "retain", 0, "`age` from which entries are deleted, such as 720h; 0 keeps all")
 	fs.Var(&c.maxDB, "max-db", "size of the database, in `bytes`, from which its oldest entries are deleted; 0 is no limit")
@@ -84,6 +85,14 @@ func envName(flagName string) string {
 // times as long when it is repaired, and SQLite takes a text of up to 1 GB.
 const mostBody = 256 << 20
 
+// mostMemory is the most that -memory may be, in bytes. The queue's channel
+// takes a 256th of it.
+const mostMemory = 64 << 30
+
+// leastDB is the least that -max-db may be, in bytes: an empty database has
+// three pages.
+const leastDB = 8 * pageSize
+
 // parseConfig reads the environment and then the flags, which win. It returns
 // flag.ErrHelp when help was asked for.
 func parseConfig(args []string, getenv func(string) string) (*config, error) {
@@ -112,13 +121,32 @@ func parseConfig(args []string, getenv func(string) string) (*config, error) {
 		return nil, errors.New("-queue must be at least 1 byte")
 	case c.memory/2 < c.maxBody:
 		return nil, fmt.Errorf("-memory must be at least twice -max-body (%v), since a body and its entries are held at once", c.maxBody)
-	case c.retain < 0 || c.drainTimeout < 0:
-		return nil, errors.New("-retain and -drain-timeout must not be negative")
+	case c.memory > mostMemory:
+		return nil, errors.New("-memory must be at most 64GiB")
+	case c.retain < 0:
+		return nil, errors.New("-retain must not be negative")
+	case c.maxDB > 0 && c.maxDB < leastDB:
+		return nil, errors.New("-max-db must be at least 64KiB, or 0 for no limit")
+	case c.drainTimeout <= 0:
+		return nil, errors.New("-drain-timeout must be more than 0")
 	case (c.tlsCert == "") != (c.tlsKey == ""):
 		return nil, errors.New("-tls-cert and -tls-key go together")
 	}
+	if err := checkAddress(c.addr); err != nil {
+		return nil, fmt.Errorf("-addr must be a host and a port, such as localhost:3002 or :3002: %w", err)
+	}
+	c.queue = min(c.queue, c.memory)
 	c.apiKeys = getenv("LOG_INGESTER_API_KEYS")
 	return c, nil
+}
+
+func checkAddress(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return err
+	}
+	_, err = net.LookupPort("tcp", port)
+	return err
 }
 
 // load reads the files of the API keys and of the certificate.

@@ -34,7 +34,7 @@ func TestEnvironment(t *testing.T) {
 	values := map[string][2]string{
 		"addr": {":1", ":2"}, "db": {"a", "b"}, "level": {"warn", "info"}, "synchronous": {"off", "normal"},
 		"max-body": {"1", "2"}, "queue": {"3KiB", "4kb"}, "memory": {"5GiB", "6MB"}, "retain": {"1h", "2h"},
-		"max-db": {"7", "8"}, "drain-timeout": {"1s", "2s"}, "tls-cert": {"c", "d"}, "tls-key": {"k", "l"},
+		"max-db": {"7MiB", "8MiB"}, "drain-timeout": {"1s", "2s"}, "tls-cert": {"c", "d"}, "tls-key": {"k", "l"},
 		"api-keys-file": {"f", "g"}, "healthcheck": {"true", "false"}, "version": {"true", "false"},
 	}
 	env := map[string]string{}
@@ -53,7 +53,7 @@ func TestEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := config{addr: ":1", db: "a", level: levelFlag{levelWarn}, synchronous: "off", maxBody: 1, queue: 3072,
-		memory: 5 << 30, retain: time.Hour, maxDB: 7, drainTimeout: time.Second, tlsCert: "c", tlsKey: "k",
+		memory: 5 << 30, retain: time.Hour, maxDB: 7 << 20, drainTimeout: time.Second, tlsCert: "c", tlsKey: "k",
 		apiKeysFile: "f", healthcheck: true, version: true, apiKeys: "secret"}
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("environment: got %+v\nwant %+v", *got, want)
@@ -63,7 +63,7 @@ func TestEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	want = config{addr: ":2", db: "b", level: levelFlag{levelInfo}, synchronous: "normal", maxBody: 2, queue: 4000,
-		memory: 6e6, retain: 2 * time.Hour, maxDB: 8, drainTimeout: 2 * time.Second, tlsCert: "d", tlsKey: "l",
+		memory: 6e6, retain: 2 * time.Hour, maxDB: 8 << 20, drainTimeout: 2 * time.Second, tlsCert: "d", tlsKey: "l",
 		apiKeysFile: "g", apiKeys: "secret"}
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("flags: got %+v\nwant %+v", *got, want)
@@ -86,6 +86,11 @@ func TestWrongConfig(t *testing.T) {
 		{nil, []string{"-queue", "many"}, "-queue"},
 		{nil, []string{"-queue", "0"}, "-queue"},
 		{nil, []string{"-queue", "99999999999GiB"}, "-queue"},
+		{nil, []string{"-memory", "65GiB"}, "-memory"},
+		{nil, []string{"-addr", "3002"}, "-addr"},
+		{nil, []string{"-addr", "localhost:65536"}, "-addr"},
+		{nil, []string{"-max-db", "8"}, "-max-db"},
+		{nil, []string{"-drain-timeout", "0"}, "-drain-timeout"},
 		{nil, []string{"-retain", "-1h"}, "-retain"},
 		{nil, []string{"-retain", "1 week"}, "-retain"},
 		{nil, []string{"-tls-cert", "a"}, "-tls-key"},
@@ -101,6 +106,14 @@ func TestWrongConfig(t *testing.T) {
 		if status != 2 || !strings.Contains(text, c.says) || strings.Count(text, "\n") != 1 || stdout.Len() > 0 {
 			t.Errorf("%v %v: status %d, %q %q", c.env, c.args, status, text, stdout.String())
 		}
+	}
+}
+
+// The queue takes its room from -memory.
+func TestQueueWithinMemory(t *testing.T) {
+	c, err := parseTest(t, nil, "-queue", "1000GiB", "-memory", "40MiB")
+	if err != nil || c.queue != 40<<20 {
+		t.Errorf("a queue of %v, %v", &c.queue, err)
 	}
 }
 

@@ -81,15 +81,16 @@ func serve(cfg *config, log *slog.Logger, signals <-chan os.Signal) error {
 	if err := cfg.load(); err != nil {
 		return err
 	}
-	db, err := openDatabase(cfg.db, cfg.synchronous, log)
-	if err != nil {
-		return err
-	}
+	// Clients who come while the database is being opened wait.
 	listener, err := net.Listen("tcp", cfg.addr)
 	if err != nil {
-		return errors.Join(fmt.Errorf("listening: %w", err), db.close())
+		return fmt.Errorf("listening: %w", err)
 	}
 	listener = limitListener(listener, maxConnections)
+	db, err := openDatabase(cfg.db, cfg.synchronous, log)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	s, err := newService(cfg, db, log)
 	if err != nil {
 		return errors.Join(err, listener.Close(), db.close())
