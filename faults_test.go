@@ -422,6 +422,7 @@ func TestTerminateWhileLocked(t *testing.T) {
 				release()
 			}
 			if c.again {
+				time.Sleep(2 * signalEcho)
 				p.cmd.Process.Signal(syscall.SIGTERM) // that it had come is seen below
 			}
 			if status := p.wait(); status != c.status {

@@ -116,11 +116,13 @@ func serve(cfg *config, log *slog.Logger, signals <-chan os.Signal) error {
 		"tls", cfg.certificate != nil, "keys", cfg.keys.String())
 
 	var sig os.Signal
+	var since time.Time
 	for sig == nil && err == nil {
 		select {
 		case err = <-served:
 			err = fmt.Errorf("serving: %w", err)
 		case sig = <-signals:
+			since = time.Now()
 			log.Info("ending", "signal", sig.String())
 		case <-hangups:
 			cfg.reload(log)
@@ -128,13 +130,21 @@ func serve(cfg *config, log *slog.Logger, signals <-chan os.Signal) error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.end(server, written) }()
-	select {
-	case e := <-ended:
-		return errors.Join(err, e)
-	case <-signals:
-		return errors.Join(err, fmt.Errorf("ended by a second signal: %s", s.leftBehind()))
+	for {
+		select {
+		case e := <-ended:
+			return errors.Join(err, e)
+		case <-signals:
+			if time.Since(since) > signalEcho {
+				return errors.Join(err, fmt.Errorf("ended by a second signal: %s", s.leftBehind()))
+			}
+		}
 	}
 }
+
+// signalEcho is how soon after a signal another is the same one: timeout(1),
+// for one, signals a program and then its process group.
+const signalEcho = 50 * time.Millisecond
 
 // A service is all that serves one database.
 type service struct {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -266,8 +267,23 @@ func TestSecondSignal(t *testing.T) {
 	for !strings.Contains(p.logged(), "msg=ending") {
 		time.Sleep(time.Millisecond)
 	}
+	time.Sleep(2 * signalEcho)
 	if status := p.signal(syscall.SIGTERM); status != 1 {
 		t.Errorf("exit status %d, want 1", status)
+	}
+}
+
+// A signal that comes twice at once is one.
+func TestSignalEcho(t *testing.T) {
+	cfg, err := parseTest(t, nil, "-addr", "127.0.0.1:0", "-db", t.TempDir()+"/logs.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signals := make(chan os.Signal, 2)
+	signals <- syscall.SIGTERM
+	signals <- syscall.SIGTERM
+	if err := serve(cfg, slog.New(slog.DiscardHandler), signals); err != nil {
+		t.Error(err)
 	}
 }
 
