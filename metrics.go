@@ -26,7 +26,7 @@ type metrics struct {
 
 	answers   [len(statuses)]atomic.Int64 // answers of /ingest
 	commits   durations
-	retries   atomic.Int64              // transactions that failed
+	failures   atomic.Int64              // transactions that failed
 	lastError atomic.Pointer[time.Time] // when the last one did, or nil
 }
 
@@ -44,7 +44,7 @@ func (m *metrics) answered(status int) {
 
 // failed counts a failed transaction.
 func (m *metrics) failed() {
-	m.retries.Add(1)
+	m.failures.Add(1)
 	now := time.Now() // with its monotonic reading: clocks are set back
 	m.lastError.Store(&now)
 }
@@ -108,7 +108,7 @@ func (s *service) serveMetrics(w http.ResponseWriter, _ *http.Request) {
 	e.family("commit_duration_seconds", "histogram", "How long transactions took, from their begin to the end of their commit.")
 	e.histogram(&m.commits)
 	e.family("write_failures_total", "counter", "Transactions that failed; each is tried again.")
-	e.value("", float64(m.retries.Load()))
+	e.value("", float64(m.failures.Load()))
 	e.family("last_error_age_seconds", "gauge", "Time since a transaction failed; absent where none has.")
 	if last := m.lastError.Load(); last != nil {
 		e.value("", time.Since(*last).Seconds())

@@ -56,10 +56,9 @@ func (w *writer) run() {
 			return
 		}
 		began := time.Now()
-		entries := w.entries()
-		err := w.failing
+		entries, err := 0, w.failing
 		if w.retention == nil || !isFull(err) || w.retention.makeRoom() {
-			err = w.store()
+			entries, err = w.store()
 		}
 		w.db.shrink()
 		if err != nil {
@@ -119,12 +118,28 @@ func (w *writer) take() {
 	}
 }
 
-// entries returns how many are taken.
-func (w *writer) entries() (n int) {
-	for _, b := range w.taken {
-		n += len(b.rows)
+// takeAll takes all that waits.
+func (w *writer) takeAll() {
+	for {
+		select {
+		case b := <-w.queue.batches:
+			w.taken = append(w.taken, w.queue.received(b))
+		default:
+			return
+		}
 	}
-	return n
+}
+
+// portion returns those of the taken batches that go into one transaction. It
+// is the same as long as nothing is taken.
+func (w *writer) portion() []*batch {
+	var size int64
+	for i, b := range w.taken {
+		if size += b.size(); size >= w.queue.share() {
+			return w.taken[:i+1]
+		}
+	}
+	return w.taken
 }
 
 // urgent reports whether the transaction at hand should not wait for more.
@@ -153,28 +168,32 @@ func (w *writer) pause(timer *time.Timer) {
 	}
 }
 
-// store commits what is taken, and tells who waits for it. With nothing taken,
-// it tries whether the database takes writes again.
-func (w *writer) store() error {
+// store commits a portion of what is taken, tells who waits for it, and returns
+// how many entries it had. With nothing taken, it tries whether the database
+// takes writes again.
+func (w *writer) store() (entries int, err error) {
 	if len(w.taken) == 0 {
-		return w.db.probe()
+		return 0, w.db.probe()
 	}
+	batches := w.portion()
 	began := time.Now()
-	last, err := w.db.write(w.taken)
+	last, err := w.db.write(batches)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	w.committed(last)
 	w.metrics.commits.observe(time.Since(began))
-	for _, b := range w.taken {
-		n := int64(len(b.rows))
-		w.metrics.stored.Add(n)
+	for _, b := range batches {
+		n := len(b.rows)
+		entries += n
+		w.metrics.stored.Add(int64(n))
 		if b.committed != nil {
-			w.metrics.accepted.Add(n)
+			w.metrics.accepted.Add(int64(n))
 		}
 	}
-	w.drop(func(*batch) bool { return true }, nil)
-	return nil
+	stored := len(batches)
+	w.drop(func(*batch) bool { stored--; return stored >= 0 }, nil)
+	return entries, nil
 }
 
 // drop lets go of the taken batches that which is true for, and of their room.
@@ -204,7 +223,7 @@ func (w *writer) drop(which func(*batch) bool, answer error) {
 	}
 }
 
-// failed keeps what is taken for the next try, but for the batches of those who
+// failed keeps what was queued for the next try, but for the batches of those who
 // wait: they are told, once it is certain that nothing was stored, and send
 // again themselves.
 func (w *writer) failed(err error) {
@@ -222,6 +241,7 @@ func (w *writer) failed(err error) {
 	if w.db.unsure() {
 		return
 	}
+	w.takeAll() // somebody may wait behind a transaction's share
 	w.drop(func(b *batch) bool {
 		if b.committed == nil {
 			return false

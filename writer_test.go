@@ -251,7 +251,7 @@ func TestReopenAfterFailedCommit(t *testing.T) {
 		w.put("a")
 		committed := w.putWaiting("b")
 		w.start()
-		for w.metrics.retries.Load() < 3 {
+		for w.metrics.failures.Load() < 3 {
 			time.Sleep(time.Millisecond)
 		}
 		select {
@@ -347,6 +347,30 @@ func TestWaitersOfAFailedTransaction(t *testing.T) {
 	}
 }
 
+// Who waits behind more than one transaction takes is told too, and what failed
+// is stored in transactions that are no larger than others.
+func TestWaitersBehindATransaction(t *testing.T) {
+	w := newTestWriter(t, 64<<10)
+	insert := &faultyStmt{statement: w.db.insert, failures: 1}
+	w.db.insert = insert
+	var want []string
+	for _, m := range []string{"a", "b", "c"} {
+		want = append(want, strings.Repeat(m, 10<<10))
+		w.put(want[len(want)-1])
+	}
+	told := w.putWaiting("d")
+	w.start()
+	if err := <-told; !errors.Is(err, errFault) {
+		t.Errorf("told %v", err)
+	}
+	if got := w.stop(); got != strings.Join(want, ",") {
+		t.Errorf("stored %.40q, of %d bytes", got, len(got))
+	}
+	if insert.runs != 3 {
+		t.Errorf("%d transactions, want one that failed and two", insert.runs)
+	}
+}
+
 // A database that is full, or fails otherwise, takes nothing more until it can
 // write again; then it goes on by itself, though nothing was waiting.
 func TestBrokenDatabase(t *testing.T) {
@@ -387,7 +411,7 @@ func TestLockedDatabase(t *testing.T) {
 	}
 	w.start()
 	w.put("a")
-	for w.metrics.retries.Load() < 3 {
+	for w.metrics.failures.Load() < 3 {
 		time.Sleep(time.Millisecond)
 	}
 	w.put("b")
