@@ -24,11 +24,15 @@ type budget struct {
 
 // take reports whether n more bytes fit, and counts them if so.
 func (b *budget) take(n int64) bool {
-	if b.used.Add(n) <= b.limit {
-		return true
+	for {
+		used := b.used.Load()
+		if used+n > b.limit {
+			return false
+		}
+		if b.used.CompareAndSwap(used, used+n) {
+			return true
+		}
 	}
-	b.used.Add(-n)
-	return false
 }
 
 func (b *budget) give(n int64) { b.used.Add(-n) }
@@ -79,6 +83,9 @@ func (in *ingester) readBody(w http.ResponseWriter, r *http.Request, s *scratch)
 		for int64(len(s.body)) < size {
 			n, err := body.Read(s.body[len(s.body):size])
 			s.body = s.body[:len(s.body)+n]
+			if err == io.EOF && int64(len(s.body)) > in.maxBody {
+				return held, in.tooLarge()
+			}
 			if err == io.EOF {
 				return held, nil
 			}
@@ -105,7 +112,7 @@ func (in *ingester) readBody(w http.ResponseWriter, r *http.Request, s *scratch)
 // more takes n bytes of the memory budget for a request that holds some already.
 func (in *ingester) more(held, n int64) *refusal {
 	if held+n > in.memory.limit {
-		return refuse(http.StatusRequestEntityTooLarge, "the entries of one body take more than -memory allows; send them in parts")
+		return errEntries
 	}
 	if !in.memory.take(n) {
 		return errMemory
@@ -113,8 +120,12 @@ func (in *ingester) more(held, n int64) *refusal {
 	return nil
 }
 
-// errMemory is the answer where the memory budget has no room.
-var errMemory = refuse(http.StatusServiceUnavailable, "the memory budget is full")
+var (
+	// errMemory is the answer where the memory budget has no room.
+	errMemory = refuse(http.StatusServiceUnavailable, "the memory budget is full")
+	// errEntries is the answer where it would have none if it were empty.
+	errEntries = refuse(http.StatusRequestEntityTooLarge, "the entries of one body take more than -memory allows; send them in parts")
+)
 
 func (in *ingester) tooLarge() *refusal {
 	return refuse(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes (-max-body); send it in parts", in.maxBody)

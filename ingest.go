@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -47,14 +50,29 @@ type scratch struct {
 
 var scratchPool = sync.Pool{New: func() any { return &scratch{entry: newLogEntry()} }}
 
-// release gives the scratch back, unless a large body made it grow.
+// release gives the scratch back.
 func (s *scratch) release() {
+	s.forget()
+	scratchPool.Put(s)
+}
+
+// forget drops what a large body made grow. It is not left to the pool to drop
+// the whole: an inflater in its own pool points to the wire that it read from.
+func (s *scratch) forget() {
 	s.wire = wireReader{}
-	if cap(s.body) <= maxPooled && cap(s.entry.scratch) <= maxPooled &&
-		cap(s.scanner.kept) <= maxPooled/int(unsafe.Sizeof(span{})) &&
-		cap(s.entry.members) <= maxPooled/int(unsafe.Sizeof(member{})) {
-		scratchPool.Put(s)
+	s.body = pooled(s.body)
+	s.scanner.kept = pooled(s.scanner.kept)
+	s.entry.scratch = pooled(s.entry.scratch)
+	s.entry.members = pooled(s.entry.members)
+}
+
+// pooled returns a slice that may go into a pool, or nil where it is too large.
+func pooled[T any](s []T) []T {
+	var element T
+	if cap(s) > maxPooled/int(unsafe.Sizeof(element)) {
+		return nil
 	}
+	return s
 }
 
 // ServeHTTP answers POST /ingest.
@@ -150,6 +168,9 @@ func (in *ingester) enqueue(s *scratch, wait bool, held int64) (refused *refusal
 		}
 	}
 	size += decodingSize(s.body[largest.start:largest.end])
+	if size > math.MaxUint32 { // as far as a row reaches
+		return errEntries
+	}
 	if refused := in.more(held, size); refused != nil {
 		return refused
 	}
@@ -203,13 +224,17 @@ func waitParameter(r *http.Request) (bool, *refusal) {
 	if r.URL.RawQuery == "" {
 		return false, nil
 	}
-	v := r.URL.Query().Get("wait")
-	if v == "" {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return false, refuse(http.StatusBadRequest, "the address is not well formed: %v", err)
+	}
+	values := query["wait"]
+	if len(values) == 0 {
 		return false, nil
 	}
-	wait, err := strconv.ParseBool(v)
-	if err != nil {
-		return false, refuse(http.StatusBadRequest, "wait is 0 or 1, not %q", v)
+	wait, err := strconv.ParseBool(values[0])
+	if err != nil || len(values) > 1 {
+		return false, refuse(http.StatusBadRequest, "wait is 0 or 1, not %q", strings.Join(values, ","))
 	}
 	return wait, nil
 }

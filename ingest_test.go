@@ -220,10 +220,14 @@ func TestRefusals(t *testing.T) {
 		{"a large body", s.post(large), 413},
 		{"a large body of unknown length", s.do("POST", "/ingest", io.MultiReader(strings.NewReader(large))), 413},
 		{"a body that inflates too far", s.post(gzipped(large), "Content-Encoding", "gzip"), 413},
+		{"a body that inflates a byte too far", s.post(gzipped(good+strings.Repeat(" ", 1025-len(good))), "Content-Encoding", "gzip"), 413},
 		{"no gzip", s.post(good, "Content-Encoding", "gzip"), 400},
 		{"half of a gzip", s.post(gzipped(good)[:20], "Content-Encoding", "gzip"), 400},
 		{"half of a body", s.do("POST", "/ingest", io.MultiReader(strings.NewReader(good), brokenReader{})), 400},
 		{"a wait that is neither", s.do("POST", "/ingest?wait=maybe", strings.NewReader(good)), 400},
+		{"a wait without a value", s.do("POST", "/ingest?wait", strings.NewReader(good)), 400},
+		{"a wait that is both", s.do("POST", "/ingest?wait=0&wait=1", strings.NewReader(good)), 400},
+		{"no query", s.do("POST", "/ingest?wait=1;x=2", strings.NewReader(good)), 400},
 	} {
 		var answer struct{ Error string }
 		if err := json.Unmarshal(c.answer.Body.Bytes(), &answer); err != nil || answer.Error == "" || c.answer.Code != c.status {
@@ -236,8 +240,30 @@ func TestRefusals(t *testing.T) {
 	if rows := readRows(t, s.path); len(rows) != 0 {
 		t.Errorf("refused requests left %q", rows)
 	}
-	if w := s.post(good + strings.Repeat(" ", 1024-len(good))); w.Code != 200 {
+	just := good + strings.Repeat(" ", 1024-len(good))
+	if w := s.post(just); w.Code != 200 {
 		t.Errorf("a body of just -max-body: %d %s", w.Code, w.Body)
+	}
+	if w := s.post(gzipped(just), "Content-Encoding", "gzip"); w.Code != 200 {
+		t.Errorf("a body that inflates to just -max-body: %d %s", w.Code, w.Body)
+	}
+}
+
+// A large request leaves nothing large behind.
+func TestScratchForgets(t *testing.T) {
+	s := &scratch{entry: newLogEntry()}
+	s.body = make([]byte, maxPooled+1)
+	s.scanner.kept = make([]span, maxPooled)
+	s.entry.scratch = make([]byte, maxPooled+1)
+	s.entry.members = make([]member, maxPooled)
+	s.forget()
+	if s.body != nil || s.scanner.kept != nil || s.entry.scratch != nil || s.entry.members != nil {
+		t.Errorf("%d %d %d %d are kept", cap(s.body), cap(s.scanner.kept), cap(s.entry.scratch), cap(s.entry.members))
+	}
+	s.body = make([]byte, maxPooled)
+	s.forget()
+	if s.body == nil {
+		t.Error("a body of usual size is not kept")
 	}
 }
 

@@ -51,7 +51,13 @@ func (k *apiKeys) load() error {
 		if err != nil {
 			return fmt.Errorf("reading the API keys: %w", err)
 		}
-		fromFile, err := parseKeys("line", strings.Split(string(text), "\n"))
+		lines := strings.Split(string(text), "\n")
+		for i, line := range lines {
+			if strings.HasPrefix(strings.TrimSpace(line), "#") {
+				lines[i] = "" // a comment
+			}
+		}
+		fromFile, err := parseKeys("line", lines)
 		if err != nil {
 			return fmt.Errorf("reading the API keys: %s: %w", k.file, err)
 		}
@@ -61,12 +67,12 @@ func (k *apiKeys) load() error {
 	return nil
 }
 
-// parseKeys reads one key an item; empty items and those that begin with # are
-// none. Its errors say which item is wrong, and never what it is.
+// parseKeys reads one key an item; empty items are none. Its errors say which
+// item is wrong, and never what it is.
 func parseKeys(kind string, items []string) (keys []keyDigest, err error) {
 	for i, item := range items {
 		item = strings.TrimSpace(item)
-		if item == "" || item[0] == '#' {
+		if item == "" {
 			continue
 		}
 		for _, c := range []byte(item) {
@@ -90,12 +96,16 @@ func (k *apiKeys) String() string {
 	return strconv.Itoa(len(*k.all.Load()))
 }
 
-// admit reports whether r brings one of the keys.
+// admit reports whether r brings one of the keys, in either of two headers.
 func (k *apiKeys) admit(r *http.Request) bool {
-	key := r.Header.Get("X-Api-Key") // as net/http spells it, which saves respelling
-	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		key = strings.TrimLeft(token, " ")
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") && k.has(strings.TrimLeft(token, " ")) {
+		return true
 	}
+	return k.has(r.Header.Get("X-Api-Key")) // as net/http spells it, which saves respelling
+}
+
+func (k *apiKeys) has(key string) bool {
 	// A key of usual length stays off the heap.
 	tried := sha256.Sum256(append(make([]byte, 0, 256), key...))
 	found := 0

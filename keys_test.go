@@ -20,22 +20,22 @@ func keysFile(t *testing.T, text string) string {
 }
 
 func TestWhatAdmits(t *testing.T) {
-	keys, err := loadAPIKeys(" alpha , beta,,", keysFile(t, "# of the web servers\r\n\r\n  gamma#1\t\r\n#delta\nepsilon"))
+	keys, err := loadAPIKeys(" alpha , beta,,#zeta", keysFile(t, "# of the web servers\r\n\r\n  gamma#1\t\r\n#delta\nepsilon"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if keys.String() != "4" {
-		t.Errorf("%v keys, want 4", keys)
+	if keys.String() != "5" {
+		t.Errorf("%v keys, want 5", keys)
 	}
 	for _, c := range []struct {
 		authorization, xAPIKey string
 		want                   bool
 	}{
 		{"Bearer alpha", "", true}, {"bearer beta", "", true}, {"BEARER  gamma#1", "", true}, {"", "epsilon", true},
-		{"Basic YWxwaGE6", "alpha", true}, {"Bearer alpha", "wrong", true},
+		{"Basic YWxwaGE6", "alpha", true}, {"Bearer alpha", "wrong", true}, {"Bearer wrong", "alpha", true}, {"Bearer #zeta", "", true},
 		{"", "", false}, {"Bearer", "", false}, {"Bearer ", "", false}, {"alpha", "", false}, {"Basic alpha", "", false},
 		{"Bearer Alpha", "", false}, {"Bearer alph", "", false}, {"Bearer alphaa", "", false}, {"Bearer alpha,beta", "", false},
-		{"Bearer delta", "", false}, {"", "#delta", false}, {"", "gamma", false}, {"Bearer wrong", "alpha", false},
+		{"Bearer delta", "", false}, {"", "#delta", false}, {"", "gamma", false}, {"Bearer wrong", "wrong", false},
 		{"", strings.Repeat("alpha", 1000), false},
 	} {
 		r := httptest.NewRequest("POST", "/ingest", nil)

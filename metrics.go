@@ -26,7 +26,7 @@ type metrics struct {
 
 	answers   [len(statuses)]atomic.Int64 // answers of /ingest
 	commits   durations
-	failures   atomic.Int64              // transactions that failed
+	failures  atomic.Int64              // transactions that failed
 	lastError atomic.Pointer[time.Time] // when the last one did, or nil
 }
 
