@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"modernc.org/sqlite"
-	"modernc.org/sqlite/vtab"
 )
 
 // schema is the Rust service's table, so that its files go on being used.
@@ -131,10 +130,13 @@ func (d *database) open() (err error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
+	if before != nil && !before.Mode().IsRegular() {
+		return fmt.Errorf("opening %s: it is not a regular file; name another with -db", d.path)
+	}
 	empty := before == nil || before.Size() == 0
 	if empty {
 		// It is of a database that was moved away, and SQLite would delete it.
-		if err := d.setAside(d.path + "-wal"); err != nil {
+		if err := d.setAside(beside(d.path, "-wal")); err != nil {
 			return err
 		}
 	}
@@ -183,13 +185,17 @@ func (d *database) open() (err error) {
 			return err
 		}
 	}
+	rows, err := d.query("PRAGMA page_size")
+	if err != nil {
+		return err
+	}
 	if err := d.exec(
 		"PRAGMA journal_mode=WAL",
 		"PRAGMA synchronous="+d.synchronous,
 		"PRAGMA temp_store=MEMORY",
 		"PRAGMA cache_size=-256", // rows are only added at the end
 		fmt.Sprintf("PRAGMA journal_size_limit=%d", walLimit),
-		fmt.Sprintf("PRAGMA wal_autocheckpoint=%d", walCheckpoint/pageSize),
+		fmt.Sprintf("PRAGMA wal_autocheckpoint=%d", walCheckpoint/rows[0][0].(int64)),
 		schema,
 		"CREATE VIRTUAL TABLE temp.pending USING pending",
 	); err != nil {
@@ -207,8 +213,15 @@ func (d *database) open() (err error) {
 		}
 		*stmt = prepared.(statement)
 	}
-	// SQLite opens a file that it may not write to, and tells when it should.
+	// SQLite opens a file that it may not write to, and tells when it should. A
+	// lock tells nothing, so that it is not waited for.
+	if err := d.setLockWait(0); err != nil {
+		return err
+	}
 	if err := d.exec("DELETE FROM logs WHERE false"); err != nil && !isBusy(err) {
+		return err
+	}
+	if err := d.setLockWait(lockWait); err != nil {
 		return err
 	}
 	return d.identify(before)
@@ -350,11 +363,23 @@ func (d *database) disconnect() error {
 
 // sqliteURI names a file to SQLite whatever characters its path has.
 func sqliteURI(path string) string {
+	if absolute, err := filepath.Abs(path); err == nil {
+		path = absolute // :memory: is a file too, and //a no host
+	}
 	path = filepath.ToSlash(path)
 	if filepath.VolumeName(path) != "" {
 		path = "/" + path
 	}
 	return "file:" + (&url.URL{Path: path}).EscapedPath()
+}
+
+// beside returns the path of a file that stands beside the database at path and
+// has its name with a suffix. SQLite follows links, and has its files there.
+func beside(path, suffix string) string {
+	if followed, err := filepath.EvalSymlinks(path); err == nil {
+		path = followed
+	}
+	return path + suffix
 }
 
 // fileMode is that of a new database, less the umask; SQLite gives the same to
@@ -381,7 +406,9 @@ func (d *database) checkColumns() error {
 	if len(rows) > 0 {
 		return fmt.Errorf("its logs is a %s; name another file with -db", rows[0][0])
 	}
-	rows, err = d.query("SELECT name FROM pragma_table_info('logs')")
+	// A row has to get an id by itself, and need not have details.
+	rows, err = d.query(`SELECT name || iif(pk, ' ' || upper(type) || ' PRIMARY KEY', '') || iif(name = 'details' AND "notnull", ' NOT NULL', '')
+		FROM pragma_table_info('logs')`)
 	if err != nil {
 		return err
 	}
@@ -389,7 +416,7 @@ func (d *database) checkColumns() error {
 	for _, row := range rows {
 		columns = append(columns, fmt.Sprint(row[0]))
 	}
-	want := []string{"id", "level", "message", "timestamp", "details"}
+	want := []string{"id INTEGER PRIMARY KEY", "level", "message", "timestamp", "details"}
 	if len(columns) > 0 && !slices.Equal(columns, want) {
 		return fmt.Errorf("its table logs has the columns %s, not %s; name another file with -db",
 			strings.Join(columns, ", "), strings.Join(want, ", "))
@@ -630,60 +657,3 @@ func (d *database) close() error {
 	}
 	return d.disconnect()
 }
-
-// A pendingTable shows the batches of a transaction to SQLite as a table, so
-// that one INSERT … SELECT takes them all: it costs a third of binding them to
-// the parameters of INSERT statements.
-// https://www.sqlite.org/vtab.html
-type pendingTable struct{ batches []*batch }
-
-func (t *pendingTable) Create(ctx vtab.Context, _ []string) (vtab.Table, error) {
-	return t, ctx.Declare("CREATE TABLE pending(level, message, timestamp, details)")
-}
-
-func (t *pendingTable) Connect(ctx vtab.Context, args []string) (vtab.Table, error) {
-	return t.Create(ctx, args)
-}
-
-func (t *pendingTable) BestIndex(*vtab.IndexInfo) error { return nil }
-func (t *pendingTable) Disconnect() error               { return nil }
-func (t *pendingTable) Destroy() error                  { return nil }
-
-func (t *pendingTable) Open() (vtab.Cursor, error) {
-	return &pendingCursor{table: t}, nil
-}
-
-// A pendingCursor stands on a row of its table's batches.
-type pendingCursor struct {
-	table *pendingTable
-	batch int
-	row   int
-	start uint32 // of the row in its batch's text
-}
-
-// Filter begins at the first row.
-func (c *pendingCursor) Filter(int, string, []vtab.Value) error {
-	*c = pendingCursor{table: c.table}
-	return nil
-}
-
-func (c *pendingCursor) Next() error {
-	b := c.table.batches[c.batch]
-	c.start = b.rows[c.row].details
-	if c.row++; c.row == len(b.rows) {
-		c.batch, c.row, c.start = c.batch+1, 0, 0
-	}
-	return nil
-}
-
-// Eof relies on no batch being empty.
-func (c *pendingCursor) Eof() bool { return c.batch == len(c.table.batches) }
-
-// Column returns the text of a column, or nil for details that are missing.
-func (c *pendingCursor) Column(col int) (vtab.Value, error) {
-	b := c.table.batches[c.batch]
-	return b.value(c.start, &b.rows[c.row], col), nil
-}
-
-func (c *pendingCursor) Rowid() (int64, error) { return 0, nil }
-func (c *pendingCursor) Close() error          { return nil }

@@ -155,13 +155,19 @@ func TestForeignFiles(t *testing.T) {
 	runSQL(t, other, "CREATE TABLE logs(id INTEGER PRIMARY KEY, text)", "INSERT INTO logs VALUES(1,'x')")
 	more := filepath.Join(dir, "more.db")
 	runSQL(t, more, strings.Replace(schema, "details TEXT", "details TEXT, host TEXT NOT NULL", 1))
+	noKey := filepath.Join(dir, "nokey.db")
+	runSQL(t, noKey, "CREATE TABLE logs(id TEXT, level TEXT, message TEXT, timestamp TEXT, details TEXT)")
+	needed := filepath.Join(dir, "needed.db")
+	runSQL(t, needed, strings.Replace(schema, "details TEXT", "details TEXT NOT NULL", 1))
 	view := filepath.Join(dir, "view.db")
 	runSQL(t, view, "CREATE VIEW logs AS SELECT 1 id, 2 level, 3 message, 4 timestamp, 5 details")
 	for path, want := range map[string]string{
 		write("text.db", "hello, I am a text of more than sixteen bytes"): "not a SQLite database",
 		write("short.db", "short"):                                        "not a SQLite database",
-		other:                                                             "has the columns id, text",
-		more:                                                              "has the columns id, level, message, timestamp, details, host",
+		other:                                                             "has the columns id INTEGER PRIMARY KEY, text",
+		more:                                                              "has the columns id INTEGER PRIMARY KEY, level, message, timestamp, details, host",
+		noKey:                                                             "has the columns id, level",
+		needed:                                                            "details NOT NULL",
 		view:                                                              "logs is a view",
 	} {
 		before, err := os.ReadFile(path)
@@ -182,7 +188,7 @@ func TestForeignFiles(t *testing.T) {
 			t.Errorf("%s was changed", path)
 		}
 	}
-	if entries, _ := os.ReadDir(dir); len(entries) != 5 {
+	if entries, _ := os.ReadDir(dir); len(entries) != 7 {
 		t.Errorf("files were left behind: %v", entries)
 	}
 	if _, err := openDatabase(filepath.Join(dir, "no", "logs.db"), "full", slog.New(slog.DiscardHandler)); err == nil {
@@ -190,6 +196,75 @@ func TestForeignFiles(t *testing.T) {
 	}
 	if _, err := openDatabase(dir, "full", slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("a directory was opened")
+	}
+	if _, err := openDatabase(os.DevNull, "full", slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("%s: %v", os.DevNull, err)
+	}
+}
+
+// A path is a path, whatever SQLite makes of such names.
+func TestPaths(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for _, name := range []string{":memory:", "a?b=c#d%20 e", "//" + filepath.Join(dir, "slashes")} {
+		db, err := openDatabase(name, "full", slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if _, err := db.write([]*batch{newTestBatch("a")}); err != nil {
+			t.Error(err)
+		}
+		if err := db.close(); err != nil {
+			t.Error(err)
+		}
+		if info, err := os.Stat(name); err != nil || info.Size() == 0 {
+			t.Errorf("%s is empty, %v", name, err)
+		}
+	}
+}
+
+// What stands beside the database stands beside the file that a link leads to.
+func TestLinkedDatabase(t *testing.T) {
+	file, link := filepath.Join(t.TempDir(), "file.db"), filepath.Join(t.TempDir(), "link.db")
+	if err := os.Symlink(file, link); err != nil {
+		t.Skip(err)
+	}
+	s := newTestService(t, "-db", link, "-max-db", "1MiB")
+	s.post(`{"level":"error"}`)
+	if got := parseMetrics(t, s.do("GET", "/metrics", nil).Body.String())["wal_bytes"]; got == 0 {
+		t.Error("the WAL has no bytes")
+	}
+	if _, err := os.Stat(file + "-reserve"); err != nil {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(link + "*"); len(left) != 1 {
+		t.Errorf("beside the link: %v", left)
+	}
+}
+
+// Another's lock does not keep the program from starting.
+func TestStartWhileLocked(t *testing.T) {
+	path := newFile(t)
+	other := openSQL(t, path)
+	defer other.Close()
+	other.SetMaxOpenConns(1)
+	if _, err := other.Exec("BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	d := &database{path: path, synchronous: "full", log: slog.New(slog.DiscardHandler), pending: new(pendingTable)}
+	if err := d.open(); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := d.query("PRAGMA busy_timeout")
+	if err != nil || rows[0][0] != lockWait.Milliseconds() {
+		t.Errorf("a lock is waited for for %v ms, %v", rows, err)
+	}
+	if _, err := other.Exec("ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -116,7 +116,7 @@ func (s *service) serveMetrics(w http.ResponseWriter, _ *http.Request) {
 	e.family("database_bytes", "gauge", "Size of the database file.")
 	e.value("", fileSize(s.cfg.db))
 	e.family("wal_bytes", "gauge", "Size of the database's write-ahead log.")
-	e.value("", fileSize(s.cfg.db+"-wal"))
+	e.value("", fileSize(beside(s.cfg.db, "-wal")))
 	e.family("goroutines", "gauge", "Goroutines that exist.")
 	e.value("", float64(runtime.NumGoroutine()))
 	e.family("build_info", "gauge", "What the program was built from; always 1.")

@@ -49,10 +49,13 @@ type retention struct {
 
 // newRetention returns nil where there is nothing to delete ever.
 func newRetention(cfg *config, db *database, log *slog.Logger, m *metrics) *retention {
+	r := &retention{db: db, log: log, metrics: m, maxAge: cfg.retain, maxSize: int64(cfg.maxDB)}
 	if cfg.retain == 0 && cfg.maxDB == 0 {
+		if err := r.close(); err != nil { // it is that of a program that was killed
+			log.Warn(err.Error())
+		}
 		return nil
 	}
-	r := &retention{db: db, log: log, metrics: m, maxAge: cfg.retain, maxSize: int64(cfg.maxDB)}
 	err := r.setReserve()
 	if err != nil {
 		log.Warn("no reserve for deleting on a full disk", "err", err)
@@ -195,7 +198,7 @@ func (r *retention) pages() (size, free int64, err error) {
 	return rows[0][0].(int64), rows[0][1].(int64), nil
 }
 
-func (r *retention) reservePath() string { return r.db.path + "-reserve" }
+func (r *retention) reservePath() string { return beside(r.db.path, "-reserve") }
 
 // setReserve makes the reserve, if there is room for it.
 func (r *retention) setReserve() error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -185,6 +186,19 @@ func TestRetainWhileWriting(t *testing.T) {
 	}
 	if s.metrics.deleted.Load() == 0 || s.metrics.stored.Load() != 30100 {
 		t.Errorf("%d deleted, %d stored", s.metrics.deleted.Load(), s.metrics.stored.Load())
+	}
+}
+
+// The reserve of a program that was killed does not stay when nothing is
+// deleted any more.
+func TestReserveOfAnotherRun(t *testing.T) {
+	path := newFile(t)
+	if err := os.WriteFile(path+"-reserve", make([]byte, 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	newTestService(t, "-db", path)
+	if _, err := os.Stat(path + "-reserve"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is still there, %v", err)
 	}
 }
 
