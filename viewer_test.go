@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -415,6 +416,24 @@ const (
 	openPanel = `document.querySelector(".row.open .panel")`
 )
 
+// tailThrough returns the address of a server that answers as l does, but leaves
+// the live tail to serve, with what l would answer it by.
+func (l *testLog) tailThrough(serve func(w http.ResponseWriter, req *http.Request, l http.Handler)) string {
+	handler := l.server.Config.Handler
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/logs/tail" {
+			serve(w, req, handler)
+			return
+		}
+		handler.ServeHTTP(w, req)
+	}))
+	l.t.Cleanup(func() {
+		l.reader.endTails() // or Close would wait for them
+		server.Close()
+	})
+	return server.URL
+}
+
 func testTime(at time.Time) string { return at.UTC().Format("2006-01-02T15:04:05.000000000Z") }
 
 func TestViewer(t *testing.T) {
@@ -598,6 +617,42 @@ func TestViewer(t *testing.T) {
 		p.wait(rowCount + " === 2")
 		p.wait(liveIsOn)
 		p.clean(l.server.URL, "net::ERR_")
+	})
+
+	t.Run("the tail begins where the list was loaded, however late", func(t *testing.T) {
+		l := newTestLog(t)
+		l.fill(1)
+		var busy atomic.Bool
+		busy.Store(true)
+		url := l.tailThrough(func(w http.ResponseWriter, req *http.Request, l http.Handler) {
+			if busy.Load() {
+				refuseBusy(w)
+				return
+			}
+			l.ServeHTTP(w, req)
+		})
+		p := b.open(t, url+"/", 1280, 800, false)
+		p.wait(rowCount + " === 1")
+		p.wait(isLoaded)
+		l.reader.committed(l.insert(testEntry{"error", "before the tail", testTime(time.Now()), nil}))
+		busy.Store(false)
+		p.wait(liveIsOn)
+		l.reader.committed(l.insert(testEntry{"error", "after it began", testTime(time.Now()), nil}))
+		p.wait(messages + `.startsWith("after it began")`)
+		p.check(messages, "after it began|before the tail|entry 0")
+		p.clean(url, "status of 503")
+
+		// Nor does it miss anything where the page was loaded paused.
+		p = b.open(t, url+"/?live=0", 1280, 800, false)
+		p.wait(rowCount + " === 3")
+		p.wait(isLoaded)
+		l.insert(testEntry{"error", "in the pause", testTime(time.Now()), nil})
+		p.press("p")
+		p.wait(liveIsOn)
+		l.reader.committed(l.insert(testEntry{"error", "after it", testTime(time.Now()), nil}))
+		p.wait(messages + `.startsWith("after it|")`)
+		p.check(messages, "after it|in the pause|after it began|before the tail|entry 0")
+		p.clean(url)
 	})
 
 	t.Run("markup is text", func(t *testing.T) {
