@@ -554,10 +554,26 @@ func TestViewer(t *testing.T) {
 		l.fill(2000)
 		p := b.open(t, l.server.URL+"/?open=5", 1280, 800, false)
 		p.wait(openPanel)
+		p.wait(isLoaded)
 		p.check(messages, "entry 4|entry 3|entry 2|entry 1|entry 0")
+		// What comes is not put on top of it, with a gap between.
+		l.reader.committed(l.insert(testEntry{"error", "meanwhile", testTime(time.Now()), nil}))
+		time.Sleep(500 * time.Millisecond) // a tail would have brought it
+		p.check(messages, "entry 4|entry 3|entry 2|entry 1|entry 0")
+		p.check(`document.querySelector("#status").textContent`, "from entry 5 on, newest first Go to the newest")
+		p.check(`document.querySelector("#liveText").textContent`, "Not live")
 		p.click(`([...document.querySelectorAll("#status button")].find(b => b.textContent === "Go to the newest"))`)
-		p.wait(messages + `.startsWith("entry 1999")`)
+		p.wait(messages + `.startsWith("meanwhile|entry 1999|entry 1998|")`)
 		p.wait(liveIsOn)
+		l.reader.committed(l.insert(testEntry{"error", "live again", testTime(time.Now()), nil}))
+		p.wait(messages + `.startsWith("live again|meanwhile|entry 1999|")`)
+
+		// The button that says it is not live leads there, too.
+		p.call("Page.navigate", object{"url": l.server.URL + "/?open=5&live=0"}, nil)
+		p.wait(`typeof rows !== "undefined" && anchored`)
+		p.click("#live")
+		p.wait(liveIsOn)
+		p.wait(messages + `.startsWith("live again|meanwhile|")`)
 		p.clean(l.server.URL)
 	})
 
