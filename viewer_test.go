@@ -635,6 +635,29 @@ func TestViewer(t *testing.T) {
 		p.clean(l.server.URL, "net::ERR_")
 	})
 
+	t.Run("entries that come too fast", func(t *testing.T) {
+		l := newTestLog(t)
+		l.fill(1)
+		p := b.open(t, l.server.URL+"/?q=entry", 1280, 800, false)
+		p.wait(liveIsOn)
+		p.wait(isLoaded)
+		// None of those passed over is one that is looked for.
+		entries := make([]testEntry, 100+tailBurst)
+		for i := range entries {
+			message := "other"
+			if i >= 100 {
+				message = "entry"
+			}
+			entries[i] = testEntry{"error", message, testTime(time.Now()), nil}
+		}
+		l.reader.committed(l.insert(entries...))
+		p.wait(fmt.Sprintf("rows.length === %d", 1+tailBurst))
+		p.check(`document.querySelector("#status").textContent.split("  ·  ")[1]`, "up to 100 entries came too fast to be shown Load them")
+		p.click(`([...document.querySelectorAll("#status button")].find(b => b.textContent === "Load them"))`)
+		p.wait("!skipped && rows.length === 300")
+		p.clean(l.server.URL)
+	})
+
 	t.Run("the tail begins where the list was loaded, however late", func(t *testing.T) {
 		l := newTestLog(t)
 		l.fill(1)
