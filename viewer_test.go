@@ -658,6 +658,46 @@ func TestViewer(t *testing.T) {
 		p.clean(l.server.URL)
 	})
 
+	t.Run("a tail that is cut off in an event goes on before it", func(t *testing.T) {
+		l := newTestLog(t)
+		l.fill(6)
+		cut := make(chan string, 2) // what is sent ahead of a cut
+		var mu sync.Mutex
+		var begins []string // guarded by mu
+		url := l.tailThrough(func(w http.ResponseWriter, req *http.Request, l http.Handler) {
+			mu.Lock()
+			begins = append(begins, req.Header.Get("Last-Event-ID"))
+			mu.Unlock()
+			select {
+			case text := <-cut:
+				io.WriteString(w, text)
+				http.NewResponseController(w).Flush()
+				time.Sleep(100 * time.Millisecond) // or the browser drops it with the connection
+				panic(http.ErrAbortHandler)
+			default:
+				l.ServeHTTP(w, req)
+			}
+		})
+		cut <- "id: 6\n\nid: 7\nda"
+		cut <- "id: 6\n\nevent: skipped\ndata: {\"skipped\":2,\"after\":6,\"before\":9}\n\nid: 9\n"
+		p := b.open(t, url+"/", 1280, 800, false)
+		p.wait(isLoaded)
+		l.insert(
+			testEntry{"error", "seven", testTime(time.Now()), nil},
+			testEntry{"error", "eight", testTime(time.Now()), nil},
+			testEntry{"error", "nine", testTime(time.Now()), nil},
+		)
+		p.wait("rows[0].id === 9")
+		p.wait(liveIsOn)
+		p.check("rows.map(r => r.id).join() + ' ' + skipped", "9,6,5,4,3,2,1 2")
+		mu.Lock()
+		defer mu.Unlock()
+		if got := strings.Join(begins, " "); got != "6 6 8" {
+			t.Errorf("the tails begin after %s", got)
+		}
+		p.clean(url, "net::ERR_")
+	})
+
 	t.Run("the tail begins where the list was loaded, however late", func(t *testing.T) {
 		l := newTestLog(t)
 		l.fill(1)
