@@ -698,6 +698,32 @@ func TestViewer(t *testing.T) {
 		p.clean(url, "net::ERR_")
 	})
 
+	t.Run("another database takes the place of the one shown", func(t *testing.T) {
+		l, fresh := newTestLog(t), newTestLog(t)
+		l.fill(5)
+		var replaced atomic.Bool
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			shown := l
+			if replaced.Load() {
+				shown = fresh
+			}
+			shown.server.Config.Handler.ServeHTTP(w, req)
+		}))
+		defer server.Close()
+		defer fresh.reader.endTails()
+		p := b.open(t, server.URL+"/", 1280, 800, false)
+		p.wait(liveIsOn)
+		p.wait(rowCount + " === 5")
+		fresh.insert(testEntry{"error", "the first of another", testTime(time.Now()), nil})
+		replaced.Store(true)
+		l.reader.endTails()
+		p.wait(messages + ` === "the first of another"`)
+		p.wait(liveIsOn)
+		fresh.reader.committed(fresh.insert(testEntry{"error", "the second", testTime(time.Now()), nil}))
+		p.wait(messages + ` === "the second|the first of another"`)
+		p.clean(server.URL)
+	})
+
 	t.Run("the tail begins where the list was loaded, however late", func(t *testing.T) {
 		l := newTestLog(t)
 		l.fill(1)
