@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -416,9 +417,9 @@ const (
 	openPanel = `document.querySelector(".row.open .panel")`
 )
 
-// tailThrough returns the address of a server that answers as l does, but leaves
-// the live tail to serve, with what l would answer it by.
-func (l *testLog) tailThrough(serve func(w http.ResponseWriter, req *http.Request, l http.Handler)) string {
+// tailThrough returns a server that answers as l does, but leaves the live tail
+// to serve, with what l would answer it by.
+func (l *testLog) tailThrough(serve func(w http.ResponseWriter, req *http.Request, l http.Handler)) *httptest.Server {
 	handler := l.server.Config.Handler
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path == "/logs/tail" {
@@ -431,7 +432,7 @@ func (l *testLog) tailThrough(serve func(w http.ResponseWriter, req *http.Reques
 		l.reader.endTails() // or Close would wait for them
 		server.Close()
 	})
-	return server.URL
+	return server
 }
 
 func testTime(at time.Time) string { return at.UTC().Format("2006-01-02T15:04:05.000000000Z") }
@@ -625,14 +626,49 @@ func TestViewer(t *testing.T) {
 	t.Run("the tail comes back after the connection is lost", func(t *testing.T) {
 		l := newTestLog(t)
 		l.fill(1)
-		p := b.open(t, l.server.URL+"/", 1280, 800, false)
+		var busy atomic.Bool
+		end := make(chan struct{})
+		server := l.tailThrough(func(w http.ResponseWriter, req *http.Request, l http.Handler) {
+			if busy.Load() {
+				refuseBusy(w)
+				return
+			}
+			ctx, cancel := context.WithCancel(req.Context())
+			defer cancel()
+			go func() {
+				select {
+				case <-end:
+					cancel()
+				case <-ctx.Done():
+				}
+			}()
+			l.ServeHTTP(w, req.WithContext(ctx))
+		})
+		p := b.open(t, server.URL+"/", 1280, 800, false)
 		p.wait(liveIsOn)
 		p.wait(rowCount + " === 1")
-		l.server.CloseClientConnections()
-		l.insert(testEntry{"error", "meanwhile", testTime(time.Now()), nil})
+		p.eval(`window.said = []; new MutationObserver(() => said.push($("liveText").textContent)).observe($("liveText"), {childList: true})`)
+
+		// Whether it was ended or reset, it is back at once, and nobody is told.
+		end <- struct{}{}
+		l.insert(testEntry{"error", "after its end", testTime(time.Now()), nil})
 		p.wait(rowCount + " === 2")
+		server.CloseClientConnections()
+		l.insert(testEntry{"error", "after another", testTime(time.Now()), nil})
+		p.wait(rowCount + " === 3")
 		p.wait(liveIsOn)
-		p.clean(l.server.URL, "net::ERR_")
+		p.check(`said.filter(text => text !== "Live").join()`, "")
+
+		// Where it stays away, they are, until it is back.
+		busy.Store(true)
+		end <- struct{}{}
+		p.wait(`document.querySelector("#liveText").textContent === "Connecting"`)
+		l.insert(testEntry{"error", "meanwhile", testTime(time.Now()), nil})
+		busy.Store(false)
+		p.wait(rowCount + " === 4")
+		p.wait(liveIsOn)
+		p.check(messages, "meanwhile|after another|after its end|entry 0")
+		p.clean(server.URL, "net::ERR_", "status of 503")
 	})
 
 	t.Run("entries that come too fast", func(t *testing.T) {
@@ -664,7 +700,7 @@ func TestViewer(t *testing.T) {
 		cut := make(chan string, 2) // what is sent ahead of a cut
 		var mu sync.Mutex
 		var begins []string // guarded by mu
-		url := l.tailThrough(func(w http.ResponseWriter, req *http.Request, l http.Handler) {
+		server := l.tailThrough(func(w http.ResponseWriter, req *http.Request, l http.Handler) {
 			mu.Lock()
 			begins = append(begins, req.Header.Get("Last-Event-ID"))
 			mu.Unlock()
@@ -680,7 +716,7 @@ func TestViewer(t *testing.T) {
 		})
 		cut <- "id: 6\n\nid: 7\nda"
 		cut <- "id: 6\n\nevent: skipped\ndata: {\"skipped\":2,\"after\":6,\"before\":9}\n\nid: 9\n"
-		p := b.open(t, url+"/", 1280, 800, false)
+		p := b.open(t, server.URL+"/", 1280, 800, false)
 		p.wait(isLoaded)
 		l.insert(
 			testEntry{"error", "seven", testTime(time.Now()), nil},
@@ -695,7 +731,7 @@ func TestViewer(t *testing.T) {
 		if got := strings.Join(begins, " "); got != "6 6 8" {
 			t.Errorf("the tails begin after %s", got)
 		}
-		p.clean(url, "net::ERR_")
+		p.clean(server.URL, "net::ERR_")
 	})
 
 	t.Run("another database takes the place of the one shown", func(t *testing.T) {
@@ -729,14 +765,14 @@ func TestViewer(t *testing.T) {
 		l.fill(1)
 		var busy atomic.Bool
 		busy.Store(true)
-		url := l.tailThrough(func(w http.ResponseWriter, req *http.Request, l http.Handler) {
+		server := l.tailThrough(func(w http.ResponseWriter, req *http.Request, l http.Handler) {
 			if busy.Load() {
 				refuseBusy(w)
 				return
 			}
 			l.ServeHTTP(w, req)
 		})
-		p := b.open(t, url+"/", 1280, 800, false)
+		p := b.open(t, server.URL+"/", 1280, 800, false)
 		p.wait(rowCount + " === 1")
 		p.wait(isLoaded)
 		l.reader.committed(l.insert(testEntry{"error", "before the tail", testTime(time.Now()), nil}))
@@ -745,10 +781,10 @@ func TestViewer(t *testing.T) {
 		l.reader.committed(l.insert(testEntry{"error", "after it began", testTime(time.Now()), nil}))
 		p.wait(messages + `.startsWith("after it began")`)
 		p.check(messages, "after it began|before the tail|entry 0")
-		p.clean(url, "status of 503")
+		p.clean(server.URL, "status of 503")
 
 		// Nor does it miss anything where the page was loaded paused.
-		p = b.open(t, url+"/?live=0", 1280, 800, false)
+		p = b.open(t, server.URL+"/?live=0", 1280, 800, false)
 		p.wait(rowCount + " === 3")
 		p.wait(isLoaded)
 		l.insert(testEntry{"error", "in the pause", testTime(time.Now()), nil})
@@ -757,7 +793,7 @@ func TestViewer(t *testing.T) {
 		l.reader.committed(l.insert(testEntry{"error", "after it", testTime(time.Now()), nil}))
 		p.wait(messages + `.startsWith("after it|")`)
 		p.check(messages, "after it|in the pause|after it began|before the tail|entry 0")
-		p.clean(url)
+		p.clean(server.URL)
 	})
 
 	t.Run("markup is text", func(t *testing.T) {
