@@ -279,6 +279,37 @@ func TestWaitHasNoDeadline(t *testing.T) {
 	}
 }
 
+// serveHTTP2 serves h under the usual limits, over TLS and HTTP/2, and returns a
+// client for it, whose only host is https://first.
+func serveHTTP2(t *testing.T, h http.Handler) *http.Client {
+	t.Helper()
+	files := newTestCertificate(t)
+	cert := &certificate{certFile: files.certFile, keyFile: files.keyFile}
+	if err := cert.load(); err != nil {
+		t.Fatal(err)
+	}
+	pipes := &pipeListener{make(chan net.Conn, 1), make(chan struct{})}
+	server := newServer(h)
+	server.TLSConfig = cert.config()
+	go server.ServeTLS(limitListener(pipes, 1), "", "")
+	transport := &http.Transport{
+		DialContext: func(context.Context, string, string) (net.Conn, error) {
+			client, server := net.Pipe()
+			pipes.backlog <- server
+			return client, nil
+		},
+		TLSClientConfig:   &tls.Config{RootCAs: files.roots, ServerName: "first"},
+		ForceAttemptHTTP2: true,
+	}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &http.Client{Transport: transport}
+}
+
 // HTTP/2 has timers of its own.
 func TestDeadlinesOfHTTP2(t *testing.T) {
 	large := strings.Repeat(smallBody, 3*bodyStep/len(smallBody))
@@ -294,27 +325,8 @@ func TestDeadlinesOfHTTP2(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				files := newTestCertificate(t)
-				cert := &certificate{certFile: files.certFile, keyFile: files.keyFile}
-				if err := cert.load(); err != nil {
-					t.Fatal(err)
-				}
 				s, finish := newStalledService(t)
-				pipes := &pipeListener{make(chan net.Conn, 1), make(chan struct{})}
-				server := newServer(s.routes())
-				server.TLSConfig = cert.config()
-				go server.ServeTLS(limitListener(pipes, 1), "", "")
-				defer server.Close()
-				transport := &http.Transport{
-					DialContext: func(context.Context, string, string) (net.Conn, error) {
-						client, server := net.Pipe()
-						pipes.backlog <- server
-						return client, nil
-					},
-					TLSClientConfig:   &tls.Config{RootCAs: files.roots, ServerName: "first"},
-					ForceAttemptHTTP2: true,
-				}
-				defer transport.CloseIdleConnections()
+				client := serveHTTP2(t, s.routes())
 				go func() {
 					time.Sleep(time.Hour)
 					finish()
@@ -327,7 +339,7 @@ func TestDeadlinesOfHTTP2(t *testing.T) {
 					}
 					sender.Close()
 				}()
-				resp, err := (&http.Client{Transport: transport}).Post("https://first"+c.target, "", body)
+				resp, err := client.Post("https://first"+c.target, "", body)
 				if err != nil {
 					t.Fatal(err)
 				}

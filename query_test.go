@@ -21,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -33,6 +34,27 @@ type testLog struct {
 }
 
 func newTestLog(t testing.TB) *testLog {
+	t.Helper()
+	l := openTestLog(t)
+	l.server = httptest.NewServer(l.routes())
+	t.Cleanup(func() {
+		l.reader.endTails()
+		l.server.Close()
+	})
+	return l
+}
+
+func (l *testLog) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /logs", l.reader.serveLogs)
+	mux.HandleFunc("GET /logs/histogram", l.reader.serveHistogram)
+	mux.HandleFunc("GET /logs/tail", l.reader.serveTail)
+	mux.HandleFunc("GET /{$}", serveViewer)
+	return mux
+}
+
+// openTestLog returns a testLog that is not served.
+func openTestLog(t testing.TB) *testLog {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "a dir?", "lögs #1%.db")
 	must(t, os.Mkdir(filepath.Dir(path), 0o700))
@@ -47,15 +69,7 @@ func newTestLog(t testing.TB) *testLog {
 	must(t, err)
 	r, err := newLogReader(path, slog.New(slog.DiscardHandler))
 	must(t, err)
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /logs", r.serveLogs)
-	mux.HandleFunc("GET /logs/histogram", r.serveHistogram)
-	mux.HandleFunc("GET /logs/tail", r.serveTail)
-	mux.HandleFunc("GET /{$}", serveViewer)
-	l := &testLog{t, db, r, httptest.NewServer(mux)}
 	t.Cleanup(func() {
-		r.endTails()
-		l.server.Close()
 		if err := r.close(); err != nil {
 			t.Error(err)
 		}
@@ -63,7 +77,7 @@ func newTestLog(t testing.TB) *testLog {
 			t.Error(err)
 		}
 	})
-	return l
+	return &testLog{t: t, db: db, reader: r}
 }
 
 func must(t testing.TB, err error) {
@@ -880,6 +894,78 @@ func TestTailsEndWithTheServer(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d goroutines are left of %d", runtime.NumGoroutine(), before)
 		}
+	}
+}
+
+// An idle tail stays, over HTTP/2 too, where a write deadline cuts off what does
+// not write.
+func TestAnIdleTailHasAHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := openTestLog(t)
+		l.fill(3)
+		client := serveHTTP2(t, l.routes())
+		began := time.Now()
+		resp, err := client.Get("https://first/logs/tail")
+		must(t, err)
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK || resp.ProtoMajor != 2 {
+			t.Fatalf("%s %s", resp.Proto, resp.Status)
+		}
+		lines := bufio.NewReader(resp.Body)
+		for _, want := range []time.Duration{0, tailHeartbeat, 2 * tailHeartbeat} {
+			for line := ""; line != "id: 3\n"; line, err = lines.ReadString('\n') {
+				must(t, err)
+			}
+			if at := time.Since(began); at < want || at > want+time.Second {
+				t.Errorf("an id comes after %v, want %v", at, want)
+			}
+		}
+	})
+}
+
+// A tailWriter answers a tail, and tells of its deadlines and flushes.
+type tailWriter struct {
+	*httptest.ResponseRecorder
+	setDeadline func(time.Time)
+	flushed     func()
+}
+
+func (w *tailWriter) SetWriteDeadline(at time.Time) error { w.setDeadline(at); return nil }
+func (w *tailWriter) FlushError() error                   { w.flushed(); return nil }
+
+// However the end and a tail's own deadlines fall together, the end's counts, and
+// none is set when the answer is over: in HTTP/2 there is nothing left to set.
+func TestTheEndOfATailHasADeadline(t *testing.T) {
+	for _, ends := range []string{"while it waits", "while it sends"} {
+		synctest.Test(t, func(t *testing.T) {
+			l := openTestLog(t)
+			var deadline time.Time
+			over := false
+			w := &tailWriter{ResponseRecorder: httptest.NewRecorder()}
+			w.setDeadline = func(at time.Time) {
+				time.Sleep(time.Millisecond)
+				if over {
+					t.Errorf("%s: a deadline is set after the answer", ends)
+				}
+				deadline = at
+			}
+			w.flushed = func() {
+				if ends == "while it sends" {
+					l.reader.endTails()
+					time.Sleep(time.Millisecond)
+					synctest.Wait()
+				}
+			}
+			if ends == "while it waits" {
+				time.AfterFunc(time.Minute, l.reader.endTails)
+			}
+			l.reader.serveTail(w, httptest.NewRequest("GET", "/logs/tail", nil))
+			over = true
+			if left := time.Until(deadline); left <= 0 || left > time.Second {
+				t.Errorf("%s: %v are left at the end, want at most a second", ends, left)
+			}
+			time.Sleep(time.Second)
+		})
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -167,17 +168,17 @@ func (r *logReader) serveTail(w http.ResponseWriter, req *http.Request) {
 	}
 	ctx, cancel := context.WithCancel(req.Context())
 	defer cancel()
+	defer t.end()
 	defer context.AfterFunc(r.ctx, func() {
+		t.end()
 		cancel()
-		// A client that takes nothing must not hold up the end.
-		_ = t.rc.SetWriteDeadline(time.Now().Add(time.Second))
 	})()
 	if err := t.run(ctx, news); err != nil && ctx.Err() == nil {
 		r.log.Info("a tail was cut off", "err", err)
 	}
 }
 
-// A tail is one client's. Its goroutine alone uses it.
+// A tail is one client's. Its goroutine alone uses it, but for the deadlines.
 type tail struct {
 	reader *logReader
 	query  *logQuery
@@ -186,6 +187,9 @@ type tail struct {
 	rc     *http.ResponseController
 	events []byte // of a round, the newest first
 	ends   []int  // of each event
+
+	mu    sync.Mutex // guards the write deadline
+	ended bool       // it has been set for the last time
 }
 
 // errTailFull ends a scan that has found as much as is sent at a time.
@@ -282,17 +286,42 @@ func (t *tail) sendID() error {
 	return t.send(fmt.Appendf(nil, "retry: 1000\nid: %d\n\n", t.last))
 }
 
+// setDeadline says until when what is written must be taken; zero is any time.
+func (t *tail) setDeadline(at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.ended {
+		_ = t.rc.SetWriteDeadline(at) // not every ResponseWriter can have one, and it may go without
+	}
+}
+
+// end gives what is still to be written a second, so that a client that takes
+// nothing does not hold up the end. No deadline is set after it: when the
+// handler has returned, net/http has none to set.
+func (t *tail) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.ended {
+		t.ended = true
+		_ = t.rc.SetWriteDeadline(time.Now().Add(time.Second)) // as in setDeadline
+	}
+}
+
 // send writes events and sees to it that they go out.
 func (t *tail) send(parts ...[]byte) error {
 	if len(parts) == 0 {
 		return nil
 	}
-	// Not every ResponseWriter can have a deadline, and it may go without.
-	_ = t.rc.SetWriteDeadline(time.Now().Add(writeTimeout))
+	t.setDeadline(time.Now().Add(writeTimeout))
 	for _, part := range parts {
 		if _, err := t.w.Write(part); err != nil {
 			return err
 		}
 	}
-	return t.rc.Flush()
+	if err := t.rc.Flush(); err != nil {
+		return err
+	}
+	// HTTP/2 resets a stream at its deadline, though nothing waits to be written.
+	t.setDeadline(time.Time{})
+	return nil
 }
