@@ -596,7 +596,7 @@ func (a *logAnswer) end() error {
 	if !a.started && len(a.buf) < 1024 {
 		a.gzip = false // would hardly fit into fewer packets
 	}
-	err := a.flush()
+	err := a.write()
 	if a.z != nil {
 		err = errors.Join(err, a.z.Close())
 		gzipWriters.Put(a.z)
@@ -604,7 +604,16 @@ func (a *logAnswer) end() error {
 	return err
 }
 
+// flush sends what there is, and gives the search for more its time.
 func (a *logAnswer) flush() error {
+	err := a.write()
+	// HTTP/2 resets a stream at its deadline, though nothing waits to be written.
+	_ = http.NewResponseController(a.w).SetWriteDeadline(time.Time{}) // as in write
+	return err
+}
+
+// write writes what there is, and leaves the deadline to what may follow.
+func (a *logAnswer) write() error {
 	if !a.started {
 		a.started = true
 		h := a.w.Header()

@@ -649,6 +649,33 @@ func testSlowClient(t *testing.T, parameters string) {
 	}
 }
 
+// A part that is looked for as long as the search may take is still sent, over
+// HTTP/2 too, where a write deadline cuts off what does not write.
+func TestAnAnswerWaitsForItsNextPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := serveHTTP2(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			a := logAnswer{w: w, ndjson: true}
+			for _, message := range []string{"first", "second", "third"} {
+				a.add(&logRow{message: []byte(message)})
+				if err := a.flush(); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(writeTimeout + time.Second)
+			}
+			if err := a.end(); err != nil {
+				t.Error(err)
+			}
+		}))
+		resp, err := client.Get("https://first/logs")
+		must(t, err)
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if lines := strings.Count(string(body), "\n"); err != nil || resp.ProtoMajor != 2 || lines != 3 {
+			t.Errorf("over %s, %d entries came, and then %v", resp.Proto, lines, err)
+		}
+	})
+}
+
 type hookedWriter struct {
 	*httptest.ResponseRecorder
 	hook func()
