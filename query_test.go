@@ -950,6 +950,26 @@ func TestAnIdleTailHasAHeartbeat(t *testing.T) {
 	})
 }
 
+// A tail that always has entries to look through, and finds none to send, has a
+// heartbeat too.
+func TestABusyTailHasAHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := openTestLog(t)
+		l.fill(3)
+		for range maxTailReads {
+			number := <-l.reader.tailReads // so that no round gets anywhere
+			defer func() { l.reader.tailReads <- number }()
+		}
+		time.AfterFunc(time.Second, func() { l.reader.committed(l.fill(1)) })
+		time.AfterFunc(2*tailHeartbeat+5*time.Second, l.reader.endTails)
+		w := httptest.NewRecorder()
+		l.reader.serveTail(w, httptest.NewRequest("GET", "/logs/tail", nil))
+		if ids := strings.Count(w.Body.String(), "id: 3\n"); ids != 3 {
+			t.Errorf("%d ids are sent, want one at the beginning and two heartbeats", ids)
+		}
+	})
+}
+
 // A tailWriter answers a tail, and tells of its deadlines and flushes.
 type tailWriter struct {
 	*httptest.ResponseRecorder

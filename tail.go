@@ -211,8 +211,19 @@ func (t *tail) run(ctx context.Context, news chan struct{}) error {
 			return nil
 		}
 		begin := time.Now()
-		if err := t.round(ctx); err != nil {
+		sent, err := t.round(ctx)
+		if err != nil {
 			return err
+		}
+		if !sent {
+			// Commits may follow so closely that no round ends in a wait.
+			select {
+			case <-heartbeat.C:
+				if err := t.sendID(); err != nil {
+					return err
+				}
+			default:
+			}
 		}
 		if t.reader.newest.Load() <= t.last {
 			select {
@@ -229,21 +240,22 @@ func (t *tail) run(ctx context.Context, news chan struct{}) error {
 	}
 }
 
-// round sends the entries that have come since the last one.
-func (t *tail) round(ctx context.Context) error {
+// round sends the entries that have come since the last one, and reports whether
+// there was anything to send.
+func (t *tail) round(ctx context.Context) (sent bool, err error) {
 	newest := t.reader.newest.Load()
 	if newest <= t.last {
-		return nil
+		return false, nil
 	}
 	number, ok := t.reader.acquire(ctx, t.reader.tailReads)
 	if !ok {
-		return nil // the next round will have them
+		return false, nil // the next round will have them
 	}
 	q := *t.query
 	q.after, q.before, q.limit = max(t.last, newest-tailWindow), newest+1, tailBurst+1
 	seen := q.after // no entry up to this one was looked at
 	t.events, t.ends = t.events[:0], t.ends[:0]
-	err := t.reader.scan(ctx, number, &q, logSink{
+	err = t.reader.scan(ctx, number, &q, logSink{
 		add: func(row *logRow) bool {
 			t.events = append(strconv.AppendInt(append(t.events, "id: "...), row.id, 10), "\ndata: "...)
 			t.events = append(appendLogRow(t.events, row), "\n\n"...)
@@ -257,7 +269,7 @@ func (t *tail) round(ctx context.Context) error {
 	if err == nil {
 		seen = q.after
 	} else if !errors.Is(err, errTailFull) {
-		return err
+		return false, err
 	}
 
 	var parts [][]byte
@@ -277,7 +289,7 @@ func (t *tail) round(ctx context.Context) error {
 	if cap(t.events) > 4*flushSize {
 		t.events = nil
 	}
-	return err
+	return len(parts) > 0, err
 }
 
 // sendID tells the client, without an event, where it stands: what was looked
