@@ -288,8 +288,9 @@ func scanAll(ctx context.Context, conn *sql.Conn, q *logQuery, sink logSink) err
 // takes ten times as long. What is found is fetched by id.
 //
 // It leaves out blocks where, as an earlier scan found, no entry has a time
-// between since and until. This relies on ids that go up and entries that stay
-// as they are, as AUTOINCREMENT and the writer have it.
+// between since and until. A block's times are remembered if an entry above it
+// was there before it was looked through. This relies on ids that go up and
+// entries that stay as they are, as AUTOINCREMENT and the writer have it.
 func (r *logReader) scanBlocks(ctx context.Context, conn *sql.Conn, number int, q *logQuery, sink logSink) error {
 	next, err := conn.PrepareContext(ctx, "SELECT max(id) FROM logs WHERE id <= ?")
 	if err != nil {
@@ -311,7 +312,7 @@ func (r *logReader) scanBlocks(ctx context.Context, conn *sql.Conn, number int, 
 	s := &r.scans[number]
 	*s = logScan{ctx: ctx, filter: &q.logFilter, count: sink.count}
 	defer func() { *s = logScan{} }()
-	newest, limit := r.newest.Load(), q.limit
+	newest, limit := r.newest.Load(), q.limit // newest is the highest id known to be there
 	for top := q.before - 1; top > q.after && limit > 0; {
 		var existing sql.NullInt64
 		if err := next.QueryRowContext(ctx, top).Scan(&existing); err != nil {
@@ -320,6 +321,7 @@ func (r *logReader) scanBlocks(ctx context.Context, conn *sql.Conn, number int, 
 		if !existing.Valid || existing.Int64 <= q.after {
 			return nil
 		}
+		newest = max(newest, existing.Int64)
 		block := existing.Int64 >> blockBits
 		first, last := block<<blockBits, block<<blockBits|(1<<blockBits-1)
 		span, known := r.blockTime(block)

@@ -470,8 +470,20 @@ func TestScanOverManyBlocks(t *testing.T) {
 	_, err = l.db.Exec("INSERT INTO logs VALUES (-5, 'error', 'below', '2000-01-01T00:00:00Z', NULL), (?, 'error', 'above', '2000-01-01T00:00:00Z', NULL)", int64(1)<<62)
 	must(t, err)
 	at := func(i int) string { return time.Date(2026, 11, 22, 0, 0, i, 0, time.UTC).Format(time.RFC3339) }
-	// The second time, the times of blocks are known.
+	// The lowest and the highest ids in blocks that no entry can come to any more.
+	// The third block begins in the gap; that of the newest entry is not here.
+	blocks := map[int64][2]int{-1: {-5, -5}, 0: {1, 99}, 2: {40001, 3<<blockBits - 1}, 3: {3 << blockBits, n}}
+	// The first time, nothing is known of the blocks; the second time, their times.
 	for range 2 {
+		for _, block := range blocks {
+			for _, id := range block {
+				if id > 0 {
+					if got := ids(l.logs("since", at(id-1), "until", at(id))); !slices.Equal(got, []int64{int64(id)}) {
+						t.Errorf("entry %d is found by its time as %v", id, got)
+					}
+				}
+			}
+		}
 		if got := ids(l.logs("q", "entry 98", "until", at(99))); !slices.Equal(got, []int64{99}) {
 			t.Errorf("the entry before the gap is found as %v", got)
 		}
@@ -485,8 +497,19 @@ func TestScanOverManyBlocks(t *testing.T) {
 			t.Errorf("entries after the gap are found as %v", got)
 		}
 	}
-	if len(l.reader.blockTimes) == 0 {
-		t.Error("no block's times were remembered")
+	for block, ids := range blocks {
+		first, _ := parseStoredTime(at(ids[0] - 1))
+		last, _ := parseStoredTime(at(ids[1] - 1))
+		if block < 0 {
+			first, _ = parseStoredTime("2000-01-01T00:00:00Z")
+			last = first
+		}
+		if got, known := l.reader.blockTime(block); !known || got != (timeSpan{first, last}) {
+			t.Errorf("of block %d, the times %v are remembered (%v), want from %d to %d", block, got, known, first, last)
+		}
+	}
+	if len(l.reader.blockTimes) != len(blocks) {
+		t.Errorf("the times of %d blocks are remembered, want %d", len(l.reader.blockTimes), len(blocks))
 	}
 	last := l.insert(testEntry{"error", "late, with an early time", at(50), nil})
 	if got := ids(l.logs("since", at(49), "until", at(51))); !slices.Equal(got, []int64{last, 51, 50}) {
@@ -498,6 +521,46 @@ func TestScanOverManyBlocks(t *testing.T) {
 	}
 	if !slices.IsSortedFunc(all, func(a, b answeredEntry) int { return int(b.ID - a.ID) }) {
 		t.Error("entries are out of order")
+	}
+}
+
+// What is remembered of a block makes searches leave it out.
+func TestABlockOfOtherTimesIsLeftOut(t *testing.T) {
+	l := newTestLog(t)
+	l.fill(1<<blockBits + 1)
+	const since, until = "2026-11-22T00:00:10Z", "2026-11-22T00:00:12Z"
+	if got := ids(l.logs("since", since, "until", until)); !slices.Equal(got, []int64{12, 11}) {
+		t.Errorf("two entries are found as %v", got)
+	}
+	from, _ := parseStoredTime(since)
+	to, _ := parseStoredTime(until)
+	for _, c := range []struct {
+		times timeSpan
+		want  []int64
+	}{
+		{timeSpan{from - 2, from - 1}, []int64{}},
+		{timeSpan{from - 1, from}, []int64{12, 11}},
+		{timeSpan{to - 1, to}, []int64{12, 11}},
+		{timeSpan{to, to + 1}, []int64{}},
+	} {
+		l.reader.setBlockTime(0, c.times)
+		if got := ids(l.logs("since", since, "until", until)); !slices.Equal(got, c.want) {
+			t.Errorf("where a block has the times %v, from %d to %d are found %v, want %v", c.times, from, to, got, c.want)
+		}
+	}
+}
+
+// A block that entries still come to is not remembered as it was.
+func TestABlockThatGrowsIsSearchedAgain(t *testing.T) {
+	l := newTestLog(t)
+	l.fill(1<<blockBits - 3)
+	early := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC).Format(time.RFC3339)
+	want := []int64{}
+	for range 5 { // two come to this block, and the others to the next
+		if got := ids(l.logs("until", early)); !slices.Equal(got, want) {
+			t.Errorf("the early entries are found as %v, want %v", got, want)
+		}
+		want = slices.Insert(want, 0, l.insert(testEntry{"error", "", "2026-11-20T00:00:00Z", nil}))
 	}
 }
 
