@@ -11,15 +11,21 @@ import (
 
 // histogramSteps are the widths that a histogram's buckets can have, in
 // seconds. Each is a multiple of those before it, so that buckets can be merged.
+// The last is wider than all the time that 64 bits can tell.
 var histogramSteps = [...]int64{1, 5, 15, 60, 300, 900, 3600, 3 * 3600, 12 * 3600,
-	86400, 7 * 86400, 28 * 86400, 364 * 86400, 3640 * 86400, 36400 * 86400}
+	86400, 7 * 86400, 28 * 86400, 364 * 86400, 3640 * 86400, 36400 * 86400, 8 * 36400 * 86400}
+
+// histogramBegin is where buckets are counted from, in Unix seconds: before all
+// time, so that a bucket of the last step holds all of it, and a multiple of the
+// other steps.
+const histogramBegin = -4 * 36400 * 86400
 
 // A histogram counts entries by time and level. Its buckets begin at multiples
 // of its step, and become wider when there would be too many of them.
 type histogram struct {
 	most        int64                  // buckets from the first to the last
 	steps       []int64                // the step and those that are wider, in seconds
-	buckets     map[int64]*levelCounts // by Unix time / step
+	buckets     map[int64]*levelCounts // by the steps since histogramBegin
 	first, last int64                  // keys of buckets
 	total       levelCounts
 	undated     int64
@@ -54,7 +60,7 @@ func (h *histogram) count(level string, t int64, dated bool) {
 // and makes room for it.
 func (h *histogram) bucket(t int64) *levelCounts {
 	h.cover(t, t)
-	key := floorDiv(t, h.steps[0]*1e9)
+	key := h.key(t)
 	h.first, h.last = min(h.first, key), max(h.last, key)
 	counts := h.buckets[key]
 	if counts == nil {
@@ -68,17 +74,16 @@ func (h *histogram) bucket(t int64) *levelCounts {
 // is and from one time to another.
 func (h *histogram) cover(from, to int64) {
 	for len(h.steps) > 1 {
-		step := h.steps[0] * 1e9
-		if max(h.last, floorDiv(to, step))-min(h.first, floorDiv(from, step)) < h.most {
+		if max(h.last, h.key(to))-min(h.first, h.key(from)) < h.most {
 			return
 		}
 		times := h.steps[1] / h.steps[0]
 		h.steps = h.steps[1:]
 		merged := make(map[int64]*levelCounts)
 		for key, counts := range h.buckets {
-			into := merged[floorDiv(key, times)]
+			into := merged[key/times]
 			if into == nil {
-				merged[floorDiv(key, times)] = counts
+				merged[key/times] = counts
 				continue
 			}
 			for rank, n := range counts {
@@ -86,29 +91,30 @@ func (h *histogram) cover(from, to int64) {
 			}
 		}
 		if len(merged) > 0 {
-			h.first, h.last = floorDiv(h.first, times), floorDiv(h.last, times)
+			h.first, h.last = h.first/times, h.last/times
 		}
 		h.buckets = merged
 	}
 }
 
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
-		q--
-	}
-	return q
+// key returns the key of the bucket for t, in Unix nanoseconds.
+func (h *histogram) key(t int64) int64 {
+	return (time.Unix(0, t).Unix() - histogramBegin) / h.steps[0]
+}
+
+// begin returns when the bucket of a key begins.
+func (h *histogram) begin(key int64) time.Time {
+	return time.Unix(histogramBegin+key*h.steps[0], 0)
 }
 
 // appendJSON appends the answer of /logs/histogram.
 func (h *histogram) appendJSON(dst []byte, q *logQuery) []byte {
-	step := h.steps[0]
 	dst = append(dst, `{"since":`...)
 	switch {
 	case q.since != math.MinInt64:
 		dst = appendJSONTime(dst, time.Unix(0, q.since))
 	case len(h.buckets) > 0:
-		dst = appendJSONTime(dst, time.Unix(h.first*step, 0))
+		dst = appendJSONTime(dst, h.begin(h.first))
 	default:
 		dst = append(dst, "null"...)
 	}
@@ -117,11 +123,11 @@ func (h *histogram) appendJSON(dst []byte, q *logQuery) []byte {
 	case q.until != math.MaxInt64:
 		dst = appendJSONTime(dst, time.Unix(0, q.until))
 	case len(h.buckets) > 0:
-		dst = appendJSONTime(dst, time.Unix((h.last+1)*step, 0))
+		dst = appendJSONTime(dst, h.begin(h.last+1))
 	default:
 		dst = append(dst, "null"...)
 	}
-	dst = strconv.AppendInt(append(dst, `,"step":`...), step, 10)
+	dst = strconv.AppendInt(append(dst, `,"step":`...), h.steps[0], 10)
 	dst = strconv.AppendInt(append(dst, `,"undated":`...), h.undated, 10)
 	dst = append(dst, `,"levels":`...)
 	dst = h.total.appendJSON(dst)
@@ -130,7 +136,7 @@ func (h *histogram) appendJSON(dst []byte, q *logQuery) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendJSONTime(append(dst, "\n{\"time\":"...), time.Unix(key*step, 0))
+		dst = appendJSONTime(append(dst, "\n{\"time\":"...), h.begin(key))
 		dst = append(dst, `,"levels":`...)
 		dst = append(h.buckets[key].appendJSON(dst), '}')
 	}
