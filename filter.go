@@ -58,7 +58,7 @@ func parseLogQuery(rawQuery string, now time.Time, extra ...string) (*logQuery, 
 		return nil, fmt.Errorf("the query string cannot be read: %w", err)
 	}
 	q := &logQuery{after: math.MinInt64, before: math.MaxInt64, limit: defaultLimit, buckets: defaultBuckets}
-	q.since, q.until, q.anyLevel = math.MinInt64, math.MaxInt64, true
+	q.since, q.until, q.anyLevel = firstMoment, math.MaxInt64, true
 	conditions := 0
 	for name, values := range params {
 		if conditions += len(values); conditions > maxConditions {
@@ -84,7 +84,7 @@ func parseLogQuery(rawQuery string, now time.Time, extra ...string) (*logQuery, 
 			return nil, err
 		}
 	}
-	if q.timed && q.since >= q.until {
+	if q.since >= q.until && q.since > firstMoment && q.until < lastMoment {
 		return nil, fmt.Errorf("since is not before until, so no entry can be between them")
 	}
 	return q, nil
@@ -443,9 +443,15 @@ var storedTimeLayouts = [...]string{
 	"2006-01-02",
 }
 
+// The first and the last moment that 64 bits can tell (1677, 2262) stand for all
+// before and after. The last one leaves math.MaxInt64 to a query without until.
+const (
+	firstMoment = math.MinInt64
+	lastMoment  = math.MaxInt64 - 1
+)
+
 // parseStoredTime reads a timestamp of the table logs as Unix nanoseconds, and
-// reports whether it is one. The first and the last moment that 64 bits can
-// tell (1677, 2262) stand for all before and after.
+// reports whether it is one.
 //
 // Times are compared as numbers, not as texts: those of the Rust service have
 // 0, 3, 6 or 9 fractional digits and end in +00:00.
@@ -482,9 +488,9 @@ func parseStoredTime(s string) (int64, bool) {
 		}
 		switch {
 		case t.Year() < 1678:
-			return math.MinInt64, true
+			return firstMoment, true
 		case t.Year() > 2261:
-			return math.MaxInt64, true
+			return lastMoment, true
 		}
 		return t.UnixNano(), true
 	}

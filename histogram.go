@@ -111,7 +111,7 @@ func (h *histogram) begin(key int64) time.Time {
 func (h *histogram) appendJSON(dst []byte, q *logQuery) []byte {
 	dst = append(dst, `{"since":`...)
 	switch {
-	case q.since != math.MinInt64:
+	case q.since > firstMoment:
 		dst = appendJSONTime(dst, time.Unix(0, q.since))
 	case len(h.buckets) > 0:
 		dst = appendJSONTime(dst, h.begin(h.first))
@@ -120,7 +120,7 @@ func (h *histogram) appendJSON(dst []byte, q *logQuery) []byte {
 	}
 	dst = append(dst, `,"until":`...)
 	switch {
-	case q.until != math.MaxInt64:
+	case q.until < lastMoment:
 		dst = appendJSONTime(dst, time.Unix(0, q.until))
 	case len(h.buckets) > 0:
 		dst = appendJSONTime(dst, h.begin(h.last+1))
@@ -175,11 +175,11 @@ func (r *logReader) serveHistogram(w http.ResponseWriter, req *http.Request) {
 	defer func() { r.reads <- number }()
 
 	h := newHistogram(q.buckets)
-	if q.since != math.MinInt64 {
+	if q.since > firstMoment {
 		// Known beforehand, the range gives the same buckets however many
 		// entries there are.
 		to := q.until - 1
-		if q.until == math.MaxInt64 {
+		if q.until >= lastMoment {
 			to = max(q.since, now.UnixNano())
 		}
 		h.cover(q.since, to)

@@ -301,6 +301,47 @@ func TestLogsParameters(t *testing.T) {
 	}
 }
 
+// A time that 64 bits cannot tell is before or after all others, and no less a
+// time.
+func TestTimesFarOff(t *testing.T) {
+	l := newTestLog(t)
+	l.insert(
+		testEntry{"error", "", "0044-03-15T12:00:00Z", nil},
+		testEntry{"error", "", "2026-11-22T10:00:00Z", nil},
+	)
+	check := func(want map[string][]int64) {
+		t.Helper()
+		for parameters, want := range want {
+			resp, body := l.get("/logs?" + parameters)
+			var found []answeredEntry
+			if err := json.Unmarshal([]byte(body), &found); err != nil || !slices.Equal(ids(found), want) {
+				t.Errorf("/logs?%s answers %d %s, want %v", parameters, resp.StatusCode, body, want)
+			}
+			resp, body = l.get("/logs/histogram?" + parameters)
+			var counted struct{ Levels map[string]int }
+			if err := json.Unmarshal([]byte(body), &counted); err != nil || resp.StatusCode != 200 || counted.Levels["error"] != len(want) {
+				t.Errorf("/logs/histogram?%s answers %d %s, want %d entries", parameters, resp.StatusCode, body, len(want))
+			}
+		}
+	}
+	check(map[string][]int64{
+		"since=9999-01-01T00:00:00Z":                  {},
+		"until=1600-01-01T00:00:00Z":                  {},
+		"since=3000-01-01&until=9999-01-01":           {},
+		"since=0001-01-01&until=1600-01-01":           {},
+		"since=1600-01-01":                            {2, 1},
+		"until=9999-01-01":                            {2, 1},
+		"since=1700-01-01&until=9999-01-01T00:00:00Z": {2},
+	})
+	l.insert(testEntry{"error", "", "9999-12-31T23:59:59Z", nil})
+	check(map[string][]int64{
+		"since=2026-01-01": {3, 2},
+		"since=9999-01-01": {3},
+		"until=9999-01-01": {2, 1},
+		"until=2027-01-01": {2, 1},
+	})
+}
+
 func TestDurationsCountBackFromNow(t *testing.T) {
 	l := newTestLog(t)
 	for _, age := range []time.Duration{50 * time.Hour, 90 * time.Minute, time.Minute} {
@@ -346,6 +387,8 @@ func TestWrongParametersAreRefusedWithASentence(t *testing.T) {
 		"/logs?until=15":                          "such as",
 		"/logs?since=2026-13-01T00:00:00Z":        "since",
 		"/logs?since=1h&until=2h":                 "since is not before until",
+		"/logs?since=2026-01-01&until=1600-01-01": "since is not before until",
+		"/logs?since=9999-01-01&until=2026-01-01": "since is not before until",
 		"/logs?q=%zz":                             "query string",
 		"/logs?a;b":                               "query string",
 		"/logs?buckets=5":                         `"buckets"`,
