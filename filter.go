@@ -44,7 +44,9 @@ const (
 	maxLimit       = 10_000
 	defaultBuckets = 100
 	maxBuckets     = 500
-	maxConditions  = 64 // parameters in one request
+	maxConditions  = 64   // parameters in one request
+	maxText        = 2000 // bytes of q: the page takes 500 characters
+	maxFieldName   = 500  // bytes; each dot in it can cost another pass over the details
 )
 
 // filterParameters are those that every route for reading takes.
@@ -65,6 +67,9 @@ func parseLogQuery(rawQuery string, now time.Time, extra ...string) (*logQuery, 
 			return nil, fmt.Errorf("there are more than %d parameters", maxConditions)
 		}
 		if field, ok := strings.CutPrefix(name, "details."); ok && field != "" {
+			if len(field) > maxFieldName {
+				return nil, fmt.Errorf("the name of a field in details is longer than %d bytes", maxFieldName)
+			}
 			q.fields = append(q.fields, fieldFilter{field, values})
 			continue
 		}
@@ -93,6 +98,9 @@ func parseLogQuery(rawQuery string, now time.Time, extra ...string) (*logQuery, 
 func (q *logQuery) set(name, value string, now time.Time) (err error) {
 	switch name {
 	case "q":
+		if len(value) > maxText {
+			return fmt.Errorf("q is longer than %d bytes", maxText)
+		}
 		if value != "" {
 			q.text = newFoldedText(value)
 		}
@@ -312,7 +320,8 @@ func jsonText(value string, scratch *[]byte) string {
 // A foldedText is a text to be found without case, by Unicode's simple folding:
 // Ä is ä, and K is k is the Kelvin sign, but ß is not ss.
 type foldedText struct {
-	runes []rune
+	runes   []rune
+	borders []int // of each beginning of runes: the length of its longest other beginning that it ends with
 	// To find the text, one of its runes is looked for: that many bytes from
 	// the text's begin, by the bytes that its spellings begin with.
 	offset int
@@ -343,6 +352,7 @@ func newFoldedText(text string) *foldedText {
 		// offset. K and S are spelled as the Kelvin sign and the long s too.
 		fixed = r < utf8.RuneSelf && r != 'K' && r != 'S'
 	}
+	t.findBorders()
 	if anchor == utf8.RuneError {
 		return t // every invalid byte reads as this one
 	}
@@ -353,6 +363,21 @@ func newFoldedText(text string) *foldedText {
 		if r = unicode.SimpleFold(r); r == anchor {
 			return t
 		}
+	}
+}
+
+// findBorders prepares inOnePass.
+func (t *foldedText) findBorders() {
+	t.borders = make([]int, len(t.runes))
+	n := 0
+	for i, r := range t.runes[1:] {
+		for n > 0 && r != t.runes[n] {
+			n = t.borders[n-1]
+		}
+		if r == t.runes[n] {
+			n++
+		}
+		t.borders[i+1] = n
 	}
 }
 
@@ -374,13 +399,9 @@ func foldRune(r rune) rune {
 // in reports whether s contains the text.
 func (t *foldedText) in(s string) bool {
 	if t.leads == nil {
-		for i := range s {
-			if t.startsAt(s[i:]) {
-				return true
-			}
-		}
-		return false
+		return t.inOnePass(s)
 	}
+	compared := 0 // runes at places where the text was not
 	for _, lead := range t.leads {
 		for from := t.offset; from < len(s); from++ {
 			i := strings.IndexByte(s[from:], lead)
@@ -388,18 +409,42 @@ func (t *foldedText) in(s string) bool {
 				break
 			}
 			from += i
-			if t.startsAt(s[from-t.offset:]) {
+			n := t.beginsAt(s[from-t.offset:])
+			if n == len(t.runes) {
 				return true
+			}
+			if compared += n; compared > len(s) {
+				return t.inOnePass(s) // or each of many places could cost the length of the text
 			}
 		}
 	}
 	return false
 }
 
-func (t *foldedText) startsAt(s string) bool {
-	for _, want := range t.runes {
+// inOnePass is in for any text, by Knuth's, Morris's and Pratt's algorithm. It is
+// slower where the text seldom begins.
+func (t *foldedText) inOnePass(s string) bool {
+	n := 0 // runes of the text that the runes up to here end with
+	for _, r := range s {
+		r = foldRune(r)
+		for n > 0 && r != t.runes[n] {
+			n = t.borders[n-1]
+		}
+		if r == t.runes[n] {
+			n++
+		}
+		if n == len(t.runes) {
+			return true
+		}
+	}
+	return false
+}
+
+// beginsAt returns with how many runes of the text s begins.
+func (t *foldedText) beginsAt(s string) int {
+	for i, want := range t.runes {
 		if s == "" {
-			return false
+			return i
 		}
 		r, size := rune(s[0]), 1
 		if r < utf8.RuneSelf {
@@ -411,11 +456,11 @@ func (t *foldedText) startsAt(s string) bool {
 			r = foldRune(r)
 		}
 		if r != want {
-			return false
+			return i
 		}
 		s = s[size:]
 	}
-	return true
+	return len(t.runes)
 }
 
 // inJSON reports whether JSON contains the text, as it is written or with the

@@ -35,6 +35,10 @@ const (
 	// Block times are forgotten when there are more: 128 million entries.
 	maxBlockTimes = 8192
 
+	// A scan looks whether it is to end after this many bytes of text, or as many
+	// KiB of entries.
+	scanStep = 256 << 10
+
 	maxFetch  = 256      // entries fetched in one statement
 	flushSize = 64 << 10 // an answer is sent in parts of about this size
 )
@@ -71,13 +75,13 @@ type timeSpan struct{ first, last int64 }
 // A logScan is the state of one pass over the log. It belongs to the goroutine
 // that runs the pass.
 type logScan struct {
-	ctx     context.Context
-	filter  *logFilter
-	count   func(level string, t int64, dated bool) // counts an entry that matches, in place of returning it
-	seen    uint                                    // entries
-	found   []int64                                 // ids of those that match, in the current block
-	times   timeSpan                                // of the entries seen in the current block
-	scratch []byte
+	ctx       context.Context
+	filter    *logFilter
+	count     func(level string, t int64, dated bool) // counts an entry that matches, in place of returning it
+	unwatched int                                     // bytes since ctx was looked at, and 1 KiB for each entry
+	found     []int64                                 // ids of those that match, in the current block
+	times     timeSpan                                // of the entries seen in the current block
+	scratch   []byte
 }
 
 // A logRow is an entry as it stands in the table. Its bytes are good until the
@@ -167,8 +171,11 @@ func (r *logReader) newestID(ctx context.Context) (int64, error) {
 // handed out by way of SQL. Columns that the scan does not look at may be NULL.
 func (r *logReader) logVisit(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
 	s := &r.scans[args[0].(int64)]
-	if s.seen++; s.seen%256 == 0 && s.ctx.Err() != nil {
-		return nil, s.ctx.Err()
+	message, details := columnText(args[3]), columnText(args[5])
+	if s.unwatched += 1<<10 + len(message) + len(details); s.unwatched >= scanStep {
+		if s.unwatched = 0; s.ctx.Err() != nil {
+			return nil, s.ctx.Err()
+		}
 	}
 	var t int64
 	var dated bool
@@ -182,7 +189,7 @@ func (r *logReader) logVisit(_ *sqlite.FunctionContext, args []driver.Value) (dr
 		return false, nil
 	}
 	level := columnText(args[2])
-	if !s.filter.matches(level, columnText(args[3]), columnText(args[5]), &s.scratch) {
+	if !s.filter.matches(level, message, details, &s.scratch) {
 		return false, nil
 	}
 	if s.count != nil {

@@ -369,35 +369,37 @@ func TestDurationsCountBackFromNow(t *testing.T) {
 func TestWrongParametersAreRefusedWithASentence(t *testing.T) {
 	l := newTestLog(t)
 	for path, mentions := range map[string]string{
-		"/logs?colour=red":                        `"colour"`,
-		"/logs?details.=x":                        `"details."`,
-		"/logs?limit=0":                           "limit",
-		"/logs?limit=10001":                       "10000",
-		"/logs?limit=ten":                         `"ten"`,
-		"/logs?limit=":                            "limit",
-		"/logs?limit=1&limit=2":                   "limit is given 2 times",
-		"/logs?q=a&q=b":                           "q is given 2 times",
-		"/logs?before=-1":                         "before",
-		"/logs?after=1.5":                         `"1.5"`,
-		"/logs?after=99999999999999999999":        "after",
-		"/logs?since=tomorrow":                    `"tomorrow"`,
-		"/logs?since=-5m":                         "since",
-		"/logs?since=NaNd":                        "since",
-		"/logs?until=1e999d":                      "until",
-		"/logs?until=15":                          "such as",
-		"/logs?since=2026-13-01T00:00:00Z":        "since",
-		"/logs?since=1h&until=2h":                 "since is not before until",
-		"/logs?since=2026-01-01&until=1600-01-01": "since is not before until",
-		"/logs?since=9999-01-01&until=2026-01-01": "since is not before until",
-		"/logs?q=%zz":                             "query string",
-		"/logs?a;b":                               "query string",
-		"/logs?buckets=5":                         `"buckets"`,
-		"/logs?" + strings.Repeat("level=a&", 65): "more than",
-		"/logs/histogram?limit=5":                 `"limit"`,
-		"/logs/histogram?buckets=501":             "500",
-		"/logs/tail?before=5":                     `"before"`,
-		"/logs/tail?limit=5":                      `"limit"`,
-		"/logs/tail?after=x":                      "after",
+		"/logs?colour=red":                                   `"colour"`,
+		"/logs?details.=x":                                   `"details."`,
+		"/logs?limit=0":                                      "limit",
+		"/logs?limit=10001":                                  "10000",
+		"/logs?limit=ten":                                    `"ten"`,
+		"/logs?limit=":                                       "limit",
+		"/logs?limit=1&limit=2":                              "limit is given 2 times",
+		"/logs?q=a&q=b":                                      "q is given 2 times",
+		"/logs?before=-1":                                    "before",
+		"/logs?after=1.5":                                    `"1.5"`,
+		"/logs?after=99999999999999999999":                   "after",
+		"/logs?since=tomorrow":                               `"tomorrow"`,
+		"/logs?since=-5m":                                    "since",
+		"/logs?since=NaNd":                                   "since",
+		"/logs?until=1e999d":                                 "until",
+		"/logs?until=15":                                     "such as",
+		"/logs?since=2026-13-01T00:00:00Z":                   "since",
+		"/logs?since=1h&until=2h":                            "since is not before until",
+		"/logs?since=2026-01-01&until=1600-01-01":            "since is not before until",
+		"/logs?since=9999-01-01&until=2026-01-01":            "since is not before until",
+		"/logs?q=%zz":                                        "query string",
+		"/logs?q=" + strings.Repeat("%C3%BC", 1001):          "q is longer than 2000 bytes",
+		"/logs?details." + strings.Repeat("a.", 251) + "a=1": "name",
+		"/logs?a;b":                                          "query string",
+		"/logs?buckets=5":                                    `"buckets"`,
+		"/logs?" + strings.Repeat("level=a&", 65):            "more than",
+		"/logs/histogram?limit=5":                            `"limit"`,
+		"/logs/histogram?buckets=501":                        "500",
+		"/logs/tail?before=5":                                `"before"`,
+		"/logs/tail?limit=5":                                 `"limit"`,
+		"/logs/tail?after=x":                                 "after",
 	} {
 		resp, body := l.get(path)
 		var answer struct{ Error string }
@@ -688,6 +690,49 @@ func TestAScanEndsWithItsRequest(t *testing.T) {
 	}})
 	if !errors.Is(err, context.Canceled) || seen == 0 || seen > 512 {
 		t.Errorf("the scan saw %d entries and ended with %v", seen, err)
+	}
+}
+
+// However large the entries are, it does not take many to see that a scan is to
+// end.
+func TestAScanOfLargeEntriesEndsWithItsRequest(t *testing.T) {
+	l := newTestLog(t)
+	large := testEntry{"error", strings.Repeat("x", scanStep/4), "", `{"y":"` + strings.Repeat("y", scanStep/4) + `"}`}
+	for range 32 {
+		l.insert(large)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	q, err := parseLogQuery("q=y", time.Now())
+	must(t, err)
+	seen := 0
+	err = l.reader.scan(ctx, 0, q, logSink{count: func(string, int64, bool) {
+		cancel()
+		seen++
+	}})
+	if !errors.Is(err, context.Canceled) || seen != 1 {
+		t.Errorf("the scan saw %d entries and ended with %v", seen, err)
+	}
+}
+
+// The text makes no difference to how long an entry takes, nor does the entry but
+// for its length.
+func TestATextIsSoughtInOnePass(t *testing.T) {
+	text, longest := strings.Repeat("a", 28_000), strings.Repeat("a", 700_000)
+	for _, c := range []struct{ text, in string }{
+		{text + "e", longest},
+		{text + "\ufffde", longest},
+		{"\ufffd" + text + "e", "\xff" + longest},
+		{text + "ü", longest + text + "ÜB"},
+		{"ü" + text + "e", strings.Repeat("Ü", 10_000) + longest},
+	} {
+		began := time.Now()
+		if got, want := newFoldedText(c.text).in(c.in), strings.HasSuffix(c.in, "B"); got != want {
+			t.Errorf("%.10q…%q in %.10q…: %v, want %v", c.text, c.text[len(c.text)-4:], c.in, got, want)
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("%.10q…%q in %.10q… took %v", c.text, c.text[len(c.text)-4:], c.in, took)
+		}
 	}
 }
 
@@ -1255,6 +1300,9 @@ func FuzzFoldedText(f *testing.F) {
 	f.Add("Straße ſ K ǅ", "s")
 	f.Add("ΑΣΑΣ", "ας")
 	f.Add("\xff\xfe", "\ufffd")
+	f.Add("AaAbaaabAaabaaaab", "aaaab")
+	f.Add("abcabcabdabcabcabcabd", "ABCABCABCABD")
+	f.Add("ſsſsſKſsſſK", "ssſk")
 	f.Fuzz(func(t *testing.T, s, text string) {
 		if text == "" {
 			return
@@ -1264,8 +1312,12 @@ func FuzzFoldedText(f *testing.F) {
 		for i := 0; i+len(wanted) <= len(runes); i++ {
 			want = want || strings.EqualFold(string(runes[i:i+len(wanted)]), string(wanted))
 		}
-		if got := newFoldedText(text).in(s); got != want {
+		folded := newFoldedText(text)
+		if got := folded.in(s); got != want {
 			t.Errorf("%q in %q: %v, want %v", text, s, got, want)
+		}
+		if got := folded.inOnePass(s); got != want {
+			t.Errorf("%q in %q in one pass: %v, want %v", text, s, got, want)
 		}
 	})
 }
