@@ -526,6 +526,7 @@ func parseStoredTime(s string) (int64, bool) {
 			return (daysSinceEpoch(year, month, day)*86400+int64(hour*3600+minute*60+second))*1e9 + int64(nanos), true
 		}
 	}
+	s = withCapitals(s)
 	for _, layout := range storedTimeLayouts {
 		t, err := time.Parse(layout, s)
 		if err != nil {

@@ -40,6 +40,7 @@ func parseTimeText(s string) (time.Time, bool) {
 	if s[len("2006-01-02T15")] != ':' {
 		return time.Time{}, false // time.Parse would take an hour of one digit
 	}
+	s = withCapitals(s)
 	zone := ""
 	switch i := strings.LastIndexAny(s[dateTime:], "Z+-"); {
 	case i < 0:
@@ -61,6 +62,18 @@ func parseTimeText(s string) (time.Time, bool) {
 	}
 	t, err := time.Parse(layout, s)
 	return t, err == nil
+}
+
+// withCapitals returns a time with a T and a Z where it has a t and a z, as RFC
+// 3339 lets it (section 5.6) and time.Parse does not.
+func withCapitals(s string) string {
+	if len(s) > 10 && s[10] == 't' {
+		s = s[:10] + "T" + s[11:]
+	}
+	if strings.HasSuffix(s, "z") {
+		s = s[:len(s)-1] + "Z"
+	}
+	return s
 }
 
 // parseEpoch reads a number of seconds, milliseconds, microseconds or

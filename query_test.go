@@ -269,6 +269,7 @@ func TestLogsParameters(t *testing.T) {
 
 		{"since=2026-11-22T10:00:01.5Z", []int64{7, 6, 2}},
 		{"since=2026-11-22T10:00:01.500000001Z", []int64{7, 6}},
+		{"since=2026-11-22t10:00:01.5z&until=2026-11-22t12:00:03%2B02:00", []int64{6, 2}},
 		{"since=2026-11-22T12:00:01.5%2B02:00", []int64{7, 6, 2}},
 		{"since=2026-11-22T12:00:01.5+02:00", []int64{7, 6, 2}}, // a + that was not escaped
 		{"until=2026-11-22T10:00:01.5Z", []int64{4, 3, 1}},
@@ -1206,8 +1207,9 @@ func TestParseStoredTime(t *testing.T) {
 		"2024-02-29T23:59:59.5Z", "2000-02-29T00:00:00Z", "1900-02-28T00:00:00Z", "1970-01-01T00:00:00Z",
 		"1969-12-31T23:59:59.999999999Z", "2024-12-31T23:59:59.123Z", "2261-12-28T23:59:59Z", "1678-01-01T00:00:00Z",
 		"2024-01-02T03:04:05+05:30", "2024-03-01T00:00:00-00:00", "2100-03-01T00:00:00.000001Z",
+		"2024-01-02t03:04:05.123z", "2024-01-02T03:04:05z", "2024-01-02t03:04:05+05:30", "2024-01-02 03:04:05z",
 	} {
-		want, err := time.Parse(time.RFC3339, text)
+		want, err := time.Parse(time.RFC3339, strings.NewReplacer("t", "T", "z", "Z", " ", "T").Replace(text))
 		must(t, err)
 		if got, ok := parseStoredTime(text); !ok || got != want.UnixNano() {
 			t.Errorf("%s is read as %d, %v, want %d", text, got, ok, want.UnixNano())
@@ -1222,7 +1224,7 @@ func TestParseStoredTime(t *testing.T) {
 	for _, text := range []string{
 		"", "yesterday", "2024-01-02T03:04:05.Z", "2024-01-02T03:04:60Z", "2024-01-02T24:04:00Z", "2023-02-29T00:00:00Z",
 		"2024-00-02T03:04:05Z", "2024-01-00T03:04:05Z", "2024-1x-02T03:04:05Z", "2024-01-02T03:04:05", "20240102T030405Z ",
-		"2024-01-02T03:0-:05Z",
+		"2024-01-02T03:0-:05Z", "2024-01-02z", "2024-01-02t03:04:05zz", "2024-01-02z03:04:05Z",
 	} {
 		want, err := time.Parse(time.RFC3339, text)
 		got, ok := parseStoredTime(text)

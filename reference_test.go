@@ -200,8 +200,8 @@ func referenceTime(value string) (t time.Time, ok bool) {
 		if len(text) < 14 || text[13] != ':' {
 			return t, false // time.Parse would take an hour of one digit
 		}
-		for _, separator := range []string{"T", " "} {
-			for _, zone := range []string{"", "Z07:00", "-07:00", "-0700", "-07"} {
+		for _, separator := range []string{"T", "t", " "} {
+			for _, zone := range []string{"", "Z07:00", "z", "-07:00", "-0700", "-07"} {
 				if parsed, err := time.Parse("2006-01-02"+separator+"15:04:05"+zone, text); err == nil {
 					t, ok = parsed, true
 				}
@@ -284,7 +284,7 @@ func FuzzRows(f *testing.F) {
 		`{}`, `[]`, `[{},{}]`, "{}\n{}", `{"level":50,"ts":1700000000.5,"msg":null,"a\"\n\u0001":[1, 2]}`,
 		`{"level":"DEBUG-4","@t":1e10,"log.level":"x","level":"error","\u006c":"\ud800\udc00\ud800"}`,
 		"{\"message\":\"\xff\",\"level\":\"\xc3\\u00dc\",\"time\":\"2026-11-22 15:24:00,5+01\"}",
-		`{"ts":-0.999999999999,"level":69.999}`, `{"time":"2026-11-22","@t":0}`, `{"date":-99999999999.9}`,
+		`{"ts":-0.999999999999,"level":69.999}`, `{"time":"2026-11-22","@t":0}`, `{"time":"2026-11-22t15:24:00.5z"}`, `{"date":-99999999999.9}`,
 	} {
 		f.Add([]byte(body), uint8(3))
 	}
