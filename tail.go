@@ -131,7 +131,7 @@ func (r *logReader) watch(stop chan struct{}, told int64) {
 // the parameter after names, or else with the next one to come.
 //
 // Where there is more than can be sent in time, the newest are sent, and before
-// them an event named skipped says how many were passed over.
+// them an event named skipped says which ids were passed over.
 func (r *logReader) serveTail(w http.ResponseWriter, req *http.Request) {
 	q, ok := parseRequest(w, req, time.Now(), "after")
 	if !ok {
