@@ -931,7 +931,7 @@ type tailEvent struct{ id, name, data string }
 
 func (l *testLog) tail(path string, headers ...string) *tailClient {
 	l.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	l.t.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, "GET", l.server.URL+path, nil)
 	must(l.t, err)
