@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -130,4 +131,95 @@ func appendTime(dst []byte, t time.Time) []byte {
 		dst = append(dst, '0')
 	}
 	return append(dst, 'Z')
+}
+
+// storedTimeLayouts are the times that are not written by this service nor by
+// its forerunner, but stand in files all the same. A missing zone is UTC.
+var storedTimeLayouts = [...]string{
+	time.RFC3339,
+	"2006-01-02T15:04:05",
+	"2006-01-02 15:04:05Z07:00",
+	"2006-01-02 15:04:05",
+	"2006-01-02 15:04:05 -0700 MST",
+	"2006-01-02 15:04:05 -0700",
+	"2006-01-02",
+}
+
+// The first and the last moment that 64 bits can tell (1677, 2262) stand for all
+// before and after. The last one leaves math.MaxInt64 to a query without until.
+const (
+	firstMoment = math.MinInt64
+	lastMoment  = math.MaxInt64 - 1
+)
+
+// parseStoredTime reads a timestamp of the table logs as Unix nanoseconds, and
+// reports whether it is one.
+//
+// Times are compared as numbers, not as texts: those of the Rust service have
+// 0, 3, 6 or 9 fractional digits and end in +00:00.
+func parseStoredTime(s string) (int64, bool) {
+	// 2006-01-02T15:04:05, by far the most frequent beginning
+	if len(s) >= 20 && s[4] == '-' && s[7] == '-' && s[10] == 'T' && s[13] == ':' && s[16] == ':' {
+		year := digits(s[0:4])
+		month, day, hour, minute, second := digits(s[5:7]), digits(s[8:10]), digits(s[11:13]), digits(s[14:16]), digits(s[17:19])
+		nanos, rest := 0, s[19:]
+		if rest[0] == '.' {
+			n := 1
+			for n < len(rest) && '0' <= rest[n] && rest[n] <= '9' {
+				n++
+			}
+			if nanos = -1; n > 1 && n <= 10 {
+				nanos = digits(rest[1:n])
+				for i := n; i < 10; i++ {
+					nanos *= 10
+				}
+			}
+			rest = rest[n:]
+		}
+		// Years that 64 bits can tell and days that every month has; time.Parse
+		// looks after the others.
+		if (rest == "Z" || rest == "+00:00") && 1678 <= year && year <= 2261 && 1 <= month && month <= 12 &&
+			1 <= day && day <= 28 && uint(hour) <= 23 && uint(minute) <= 59 && uint(second) <= 59 && nanos >= 0 {
+			return (daysSinceEpoch(year, month, day)*86400+int64(hour*3600+minute*60+second))*1e9 + int64(nanos), true
+		}
+	}
+	s = withCapitals(s)
+	for _, layout := range storedTimeLayouts {
+		t, err := time.Parse(layout, s)
+		if err != nil {
+			continue
+		}
+		switch {
+		case t.Year() < 1678:
+			return firstMoment, true
+		case t.Year() > 2261:
+			return lastMoment, true
+		}
+		return t.UnixNano(), true
+	}
+	return 0, false
+}
+
+// digits reads a decimal number, and returns a large negative one where there
+// is none.
+func digits(s string) int {
+	n := 0
+	for i := range len(s) {
+		c := s[i] - '0'
+		if c > 9 {
+			return -1 << 40
+		}
+		n = n*10 + int(c)
+	}
+	return n
+}
+
+// daysSinceEpoch counts the days from 1970-01-01 on in the Gregorian calendar,
+// by years that begin in March, so that the leap day comes last.
+func daysSinceEpoch(year, month, day int) int64 {
+	if month <= 2 {
+		year--
+		month += 12
+	}
+	return int64(365*year + year/4 - year/100 + year/400 + (153*(month-3)+2)/5 + day - 719469)
 }
