@@ -19,7 +19,7 @@ import (
 )
 
 // The tests start PostgreSQL themselves, on a socket in a temporary directory.
-// They need its server programs: `apt-get install postgresql-15` on Debian.
+// They need its server programs: `apt-get install postgresql` on Debian.
 // Without them they are skipped; with CI in the environment they fail.
 
 // A postgres is a server of the tests' own.
@@ -93,7 +93,7 @@ func postgresBin(tb testing.TB) string {
 			return dir
 		}
 	}
-	const need = "this test needs the server programs of PostgreSQL (apt-get install postgresql-15, or their directory in FORWARD_TEST_POSTGRES)"
+	const need = "this test needs the server programs of PostgreSQL (apt-get install postgresql, or their directory in FORWARD_TEST_POSTGRES)"
 	if os.Getenv("CI") != "" {
 		tb.Fatal(need)
 	}
