@@ -20,7 +20,14 @@ import (
 	"time"
 )
 
+// asProgram is the environment variable that makes the test binary run as the
+// program itself, so that tests start the real thing, built as they are.
+const asProgram = "FORWARD_TEST_RUN"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
 	for _, e := range os.Environ() {
 		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "FORWARD_") && name != "FORWARD_TEST_POSTGRES" || strings.HasPrefix(name, "PG") {
 			os.Unsetenv(name)
@@ -29,9 +36,6 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	if sharedServer != nil {
 		sharedServer.remove()
-	}
-	if binaryPath != "" {
-		os.RemoveAll(filepath.Dir(binaryPath))
 	}
 	os.Exit(code)
 }
@@ -228,32 +232,6 @@ func sameJSON(tb testing.TB, a, b *string) bool {
 	return reflect.DeepEqual(x, y)
 }
 
-var (
-	binaryOnce sync.Once
-	binaryPath string
-	binaryErr  error
-)
-
-// buildBinary builds the program, once.
-func buildBinary(tb testing.TB) string {
-	tb.Helper()
-	binaryOnce.Do(func() {
-		dir, err := os.MkdirTemp("", "forward-binary-")
-		if err != nil {
-			binaryErr = err
-			return
-		}
-		binaryPath = filepath.Join(dir, "forward")
-		if out, err := exec.Command("go", "build", "-o", binaryPath, ".").CombinedOutput(); err != nil {
-			binaryErr = fmt.Errorf("go build: %w\n%s", err, out)
-		}
-	})
-	if binaryErr != nil {
-		tb.Fatal(binaryErr)
-	}
-	return binaryPath
-}
-
 // A process is a forwarder started as such.
 type process struct {
 	cmd   *exec.Cmd
@@ -263,7 +241,12 @@ type process struct {
 
 func startProcess(tb testing.TB, args ...string) *process {
 	tb.Helper()
-	p := &process{cmd: exec.Command(buildBinary(tb), args...), ended: make(chan struct{})}
+	self, err := os.Executable()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	p := &process{cmd: exec.Command(self, args...), ended: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), asProgram+"=1")
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	if err := p.cmd.Start(); err != nil {
 		tb.Fatal(err)
@@ -272,7 +255,12 @@ func startProcess(tb testing.TB, args ...string) *process {
 		p.cmd.Wait() // the exit code is in ProcessState
 		close(p.ended)
 	}()
-	tb.Cleanup(p.kill)
+	tb.Cleanup(func() {
+		p.kill()
+		if out := p.out.String(); strings.Contains(out, "DATA RACE") { // its exit code is lost where it is killed
+			tb.Error(out)
+		}
+	})
 	return p
 }
 
