@@ -26,6 +26,12 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
 	}
+	for _, e := range os.Environ() {
+		// What would make the program another one than the tests mean.
+		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "LOG_INGESTER_") || name == "GOGC" || name == "GOMEMLIMIT" {
+			os.Unsetenv(name)
+		}
+	}
 	os.Exit(m.Run())
 }
 
