@@ -190,16 +190,24 @@ func TestRustExample(t *testing.T) {
 func TestTerminateUnderLoad(t *testing.T) {
 	p := start(t, t.TempDir()+"/logs.db")
 	const clients = 50
-	var senders sync.WaitGroup
+	const half = 20                      // requests of each, before the signal
 	acknowledged := make([]int, clients) // requests answered 202, which come first
-	halfway := make(chan struct{}, clients)
+	var senders, halfway sync.WaitGroup
+	halfway.Add(clients)
 	for c := range clients {
 		senders.Go(func() {
 			client := &http.Client{Transport: &http.Transport{}}
 			defer client.CloseIdleConnections()
-			for n := 0; ; n++ {
-				if n == 20 {
-					halfway <- struct{}{}
+			n := 0
+			defer func() {
+				if n < half {
+					t.Errorf("client %d ends at its request %d", c, n)
+					halfway.Done()
+				}
+			}()
+			for ; ; n++ {
+				if n == half {
+					halfway.Done()
 				}
 				body := fmt.Sprintf(`[{"level":"error","msg":"%d/%d/0"},{"level":"info"},{"level":"error","msg":"%d/%d/1"}]`, c, n, c, n)
 				resp, err := client.Post(p.url+"/ingest", "application/json", strings.NewReader(body))
@@ -215,9 +223,7 @@ func TestTerminateUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	for range clients {
-		<-halfway
-	}
+	halfway.Wait()
 	if status := p.signal(syscall.SIGTERM); status != 0 {
 		t.Errorf("exit status %d", status)
 	}
