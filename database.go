@@ -78,8 +78,8 @@ type database struct {
 	outgrown   bool
 	nextShrink time.Time
 
-	wasMoved bool   // the files that were open are no longer those that others find
-	reopened func() // is told when that was put right; or nil
+	renewed  bool   // the file or its table is another one than before, so that ids begin anew
+	reopened func() // is told of that once it is open; or nil
 
 	// The last id of a commit that failed but may have been applied, or 0, and
 	// how it failed.
@@ -118,6 +118,7 @@ func openDatabase(path, synchronous string, log *slog.Logger) (*database, error)
 	if err := d.open(); err != nil {
 		return nil, err
 	}
+	d.renewed = false
 	return d, nil
 }
 
@@ -285,7 +286,7 @@ func (d *database) ready() error {
 			return nil
 		}
 		if moved := d.moved(); moved != nil {
-			d.wasMoved = true
+			d.renewed = true
 			d.log.Warn("opening the database anew", "why", moved)
 			// Committed rows that are only in the WAL belong into the database,
 			// wherever it is now; SQLite would not put them there.
@@ -296,10 +297,10 @@ func (d *database) ready() error {
 	if err := d.open(); err != nil {
 		return err
 	}
-	if d.wasMoved && d.reopened != nil {
+	if d.renewed && d.reopened != nil {
 		d.reopened()
 	}
-	d.wasMoved = false
+	d.renewed = false
 	return nil
 }
 
@@ -397,7 +398,8 @@ func create(path string) (os.FileInfo, error) {
 	return f.Stat()
 }
 
-// checkColumns makes sure that the table logs, where there is one, is ours.
+// checkColumns makes sure that the table logs, where there is one, is ours, and
+// notes where there is none.
 func (d *database) checkColumns() error {
 	rows, err := d.query("SELECT type FROM sqlite_schema WHERE name = 'logs' AND type <> 'table'")
 	if err != nil {
@@ -415,6 +417,9 @@ func (d *database) checkColumns() error {
 	var columns []string
 	for _, row := range rows {
 		columns = append(columns, fmt.Sprint(row[0]))
+	}
+	if len(columns) == 0 {
+		d.renewed = true
 	}
 	want := []string{"id INTEGER PRIMARY KEY", "level", "message", "timestamp", "details"}
 	if len(columns) > 0 && !slices.Equal(columns, want) {

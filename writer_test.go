@@ -300,11 +300,16 @@ func TestFailedCommitBesideAnotherWriter(t *testing.T) {
 // A table that another program has dropped is made again.
 func TestDroppedTable(t *testing.T) {
 	w := newTestWriter(t, 1<<20)
+	reopened := 0
+	w.db.reopened = func() { reopened++ }
 	w.start()
 	runSQL(t, w.path, "DROP TABLE logs")
 	w.put("a")
 	if got := w.stop(); got != "a" {
 		t.Errorf("stored %s, want a", got)
+	}
+	if reopened != 1 {
+		t.Errorf("readers are told %d times that ids begin anew", reopened)
 	}
 }
 
