@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"log/slog"
+	"math"
 	"time"
 )
 
@@ -47,10 +48,10 @@ func (w *writer) run() {
 		if w.failing == nil && len(w.taken) == 0 && !w.await() {
 			return
 		}
-		w.take()
+		w.take(w.queue.share())
 		if w.failing != nil || !w.urgent() {
 			w.pause(timer)
-			w.take()
+			w.take(w.queue.share())
 		}
 		if w.queue.stopped.Load() && w.queue.bytes.Load() == 0 {
 			return
@@ -100,30 +101,18 @@ func (w *writer) await() bool {
 	}
 }
 
-// take takes what waits, as much as one transaction's share, unless the batches
-// taken before have to be looked for first.
-func (w *writer) take() {
+// take takes what waits until it has most bytes, unless the batches taken before
+// have to be looked for first.
+func (w *writer) take(most int64) {
 	var size int64
 	for _, b := range w.taken {
 		size += b.size()
 	}
-	for !w.db.unsure() && size < w.queue.share() {
+	for !w.db.unsure() && size < most {
 		select {
 		case b := <-w.queue.batches:
 			w.taken = append(w.taken, w.queue.received(b))
 			size += b.size()
-		default:
-			return
-		}
-	}
-}
-
-// takeAll takes all that waits.
-func (w *writer) takeAll() {
-	for {
-		select {
-		case b := <-w.queue.batches:
-			w.taken = append(w.taken, w.queue.received(b))
 		default:
 			return
 		}
@@ -241,7 +230,7 @@ func (w *writer) failed(err error) {
 	if w.db.unsure() {
 		return
 	}
-	w.takeAll() // somebody may wait behind a transaction's share
+	w.take(math.MaxInt64) // somebody may wait behind a transaction's share
 	w.drop(func(b *batch) bool {
 		if b.committed == nil {
 			return false
