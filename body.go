@@ -24,12 +24,17 @@ type budget struct {
 
 // take reports whether n more bytes fit, and counts them if so.
 func (b *budget) take(n int64) bool {
+	return addWithin(&b.used, n, b.limit)
+}
+
+// addWithin adds n to sum, unless that made it more than limit.
+func addWithin(sum *atomic.Int64, n, limit int64) bool {
 	for {
-		used := b.used.Load()
-		if used+n > b.limit {
+		old := sum.Load()
+		if old+n > limit {
 			return false
 		}
-		if b.used.CompareAndSwap(used, used+n) {
+		if sum.CompareAndSwap(old, old+n) {
 			return true
 		}
 	}
@@ -83,18 +88,14 @@ func (in *ingester) readBody(w http.ResponseWriter, r *http.Request, s *scratch)
 		for int64(len(s.body)) < size {
 			n, err := body.Read(s.body[len(s.body):size])
 			s.body = s.body[:len(s.body)+n]
-			if err == io.EOF && int64(len(s.body)) > in.maxBody {
+			switch {
+			case err != nil && err != io.EOF:
+				return held, in.refuseBody(err)
+			case int64(len(s.body)) > in.maxBody:
 				return held, in.tooLarge()
-			}
-			if err == io.EOF {
+			case err == io.EOF:
 				return held, nil
 			}
-			if err != nil {
-				return held, in.refuseBody(err)
-			}
-		}
-		if size > in.maxBody {
-			return held, in.tooLarge()
 		}
 		larger := min(2*size, in.maxBody+1)
 		if size < expected && size >= expected/4 { // then one copy is enough

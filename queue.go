@@ -178,15 +178,7 @@ func (q *queue) reserve(size int64) bool {
 }
 
 func (q *queue) tryReserve(size int64) bool {
-	for {
-		n := q.bytes.Load()
-		if n > 0 && n+size > q.limit {
-			return false
-		}
-		if q.bytes.CompareAndSwap(n, n+size) {
-			return true
-		}
-	}
+	return q.bytes.CompareAndSwap(0, size) || addWithin(&q.bytes, size, q.limit)
 }
 
 // release gives back the room of size bytes.
