@@ -271,30 +271,25 @@ type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-func gzipped(s string) string {
+func compressed[W io.WriteCloser](newWriter func(io.Writer) W, s string) string {
 	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
+	z := newWriter(&b)
 	io.WriteString(z, s)
 	z.Close()
 	return b.String()
 }
+
+func gzipped(s string) string { return compressed(gzip.NewWriter, s) }
 
 // zlibbed and rawDeflated are the two forms that clients send as deflate: with a
 // header and without.
-func zlibbed(s string) string {
-	var b bytes.Buffer
-	z := zlib.NewWriter(&b)
-	io.WriteString(z, s)
-	z.Close()
-	return b.String()
-}
+func zlibbed(s string) string { return compressed(zlib.NewWriter, s) }
 
 func rawDeflated(s string) string {
-	var b bytes.Buffer
-	f, _ := flate.NewWriter(&b, flate.DefaultCompression) // the level is a valid one
-	io.WriteString(f, s)
-	f.Close()
-	return b.String()
+	return compressed(func(w io.Writer) *flate.Writer {
+		f, _ := flate.NewWriter(w, flate.DefaultCompression) // the level is a valid one
+		return f
+	}, s)
 }
 
 func TestEncodings(t *testing.T) {

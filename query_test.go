@@ -676,19 +676,25 @@ func TestAScanThatTakesTooLongIsAnswered503(t *testing.T) {
 	}
 }
 
-// A scan ends soon after its context, in the middle of a block too.
-func TestAScanEndsWithItsRequest(t *testing.T) {
-	l := newTestLog(t)
-	l.fill(1 << blockBits)
+// scanUntilCancelled cancels a scan at the first entry that it counts, and returns
+// how many it counts and how it ends.
+func (l *testLog) scanUntilCancelled(rawQuery string) (seen int, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	q, err := parseLogQuery("", time.Now())
-	must(t, err)
-	seen := 0
+	q, err := parseLogQuery(rawQuery, time.Now())
+	must(l.t, err)
 	err = l.reader.scan(ctx, 0, q, logSink{count: func(string, int64, bool) {
 		cancel()
 		seen++
 	}})
+	return seen, err
+}
+
+// A scan ends soon after its context, in the middle of a block too.
+func TestAScanEndsWithItsRequest(t *testing.T) {
+	l := newTestLog(t)
+	l.fill(1 << blockBits)
+	seen, err := l.scanUntilCancelled("")
 	if !errors.Is(err, context.Canceled) || seen == 0 || seen > 512 {
 		t.Errorf("the scan saw %d entries and ended with %v", seen, err)
 	}
@@ -702,15 +708,7 @@ func TestAScanOfLargeEntriesEndsWithItsRequest(t *testing.T) {
 	for range 32 {
 		l.insert(large)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	q, err := parseLogQuery("q=y", time.Now())
-	must(t, err)
-	seen := 0
-	err = l.reader.scan(ctx, 0, q, logSink{count: func(string, int64, bool) {
-		cancel()
-		seen++
-	}})
+	seen, err := l.scanUntilCancelled("q=y")
 	if !errors.Is(err, context.Canceled) || seen != 1 {
 		t.Errorf("the scan saw %d entries and ended with %v", seen, err)
 	}
