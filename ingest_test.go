@@ -318,11 +318,9 @@ func TestQueuedAnswer(t *testing.T) {
 	}
 }
 
-// The way from the body to the queue allocates nothing once its buffers have
-// grown.
-func TestIngestAllocatesNothing(t *testing.T) {
-	const body = `[{"level":"error","msg":"a","n":1},{"level":"info"},{"level":"fatal","time":"2026-11-22T15:24:00Z"}]`
-	in := &ingester{
+// newTestIngester returns an ingester without a writer.
+func newTestIngester() *ingester {
+	return &ingester{
 		threshold: levelError,
 		maxBody:   1 << 20,
 		queue:     newQueue(1 << 20),
@@ -330,6 +328,24 @@ func TestIngestAllocatesNothing(t *testing.T) {
 		metrics:   new(metrics),
 		clock:     time.Now,
 	}
+}
+
+// takeBatch is the writer for one batch, which has so many rows.
+func takeBatch(t *testing.T, in *ingester, rows int) {
+	b := in.queue.received(<-in.queue.batches)
+	if len(b.rows) != rows {
+		t.Errorf("%d rows are queued, want %d", len(b.rows), rows)
+	}
+	in.queue.release(b.size())
+	in.memory.give(b.size())
+	b.release()
+}
+
+// The way from the body to the queue allocates nothing once its buffers have
+// grown.
+func TestIngestAllocatesNothing(t *testing.T) {
+	const body = `[{"level":"error","msg":"a","n":1},{"level":"info"},{"level":"fatal","time":"2026-11-22T15:24:00Z"}]`
+	in := newTestIngester()
 	wire := strings.NewReader(body)
 	r := httptest.NewRequest("POST", "/ingest", wire)
 	s := scratchPool.Get().(*scratch)
@@ -339,13 +355,7 @@ func TestIngestAllocatesNothing(t *testing.T) {
 		if status, refused := in.ingest(nil, r, s); status != http.StatusAccepted {
 			t.Errorf("%d: %v", status, refused)
 		}
-		b := in.queue.received(<-in.queue.batches)
-		if len(b.rows) != 2 {
-			t.Errorf("%d rows are queued", len(b.rows))
-		}
-		in.queue.release(b.size())
-		in.memory.give(b.size())
-		b.release()
+		takeBatch(t, in, 2)
 	})
 	// With the race detector a sync.Pool forgets a quarter of what it is given.
 	if n != 0 && !raceDetected() {

@@ -110,8 +110,10 @@ func (c *limitedConn) Close() error {
 
 // CloseWrite lets net/http close its side first, so that a client that still
 // sends gets to read why it was refused.
-func (c *limitedConn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+func (c *limitedConn) CloseWrite() error { return closeWrite(c.Conn) }
+
+func closeWrite(conn net.Conn) error {
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
 	return nil

@@ -100,7 +100,13 @@ func serve(cfg *config, log *slog.Logger, signals <-chan os.Signal) error {
 		defer close(written)
 		s.writer.run()
 	}()
-	server := newServer(s.routes())
+	routes := s.routes()
+	server := newServer(routes)
+	var fast *fastPath
+	if cfg.certificate == nil {
+		fast = newFastPath(listener, routes, log)
+		listener = fast
+	}
 	server.RegisterOnShutdown(func() { s.reader.Load().endTails() })
 	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
 	served := make(chan error, 1)
@@ -129,7 +135,7 @@ func serve(cfg *config, log *slog.Logger, signals <-chan os.Signal) error {
 		}
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- s.end(server, written) }()
+	go func() { ended <- s.end(server, fast, written) }()
 	for {
 		select {
 		case e := <-ended:
@@ -226,13 +232,17 @@ func (s *service) routes() http.Handler {
 }
 
 // end finishes the requests in hand, drains the queue, and closes the database.
-func (s *service) end(server *http.Server, written <-chan struct{}) error {
+func (s *service) end(server *http.Server, fast *fastPath, written <-chan struct{}) error {
 	deadline := time.Now().Add(s.cfg.drainTimeout)
 	// Half of the time is for clients, so that one that never ends its request
 	// leaves the writer the other half.
 	ctx, cancel := context.WithDeadline(context.Background(), time.Now().Add(s.cfg.drainTimeout/2))
 	defer cancel()
-	if err := server.Shutdown(ctx); err != nil {
+	err := server.Shutdown(ctx)
+	if fast != nil {
+		err = errors.Join(err, fast.shutdown(ctx))
+	}
+	if err != nil {
 		s.log.Warn("cutting off requests that did not end", "err", err)
 		server.Close() // closing a connection that is being cut off tells nothing
 	}

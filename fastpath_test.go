@@ -1,0 +1,472 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A fastServer serves h on a socket, with or without the fast path.
+type fastServer struct {
+	server  *http.Server
+	fast    *fastPath
+	address string
+	others  atomic.Int64 // connections that net/http got
+}
+
+func newFastServer(t testing.TB, h http.Handler, fast bool) *fastServer {
+	t.Helper()
+	s := &fastServer{server: newServer(h), address: filepath.Join(t.TempDir(), "s")}
+	s.server.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+	s.server.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			s.others.Add(1)
+		}
+	}
+	l, err := net.Listen("unix", s.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l = limitListener(l, maxConnections)
+	if fast {
+		s.fast = newFastPath(l, h, slog.New(slog.DiscardHandler))
+		l = s.fast
+	}
+	go s.server.Serve(l)
+	t.Cleanup(func() { s.server.Close() })
+	return s
+}
+
+func (s *fastServer) dial(t testing.TB) *net.UnixConn {
+	t.Helper()
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: s.address, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// answers sends what a client has to say, and returns the answers. Where net/http
+// ends early, it may leave something unread, and the last of them gets lost.
+func (s *fastServer) answers(t testing.TB, parts ...string) []string {
+	t.Helper()
+	conn := s.dial(t)
+	defer conn.Close()
+	go func() {
+		for _, part := range parts {
+			io.WriteString(conn, part) // the answers tell whether it came
+		}
+		conn.CloseWrite()
+	}()
+	var all []string
+	for came := bufio.NewReader(conn); ; {
+		if _, err := came.Peek(1); err != nil {
+			return all
+		}
+		resp, err := http.ReadResponse(came, nil)
+		if err != nil {
+			return append(all, err.Error())
+		}
+		body, err := io.ReadAll(resp.Body)
+		if errors.Is(err, syscall.ECONNRESET) {
+			err = nil
+		}
+		if date, dateErr := http.ParseTime(resp.Header.Get("Date")); resp.StatusCode != 400 && (dateErr != nil || time.Since(date).Abs() > time.Minute) {
+			err = errors.Join(err, fmt.Errorf("the date is %q", resp.Header["Date"]))
+		}
+		resp.Header.Del("Date")
+		resp.Header.Del("Content-Length") // of long answers net/http does not tell it
+		all = append(all, fmt.Sprint(resp.Proto, resp.Status, resp.Header, resp.Close, string(body), err))
+	}
+}
+
+// describe answers with all that a handler can see of a request, but the field
+// of the header that has the length of the body.
+func describe(w http.ResponseWriter, r *http.Request) {
+	var body []byte
+	var err error
+	if r.ContentLength%5 != 4 { // what is not read is passed over
+		body, err = io.ReadAll(r.Body)
+	}
+	header := w.Header()
+	header["Content-Type"] = jsonContentType
+	switch r.ContentLength % 3 {
+	case 1:
+		header.Set("Retry-After", "1")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		w.WriteHeader(http.StatusOK) // which counts for nothing
+	case 2:
+		header.Set("WWW-Authenticate", "Bearer")
+		w.WriteHeader(http.StatusUnauthorized)
+	}
+	if length := r.Header.Get("Content-Length"); length != "" && strings.TrimLeft(length, "0") != strings.TrimLeft(strconv.FormatInt(r.ContentLength, 10), "0") {
+		fmt.Fprintln(w, "not the length of the body:", length)
+	}
+	if r.ContentLength%7 != 6 { // or there is no body
+		fmt.Fprintln(w, r.Method, r.RequestURI, r.URL, r.Proto, r.Host, r.RemoteAddr, r.ContentLength, r.TransferEncoding, r.Close, r.Trailer, r.Form, r.TLS)
+		for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+			if name != "Content-Length" {
+				fmt.Fprintf(w, "%q: %q\n", name, r.Header[name])
+			}
+		}
+		fmt.Fprintf(w, "%q %v", body, err)
+	}
+}
+
+// fastPost is a request as clients send it, with more lines in its header.
+func fastPost(body string, lines ...string) string {
+	return fmt.Sprintf("POST /ingest HTTP/1.1\r\nHost: localhost:3002\r\nUser-Agent: curl/8\r\n%sContent-Length: %d\r\nContent-Type: application/json\r\n\r\n%s",
+		strings.Join(append(lines, ""), "\r\n"), len(body), body)
+}
+
+// fastStreams are what connections may bring, and whether net/http gets them.
+var fastStreams = []struct {
+	stream string
+	others bool
+}{
+	{fastPost(smallBody), false},
+	{fastPost("") + fastPost("{}") + fastPost("1") + fastPost(strings.Repeat(" ", 1000)) + fastPost(smallBody), false},
+	{fastPost("{}", "X-API-Key: a") + fastPost("{}", "X-API-Key: b") + fastPost("{}") + fastPost("{}", "X-API-Key: a", "X-API-Key: c"), false},
+	{strings.ReplaceAll(fastPost("{}")+fastPost("[]"), "Content-Length", "content-length"), false},
+	{fastPost("{}", "Connection: Keep-Alive", "Accept: */*", "Accept-Encoding: gzip", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), false},
+	{fastPost("{}", "Empty:", "Spaces: \t a b\t ", "Folded: a\r\n b", "lower_case: 1"), false},
+	{strings.Replace(fastPost(strings.Repeat(" ", 100), "Latin: \xe9"), "100", " 100", 1) + fastPost("{}"), true},
+	{fastPost("{}", "Content-Encoding: gzip", "Sec-Fetch-Site: cross-site", "Origin: null"), false},
+	{fastPost("{}") + "\r\n" + fastPost("{}") + "\n\n" + fastPost("{}") + "\r\n\r\n" + fastPost("{}"), false},
+	{fastPost("{}") + "\r\n\r\n\r\n" + fastPost("{}"), true},
+	{strings.Replace(fastPost("{}"), "/ingest", "/ingest?wait=1&a=b%20c", 1) + strings.Replace(fastPost("{}"), "/ingest", "/ingest?wait=0", 1), false},
+	{strings.Replace(fastPost("{}"), "/ingest", "/ingest?%zz", 1), false},
+	{strings.Replace(fastPost(smallBody), "Length: 27", "Length: 0000027", 1), false},
+	{fastPost(strings.Repeat("x", 7000)) + fastPost("{}"), false},
+	{fastPost(strings.Repeat("x", fastRoom)) + fastPost("{}"), true},
+	{fastPost("{}", "Long: "+strings.Repeat("x", fastRoom)), true},
+	{fastPost("{}") + "GET / HTTP/1.1\r\nHost: a\r\n\r\n" + fastPost("{}"), true},
+	{fastPost("{}") + "POST /ingest HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nAfter: 1\r\n\r\n" + fastPost("{}"), true},
+	{fastPost("{}", "Transfer-Encoding: chunked"), true},
+	{fastPost("{}", "Transfer-Encoding: identity"), true},
+	{fastPost("{}", "Transfer-Encoding : chunked"), true},
+	{fastPost("{}", "Expect: 100-continue"), true},
+	{fastPost("{}", "Expect: something"), true},
+	{fastPost("{}", "Trailer: After"), true},
+	{fastPost("{}", "Connection: close") + fastPost("{}"), true},
+	{fastPost("{}", "Connection: keep-alive, close") + fastPost("{}"), true},
+	{fastPost("{}", "Connection: keep-alive", "Connection: close") + fastPost("{}"), true},
+	{fastPost("{}", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA"), true},
+	{strings.Replace(fastPost("{}"), "1.1", "1.0", 1) + fastPost("{}"), true},
+	{strings.Replace(fastPost("{}", "Connection: keep-alive"), "1.1", "1.0", 1) + fastPost("{}"), true},
+	{strings.Replace(fastPost("{}"), "1.1", "2.0", 1), true},
+	{strings.Replace(fastPost("{}"), "POST", "post", 1), true},
+	{strings.Replace(fastPost("{}"), "POST", "PUT", 1), true},
+	{strings.Replace(fastPost("{}"), "/ingest", "http://a/ingest", 1), true},
+	{strings.Replace(fastPost("{}"), "/ingest", "/ingest/", 1), true},
+	{strings.Replace(fastPost("{}"), "/ingest", "/ingest%2f", 1), true},
+	{strings.Replace(fastPost("{}"), "/ingest", "/in%67est", 1), true},
+	{strings.Replace(fastPost("{}"), "Host: localhost:3002\r\n", "", 1), true},
+	{fastPost("{}", "Host: localhost:3002"), true},
+	{strings.Replace(fastPost("{}"), "localhost", "local host", 1), true},
+	{strings.Replace(fastPost("{}"), "localhost", "[::1]", 1), false},
+	{strings.Replace(fastPost("{}"), "localhost:3002", "", 1), true},
+	{strings.Replace(fastPost("{}"), "Content-Length: 2\r\n", "", 1), true},
+	{strings.Replace(fastPost("{}"), "Length: 2", "Length: +2", 1), true},
+	{strings.Replace(fastPost("{}"), "Length: 2", "Length: -2", 1), true},
+	{strings.Replace(fastPost("{}"), "Length: 2", "Length: 2 ", 1), true},
+	{strings.Replace(fastPost("{}"), "Length: 2", "Length:", 1), true},
+	{strings.Replace(fastPost("{}"), "Length: 2", "Length: 99999999999999999999", 1), true},
+	{strings.Replace(fastPost("{}"), "Length: 2", "Length: 2\r\n 3", 1), true},
+	{fastPost("{}") + strings.Replace(fastPost("{}"), "Length: 2", "Length: ", 1), true},
+	{fastPost("{}") + strings.Replace(fastPost("{}"), "Length: 2", "Length: 18446744073709551618", 1), true},
+	{fastPost("{}") + strings.Replace(fastPost("{}"), "application", "text", 1), false},
+	{fastPost("{}") + strings.Replace(fastPost("{}"), "json\r\n", "json\r\nTransfer-Encoding: chunked\r\n", 1), true},
+	{fastPost("{}") + strings.Replace(fastPost("{}"), "json\r\n", "json\r\nContent-Length: 3\r\n", 1), true},
+	{fastPost("{}", "Content-Length: 2"), true},
+	{fastPost("{}", "Content-Length: 3"), true},
+	{fastPost("{}", "A: 1\nContent-Length: 3"), true},
+	{fastPost("{}", "A: 1\n\nb: 2"), true},
+	{fastPost("{}", " A: 1"), false},
+	{fastPost("{}", "A B: 1"), true},
+	{fastPost("{}", "A\x00: 1"), true},
+	{fastPost("{}", "A: \x00"), true},
+	{fastPost("{}", "nothing"), true},
+	{fastPost("{}", ": 1"), true},
+	{strings.ReplaceAll(fastPost("{}"), "\r\n", "\n") + fastPost("{}"), true},
+	{"\r\n" + fastPost("{}"), true},
+	{"POST /ing", true},
+	{"POST /ingest HTTP/1.1\r\nHost: a\r\n", true},
+	{fastPost("{}")[:100], true},
+	{fastPost("[]") + fastPost(smallBody)[:130], true},
+	{"", false},
+}
+
+func TestFastPathIsHTTP(t *testing.T) {
+	fast, plain := newFastServer(t, http.HandlerFunc(describe), true), newFastServer(t, http.HandlerFunc(describe), false)
+	for _, c := range fastStreams {
+		before := fast.others.Load()
+		// In two parts, wherever it is cut.
+		for _, cut := range []int{0, len(c.stream) / 3, len(c.stream) * 2 / 3, max(0, len(c.stream)-1)} {
+			sameAnswers(t, fast, plain, c.stream, cut)
+		}
+		if others := fast.others.Load() > before; others != c.others {
+			t.Errorf("%.300q goes to net/http: %t", c.stream, others)
+		}
+	}
+}
+
+// What a connection brought stays its own, also once net/http has it.
+func TestFastPathHandsOver(t *testing.T) {
+	s := newFastServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body) // what is missing shows
+		w.Write(body)
+	}), true)
+	var clients sync.WaitGroup
+	for i := range 8 {
+		clients.Go(func() {
+			for j := range 50 {
+				want := strings.Repeat(strconv.Itoa(1e6*i+j), 2000)
+				if got := s.answers(t, fastPost(want[:100]), fastPost(want)); len(got) != 2 || !strings.Contains(got[1], want) {
+					t.Errorf("%.300q comes back as %.300q", want, got)
+					return
+				}
+			}
+		})
+	}
+	clients.Wait()
+}
+
+func sameAnswers(t *testing.T, fast, plain *fastServer, stream string, cut int) {
+	t.Helper()
+	got, want := fast.answers(t, stream[:cut], stream[cut:]), plain.answers(t, stream)
+	// After an answer, net/http passes over less than four bytes before the end;
+	// and its refusal is what may get lost.
+	refusal := func(answer string) bool { return strings.Contains(answer, "400 Bad Request") }
+	if n := min(len(got), len(want)); n > 0 && !slices.ContainsFunc(slices.Concat(got[n:], want[n:]), func(answer string) bool { return !refusal(answer) }) {
+		got, want = got[:n], want[:n]
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%.300q cut at %d\n%.300q, net/http answers\n%.300q", stream, cut, got, want)
+	}
+}
+
+func FuzzFastPath(f *testing.F) {
+	for _, c := range fastStreams {
+		f.Add([]byte(c.stream), uint16(len(c.stream)/2))
+	}
+	fast, plain := newFastServer(f, http.HandlerFunc(describe), true), newFastServer(f, http.HandlerFunc(describe), false)
+	f.Fuzz(func(t *testing.T, stream []byte, cut uint16) {
+		if len(stream) > 4<<10 {
+			return // net/http reads no more at once
+		}
+		sameAnswers(t, fast, plain, string(stream), min(int(cut), len(stream)))
+	})
+}
+
+// Keys are looked at in each request.
+func TestFastPathWithKeys(t *testing.T) {
+	s := newTestService(t)
+	keys, err := loadAPIKeys("right", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.cfg.keys = keys
+	right, wrong := fastPost("{}", "X-API-Key: right"), fastPost("{}", "X-API-Key: wrong")
+	var statuses []string
+	for _, answer := range newFastServer(t, s.routes(), true).answers(t, right+wrong+fastPost("{}")+right) {
+		statuses = append(statuses, answer[len("HTTP/1.1"):][:3])
+	}
+	if got := strings.Join(statuses, " "); got != "202 401 401 202" {
+		t.Errorf("a right key, a wrong one, none and the right one again: %s", got)
+	}
+}
+
+// gate lets a handler wait until it is opened.
+type gate struct{ entered, opened chan struct{} }
+
+func (g gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.entered <- struct{}{}
+	<-g.opened
+	serveHealth(w, r)
+}
+
+func TestFastPathShutdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := gate{make(chan struct{}), make(chan struct{}, 1)}
+		s := servePipes(t, g, 10)
+		busy, idle, begun := s.dial(), s.dial(), s.dial()
+		idle.send(fastPost("{}"), "", 0, 0)
+		<-g.entered
+		g.opened <- struct{}{}
+		if answer, err := idle.answer(); err != nil || answer != "200 ok\n" {
+			t.Fatalf("%s %v", answer, err)
+		}
+		busy.send(fastPost("{}")+fastPost("{}"), "", 0, 0)
+		<-g.entered
+		begun.send(fastPost("{}")[:20], "", 0, 0)
+		synctest.Wait()
+		began := time.Now()
+		ended := make(chan error)
+		go func() { ended <- s.fast.shutdown(t.Context()) }()
+		for _, client := range []*pipeClient{idle, begun} {
+			if _, err := client.came.ReadByte(); err != io.EOF || time.Since(began) != 0 {
+				t.Errorf("a connection without a request is closed with %v after %v", err, time.Since(began))
+			}
+		}
+		select {
+		case err := <-ended:
+			t.Fatalf("it ends before the request in hand: %v", err)
+		default:
+		}
+		g.opened <- struct{}{}
+		resp, err := http.ReadResponse(busy.came, nil)
+		if err != nil || resp.StatusCode != 200 || !resp.Close {
+			t.Errorf("the request in hand: %v %v", resp, err)
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if _, err := io.Copy(io.Discard, busy.came); err != nil {
+			t.Error(err)
+		}
+		select {
+		case <-g.entered:
+			t.Error("a request begins afterwards")
+		default:
+		}
+	})
+}
+
+func TestFastPathIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := gate{make(chan struct{}), make(chan struct{})}
+		s := servePipes(t, g, 10)
+		busy := s.dial()
+		busy.send(fastPost("{}"), "", 0, 0)
+		<-g.entered
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := s.fast.shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a request that does not end: %v", err)
+		}
+		if _, err := busy.came.ReadByte(); err != io.EOF {
+			t.Errorf("its connection is not closed: %v", err)
+		}
+		close(g.opened)
+	})
+}
+
+func TestFastPathIdleTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := servePipes(t, http.HandlerFunc(serveHealth), 10)
+		silent := s.dial()
+		began := time.Now()
+		if _, err := silent.came.ReadByte(); err != io.EOF || time.Since(began) != requestTimeout {
+			t.Errorf("a connection without any request: %v after %v", err, time.Since(began))
+		}
+		client := s.dial()
+		for pause := time.Duration(0); pause < idleTimeout*7/8; pause += 7 * time.Second {
+			time.Sleep(pause)
+			client.send(fastPost("{}"), "", 0, 0)
+			if answer, err := client.answer(); err != nil || answer != "200 ok\n" {
+				t.Fatalf("after %v: %s %v", pause, answer, err)
+			}
+		}
+		began = time.Now()
+		if _, err := client.came.ReadByte(); err != io.EOF || time.Since(began) < idleTimeout*7/8 || time.Since(began) > idleTimeout {
+			t.Errorf("an idle connection: %v after %v", err, time.Since(began))
+		}
+	})
+}
+
+func TestFastPathPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := servePipes(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.ContentLength == 1 {
+				panic("at the disco")
+			}
+			serveHealth(w, r)
+		}), 1)
+		for _, c := range []struct{ body, want string }{{"{}", "200 ok\n"}, {"1", ""}, {"{}", "200 ok\n"}} {
+			client := s.dial()
+			client.send(fastPost(c.body), "", 0, 0)
+			if answer, err := client.answer(); answer != c.want || (err == nil) != (c.want != "") {
+				t.Errorf("%s: %q %v, want %q", c.body, answer, err, c.want)
+			}
+			client.Close()
+		}
+	})
+}
+
+// A failingListener fails to accept now and then, as where there are too many
+// open files.
+type failingListener struct {
+	net.Listener
+	n int
+}
+
+type temporaryError struct{ error }
+
+func (temporaryError) Temporary() bool { return true }
+func (temporaryError) Timeout() bool   { return false }
+
+func (l *failingListener) Accept() (net.Conn, error) {
+	if l.n++; l.n%3 != 0 {
+		return nil, temporaryError{errors.New("too many")}
+	}
+	return l.Listener.Accept()
+}
+
+func TestFastPathGoesOnAccepting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pipes := &pipeListener{make(chan net.Conn, 100), make(chan struct{})}
+		s := servePipesOf(t, pipes, &failingListener{Listener: pipes}, http.HandlerFunc(serveHealth))
+		for range 5 {
+			client := s.dial()
+			client.send(fastPost("{}"), "", 0, 0)
+			if answer, err := client.answer(); err != nil || answer != "200 ok\n" {
+				t.Fatalf("%s %v", answer, err)
+			}
+		}
+	})
+}
+
+func TestFastPathAllocatesNothing(t *testing.T) {
+	in := newTestIngester()
+	client, server := net.Pipe()
+	defer client.Close()
+	go io.Copy(io.Discard, client)
+	c := fastConns.Get().(*fastConn)
+	defer c.release()
+	c.conn, c.handler = server, in
+	requests := []string{
+		fastPost(`[{"level":"error","msg":"a","n":1},{"level":"info"},{"level":"fatal","time":"2026-11-22T15:24:00Z"}]`),
+		fastPost(`{"level":"error"}`), fastPost(`{"level":"info"}`),
+	}
+	n := testing.AllocsPerRun(100, func() {
+		for i, request := range requests {
+			c.n = copy(c.in[:], request)
+			if header, body := c.next(); header+body != len(request) || !c.answer(header, body) || c.status != http.StatusAccepted {
+				t.Errorf("%d and %d bytes: %d %s", header, body, c.status, c.text)
+			}
+			if i < 2 {
+				takeBatch(t, in, 2-i)
+			}
+		}
+	})
+	if n != 0 && !raceDetected() {
+		t.Errorf("%v allocations in %d requests", n, len(requests))
+	}
+}
