@@ -20,6 +20,8 @@ import (
 const (
 	fastStart    = "POST /ingest"
 	fastRoom     = 8 << 10                // bytes, as many as net/http has for a connection
+	fastHeader   = 2 << 10                // bytes of its header, which is kept while the connection is idle
+	fastLines    = 32                     // of its header
 	fastPatience = 100 * time.Millisecond // for the rest of it to come
 )
 
@@ -122,6 +124,9 @@ func (f *fastPath) shutdown(ctx context.Context) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if len(f.conns) == 0 { // at the same time
+		return nil
+	}
 	for c := range f.conns {
 		c.conn.Close() // that it was cut off is told by the context
 	}
@@ -176,8 +181,9 @@ func (f *fastPath) serve(conn net.Conn) {
 }
 
 // A fastConn is a connection on the fast path, and the http.ResponseWriter of
-// the request at hand. It belongs to the goroutine that serves it, but for
-// ending.
+// the request at hand, for handlers that answer at once, leave their request as
+// it is, and have no need of 1xx or 204. It belongs to the goroutine that serves
+// it, but for ending.
 type fastConn struct {
 	conn    net.Conn
 	handler http.Handler
@@ -223,9 +229,13 @@ func (*fastBody) Close() error { return nil }
 // there is of the next one is for net/http.
 func (c *fastConn) answerAll() bool {
 	c.at = time.Now()
-	wait := requestTimeout // for the first
+	wait, answered := requestTimeout, false
 	var deadline time.Time
+	var woken bool
 	for {
+		if answered {
+			c.skipEmptyLines()
+		}
 		header, body := c.next()
 		size := header + body
 		if header < 0 || size > len(c.in) || header == 0 && c.n == len(c.in) {
@@ -236,8 +246,7 @@ func (c *fastConn) answerAll() bool {
 				return false
 			}
 			c.n = copy(c.in[:], c.in[size:c.n])
-			c.skipEmptyLines()
-			wait = idleTimeout
+			wait, answered = idleTimeout, true
 			continue
 		}
 		// Setting a deadline for each request would take longer than reading it:
@@ -253,11 +262,18 @@ func (c *fastConn) answerAll() bool {
 		if deadline != old {
 			c.conn.SetReadDeadline(deadline) // a closed connection fails the read
 		}
-		if c.ending.Load() { // whoever says so sets a deadline then, after this one
+		// Whoever says that c is ending sets a deadline then, after the one above.
+		if header == 0 && c.ending.Load() {
 			return false
 		}
 		n, err := c.conn.Read(c.in[c.n:])
 		c.n += n
+		if err != nil && c.ending.Load() && !woken {
+			// The rest of a request whose header has come is waited for, as net/http does.
+			woken = true
+			c.conn.SetReadDeadline(time.Now().Add(requestTimeout)) // as above
+			continue
+		}
 		if err != nil {
 			return c.n > 0
 		}
@@ -319,7 +335,8 @@ func (c *fastConn) learn(header []byte) bool {
 	c.before, c.after = c.before[:0], c.after[:0]
 	// Where it ends is certain with these ends of lines alone, and lower case has
 	// the same length in ASCII alone.
-	if bytes.Count(header, []byte("\n")) != bytes.Count(header, []byte("\r\n")) || !isASCII(header) {
+	lines := bytes.Count(header, []byte("\r\n"))
+	if len(header) > fastHeader || lines > fastLines || lines != bytes.Count(header, []byte("\n")) || !isASCII(header) {
 		return false
 	}
 	r, err := http.ReadRequest(bufio.NewReaderSize(bytes.NewReader(header), 512))
@@ -440,7 +457,9 @@ func (c *replayedConn) Read(p []byte) (int, error) {
 		return c.Conn.Read(p)
 	}
 	n := copy(p, c.unread)
-	c.unread = c.unread[n:]
+	if c.unread = c.unread[n:]; len(c.unread) == 0 {
+		c.unread = nil // with what it is part of
+	}
 	return n, nil
 }
 

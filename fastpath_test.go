@@ -115,7 +115,7 @@ func describe(w http.ResponseWriter, r *http.Request) {
 		header.Set("WWW-Authenticate", "Bearer")
 		w.WriteHeader(http.StatusUnauthorized)
 	}
-	if length := r.Header.Get("Content-Length"); length != "" && strings.TrimLeft(length, "0") != strings.TrimLeft(strconv.FormatInt(r.ContentLength, 10), "0") {
+	if length := strings.TrimSpace(r.Header.Get("Content-Length")); length != "" && strings.TrimLeft(length, "0") != strings.TrimLeft(strconv.FormatInt(r.ContentLength, 10), "0") {
 		fmt.Fprintln(w, "not the length of the body:", length)
 	}
 	if r.ContentLength%7 != 6 { // or there is no body
@@ -156,6 +156,11 @@ var fastStreams = []struct {
 	{fastPost(strings.Repeat("x", 7000)) + fastPost("{}"), false},
 	{fastPost(strings.Repeat("x", fastRoom)) + fastPost("{}"), true},
 	{fastPost("{}", "Long: "+strings.Repeat("x", fastRoom)), true},
+	{fastPost("{}", "Long: "+strings.Repeat("x", fastHeader-150)), false},
+	{fastPost("{}", "Long: "+strings.Repeat("x", fastHeader-100)), true},
+	{fastPost("{}", strings.Repeat("A:\r\n", fastLines-7)+"A:"), false},
+	{fastPost("{}", strings.Repeat("A:\r\n", fastLines-6)+"A:"), true},
+	{strings.Replace(fastPost("{}"), "Length: 2", "Length: 2\r\n ", 1), false},
 	{fastPost("{}") + "GET / HTTP/1.1\r\nHost: a\r\n\r\n" + fastPost("{}"), true},
 	{fastPost("{}") + "POST /ingest HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nAfter: 1\r\n\r\n" + fastPost("{}"), true},
 	{fastPost("{}", "Transfer-Encoding: chunked"), true},
@@ -217,12 +222,13 @@ func TestFastPathIsHTTP(t *testing.T) {
 	fast, plain := newFastServer(t, http.HandlerFunc(describe), true), newFastServer(t, http.HandlerFunc(describe), false)
 	for _, c := range fastStreams {
 		before := fast.others.Load()
-		// In two parts, wherever it is cut.
-		for _, cut := range []int{0, len(c.stream) / 3, len(c.stream) * 2 / 3, max(0, len(c.stream)-1)} {
-			sameAnswers(t, fast, plain, c.stream, cut)
-		}
+		sameAnswers(t, fast, plain, c.stream, 0)
 		if others := fast.others.Load() > before; others != c.others {
 			t.Errorf("%.300q goes to net/http: %t", c.stream, others)
+		}
+		// In two parts, wherever it is cut.
+		for _, cut := range []int{len(c.stream) / 3, len(c.stream) * 2 / 3, max(0, len(c.stream)-1)} {
+			sameAnswers(t, fast, plain, c.stream, cut)
 		}
 	}
 }
@@ -306,16 +312,20 @@ func TestFastPathShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := gate{make(chan struct{}), make(chan struct{}, 1)}
 		s := servePipes(t, g, 10)
-		busy, idle, begun := s.dial(), s.dial(), s.dial()
-		idle.send(fastPost("{}"), "", 0, 0)
-		<-g.entered
-		g.opened <- struct{}{}
-		if answer, err := idle.answer(); err != nil || answer != "200 ok\n" {
-			t.Fatalf("%s %v", answer, err)
+		busy, idle, begun, headed := s.dial(), s.dial(), s.dial(), s.dial()
+		for _, client := range []*pipeClient{idle, headed} {
+			client.send(fastPost("{}"), "", 0, 0)
+			<-g.entered
+			g.opened <- struct{}{}
+			if answer, err := client.answer(); err != nil || answer != "200 ok\n" {
+				t.Fatalf("%s %v", answer, err)
+			}
 		}
 		busy.send(fastPost("{}")+fastPost("{}"), "", 0, 0)
 		<-g.entered
 		begun.send(fastPost("{}")[:20], "", 0, 0)
+		post := fastPost("{}")
+		headed.send(post[:len(post)-1], "", 0, 0)
 		synctest.Wait()
 		began := time.Now()
 		ended := make(chan error)
@@ -325,20 +335,28 @@ func TestFastPathShutdown(t *testing.T) {
 				t.Errorf("a connection without a request is closed with %v after %v", err, time.Since(began))
 			}
 		}
+		// Whose header has come has a request, which net/http would wait for too.
+		time.Sleep(requestTimeout - time.Second)
+		headed.send(post[len(post)-1:], "", 0, 0)
+		<-g.entered
+		synctest.Wait()
 		select {
 		case err := <-ended:
-			t.Fatalf("it ends before the request in hand: %v", err)
+			t.Fatalf("it ends before the requests in hand: %v", err)
 		default:
 		}
 		g.opened <- struct{}{}
-		resp, err := http.ReadResponse(busy.came, nil)
-		if err != nil || resp.StatusCode != 200 || !resp.Close {
-			t.Errorf("the request in hand: %v %v", resp, err)
+		g.opened <- struct{}{}
+		for _, client := range []*pipeClient{busy, headed} {
+			resp, err := http.ReadResponse(client.came, nil)
+			if err != nil || resp.StatusCode != 200 || !resp.Close {
+				t.Fatalf("a request in hand: %v %v", resp, err)
+			}
+			if _, err := io.Copy(io.Discard, client.came); err != nil {
+				t.Error(err)
+			}
 		}
 		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-		if _, err := io.Copy(io.Discard, busy.came); err != nil {
 			t.Error(err)
 		}
 		select {
@@ -387,6 +405,30 @@ func TestFastPathIdleTime(t *testing.T) {
 		began = time.Now()
 		if _, err := client.came.ReadByte(); err != io.EOF || time.Since(began) < idleTimeout*7/8 || time.Since(began) > idleTimeout {
 			t.Errorf("an idle connection: %v after %v", err, time.Since(began))
+		}
+	})
+}
+
+// Each answer has its own time, and empty lines may come before any request but
+// the first.
+func TestFastPathInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := servePipes(t, http.HandlerFunc(serveHealth), 1).dial()
+		for range 3 {
+			client.send(fastPost("{}"), "", 0, 0)
+			resp, err := http.ReadResponse(client.came, nil)
+			if err != nil || resp.StatusCode != 200 {
+				t.Fatal(resp, err)
+			}
+			if date, err := http.ParseTime(resp.Header.Get("Date")); err != nil || !date.Equal(time.Now().Truncate(time.Second)) {
+				t.Errorf("answered at %v: %v %v", time.Now(), date, err)
+			}
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Second)
+			client.send("\r\n", "", 0, 0)
+			time.Sleep(time.Second)
 		}
 	})
 }
