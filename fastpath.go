@@ -27,7 +27,7 @@ const (
 
 // A fastPath answers clients that send short bodies of logs one after the other
 // on a plain connection, always under the same header: what net/http does anew
-// for each takes longer than all the rest. The first header is read by
+// for each takes longer than taking in its logs. The first header is read by
 // net/http's parser. One that has the same bytes, but for the digits of its
 // Content-Length, means the same and is not parsed again. The handler is the one
 // that net/http calls; of the header, it does not see the Content-Length.
