@@ -189,8 +189,9 @@ type fastConn struct {
 	handler http.Handler
 	ending  atomic.Bool // the request at hand is the last
 
-	in [fastRoom]byte
-	n  int // how much of it is filled
+	in       [fastRoom]byte
+	n        int       // how much of it is filled
+	deadline time.Time // for more of it
 
 	// The last header, around the digits of its Content-Length, and what it means.
 	before, after []byte
@@ -212,7 +213,8 @@ var fastConns = sync.Pool{New: func() any { return &fastConn{header: make(http.H
 
 // release gives back c, which nobody knows any more.
 func (c *fastConn) release() {
-	c.conn, c.handler, c.n = nil, nil, 0
+	c.conn, c.handler = nil, nil
+	c.n, c.deadline = 0, time.Time{}
 	c.date = c.date[:0]
 	c.ending.Store(false)
 	c.before, c.after = c.before[:0], c.after[:0]
@@ -229,9 +231,7 @@ func (*fastBody) Close() error { return nil }
 // there is of the next one is for net/http.
 func (c *fastConn) answerAll() bool {
 	c.at = time.Now()
-	wait, answered := requestTimeout, false
-	var deadline time.Time
-	var woken bool
+	answered, woken := false, false
 	for {
 		if answered {
 			c.skipEmptyLines()
@@ -246,22 +246,10 @@ func (c *fastConn) answerAll() bool {
 				return false
 			}
 			c.n = copy(c.in[:], c.in[size:c.n])
-			wait, answered = idleTimeout, true
+			answered = true
 			continue
 		}
-		// Setting a deadline for each request would take longer than reading it:
-		// an idle connection may wait an eighth less.
-		old := deadline
-		if c.n == 0 {
-			if until := c.at.Add(wait); until.Sub(deadline) > wait/8 {
-				deadline = until
-			}
-		} else if until := time.Now().Add(fastPatience); deadline.After(until) {
-			deadline = until
-		}
-		if deadline != old {
-			c.conn.SetReadDeadline(deadline) // a closed connection fails the read
-		}
+		c.setDeadline(answered)
 		// Whoever says that c is ending sets a deadline then, after the one above.
 		if header == 0 && c.ending.Load() {
 			return false
@@ -271,12 +259,33 @@ func (c *fastConn) answerAll() bool {
 		if err != nil && c.ending.Load() && !woken {
 			// The rest of a request whose header has come is waited for, as net/http does.
 			woken = true
-			c.conn.SetReadDeadline(time.Now().Add(requestTimeout)) // as above
+			c.conn.SetReadDeadline(time.Now().Add(requestTimeout)) // a closed connection fails the read
 			continue
 		}
 		if err != nil {
 			return c.n > 0
 		}
+	}
+}
+
+// setDeadline bounds the wait for the rest of a request or, where nothing of one
+// has come, for the next or the first one. Setting it for each would take longer
+// than reading them: an idle connection may wait an eighth less.
+func (c *fastConn) setDeadline(answered bool) {
+	until, idle := c.deadline, requestTimeout
+	if answered {
+		idle = idleTimeout
+	}
+	if c.n == 0 {
+		if next := c.at.Add(idle); next.Sub(until) > idle/8 {
+			until = next
+		}
+	} else if rest := time.Now().Add(fastPatience); until.After(rest) {
+		until = rest
+	}
+	if until != c.deadline {
+		c.deadline = until
+		c.conn.SetReadDeadline(until) // a closed connection fails the read
 	}
 }
 
@@ -326,8 +335,6 @@ func (c *fastConn) again(in []byte) (header, body int, ok bool) {
 	}
 	return i + len(c.after), body, true
 }
-
-func isDigit(b byte) bool { return '0' <= b && b <= '9' }
 
 // learn parses a header. It returns false where that is wrong, or asks for more
 // than an answer.

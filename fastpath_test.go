@@ -25,7 +25,6 @@ import (
 // A fastServer serves h on a socket, with or without the fast path.
 type fastServer struct {
 	server  *http.Server
-	fast    *fastPath
 	address string
 	others  atomic.Int64 // connections that net/http got
 }
@@ -45,8 +44,7 @@ func newFastServer(t testing.TB, h http.Handler, fast bool) *fastServer {
 	}
 	l = limitListener(l, maxConnections)
 	if fast {
-		s.fast = newFastPath(l, h, slog.New(slog.DiscardHandler))
-		l = s.fast
+		l = newFastPath(l, h, slog.New(slog.DiscardHandler))
 	}
 	go s.server.Serve(l)
 	t.Cleanup(func() { s.server.Close() })

@@ -308,12 +308,14 @@ func levelByName(name []byte) level {
 
 func isDigits(s []byte) bool {
 	for _, c := range s {
-		if c < '0' || c > '9' {
+		if !isDigit(c) {
 			return false
 		}
 	}
 	return len(s) > 0
 }
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // levelByNumber ranks a level of pino's and bunyan's scale: 10 is trace, 20
 // debug, 30 info, 40 warn, 50 error, 60 fatal, and a number between two ranks
