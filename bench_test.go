@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log-ingester/internal/entry"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -76,7 +77,7 @@ func benchmarkBody(n, errors int, mixed bool) []byte {
 
 func BenchmarkLevelScan(b *testing.B) {
 	impls := implementations()
-	impls = append(impls, implementation{"json.Valid", func(_ *levelScanner, body []byte, _ level) *scanError {
+	impls = append(impls, implementation{"json.Valid", func(_ *levelScanner, body []byte, _ entry.Level) *scanError {
 		if !json.Valid(body) {
 			return new(scanError)
 		}
@@ -92,7 +93,7 @@ func BenchmarkLevelScan(b *testing.B) {
 						b.SetBytes(int64(len(body)))
 						b.ReportAllocs()
 						for b.Loop() {
-							if err := impl.scan(&s, body, levelError); err != nil {
+							if err := impl.scan(&s, body, entry.LevelError); err != nil {
 								b.Fatal(err)
 							}
 						}

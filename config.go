@@ -11,38 +11,42 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"log-ingester/internal/entry"
 )
 
-// config is how the service was told to run. Each field above apiKeys is a flag
-// and an environment variable.
+// config is the configuration of one process. Each field up to version is a
+// flag and an environment variable; flags documents them and sets their
+// defaults.
 type config struct {
-	addr         string        // :3002
-	db           string        // logs.db
-	level        levelFlag     // error
-	synchronous  string        // full: off, normal, full or extra
-	maxBody      byteSize      // 16 MiB
-	queue        byteSize      // 8 MiB
-	memory       byteSize      // 64 MiB
-	retain       time.Duration // 0: all
+	addr         string
+	db           string
+	level        levelFlag
+	synchronous  string // lower case
+	maxBody      byteSize
+	queue        byteSize // at most memory
+	memory       byteSize
+	retain       time.Duration // 0: no limit
 	maxDB        byteSize      // 0: no limit
-	drainTimeout time.Duration // 30 s
-	tlsCert      string        // none
-	tlsKey       string        // none
-	apiKeysFile  string        // none
+	drainTimeout time.Duration
+	tlsCert      string
+	tlsKey       string
+	apiKeysFile  string
+	fastPath     bool
 	healthcheck  bool
 	version      bool
 
 	apiKeys string // from the environment only
 
-	// What load reads.
-	keys        *apiKeys     // of apiKeys and apiKeysFile; nil for none
-	certificate *certificate // of tlsCert and tlsKey; nil for none
+	// Set by load.
+	keys        *apiKeys     // nil if no keys are configured
+	certificate *certificate // nil for plain HTTP
 }
 
-// flags returns the flags that fill c, with their defaults.
+// flags returns the flag set that fills c, after setting the defaults.
 func (c *config) flags() *flag.FlagSet {
 	*c = config{
-		level:       levelFlag{levelError},
+		level:       levelFlag{entry.LevelError},
 		synchronous: "full",
 		maxBody:     16 << 20,
 		queue:       8 << 20,
@@ -50,20 +54,21 @@ func (c *config) flags() *flag.FlagSet {
 	}
 	fs := flag.NewFlagSet("log-ingester", flag.ContinueOnError)
 	fs.StringVar(&c.addr, "addr", ":3002", "`address` to listen on")
-	fs.StringVar(&c.db, "db", "logs.db", "`file` to keep the logs in; made where it is missing")
+	fs.StringVar(&c.db, "db", "logs.db", "database `file`, created if missing")
 	fs.Var(&c.level, "level", "lowest `level` to keep: trace, debug, info, warn, error or fatal")
-	fs.Func("synchronous", "when to wait for the disk, SQLite's `pragma`: off, normal, full or extra (default full)", c.setSynchronous)
-	fs.Var(&c.maxBody, "max-body", "largest body of a request, in `bytes`, on the wire and inflated")
-	fs.Var(&c.queue, "queue", "most that may wait for the database, in `bytes`, and no more than -memory; a larger request is taken when nothing waits")
-	fs.Var(&c.memory, "memory", "most that bodies in hand and the queue may take together, in `bytes`")
-	fs.DurationVar(&c.retain, "retain", 0, "`age` from which entries are deleted, such as 720h; 0 keeps all")
-	fs.Var(&c.maxDB, "max-db", "size of the database, in `bytes`, from which its oldest entries are deleted; 0 is no limit")
-	fs.DurationVar(&c.drainTimeout, "drain-timeout", 30*time.Second, "how `long` the end may take when the database takes no writes")
-	fs.StringVar(&c.tlsCert, "tls-cert", "", "`file` with the TLS certificate and its chain, PEM; with -tls-key, HTTPS is served; read again on SIGHUP")
-	fs.StringVar(&c.tlsKey, "tls-key", "", "`file` with the certificate's private key, PEM")
-	fs.StringVar(&c.apiKeysFile, "api-keys-file", "", "`file` with the API keys, one a line; lines that begin with # are comments; read again on SIGHUP")
-	fs.BoolVar(&c.healthcheck, "healthcheck", false, "ask the service that runs at -addr whether it can take logs, and end: 0 for yes, 1 for no")
-	fs.BoolVar(&c.version, "version", false, "print the version and end")
+	fs.Func("synchronous", "SQLite's synchronous `pragma`: off, normal, full or extra (default full)", c.setSynchronous)
+	fs.Var(&c.maxBody, "max-body", "largest request body in `bytes`, both compressed and decompressed")
+	fs.Var(&c.queue, "queue", "limit of the queue in `bytes`, at most -memory; an empty queue accepts a larger request")
+	fs.Var(&c.memory, "memory", "limit of request bodies in progress and the queue together, in `bytes`")
+	fs.DurationVar(&c.retain, "retain", 0, "`age` at which entries are deleted, for example 720h; 0 keeps all")
+	fs.Var(&c.maxDB, "max-db", "database size in `bytes` above which the oldest entries are deleted; 0 means no limit")
+	fs.DurationVar(&c.drainTimeout, "drain-timeout", 30*time.Second, "`time` limit for storing queued entries at shutdown")
+	fs.StringVar(&c.tlsCert, "tls-cert", "", "PEM `file` with the TLS certificate chain; enables HTTPS with -tls-key; reloaded on SIGHUP")
+	fs.StringVar(&c.tlsKey, "tls-key", "", "PEM `file` with the private key of the certificate")
+	fs.StringVar(&c.apiKeysFile, "api-keys-file", "", "`file` with one API key per line; lines starting with # are comments; reloaded on SIGHUP")
+	fs.BoolVar(&c.fastPath, "fast-path", true, "skip header parsing for keep-alive clients that repeat the same header over plain HTTP; false serves all requests through net/http")
+	fs.BoolVar(&c.healthcheck, "healthcheck", false, "check whether the service at -addr accepts logs, and exit with status 0 or 1")
+	fs.BoolVar(&c.version, "version", false, "print the version and exit")
 	return fs
 }
 
@@ -76,68 +81,85 @@ func (c *config) setSynchronous(s string) error {
 	return errors.New("must be off, normal, full or extra")
 }
 
-// envName is the environment variable of a flag.
+// envName returns the environment variable of a flag.
 func envName(flagName string) string {
 	return "LOG_INGESTER_" + strings.ReplaceAll(strings.ToUpper(flagName), "-", "_")
 }
 
-// mostBody is the most that -max-body may be, in bytes: invalid UTF-8 is three
-// times as long when it is repaired, and SQLite takes a text of up to 1 GB.
-const mostBody = 256 << 20
+// Limits of sizes, in bytes.
+const (
+	// Repairing invalid UTF-8 triples its length, and SQLite accepts values of
+	// up to 1 GB.
+	maxMaxBody = 256 << 20
+	// The queue's channel takes 1/256 of the memory limit.
+	maxMemory = 64 << 30
+	// An empty database has three pages.
+	minMaxDB = 8 * pageSize
+)
 
-// mostMemory is the most that -memory may be, in bytes. The queue's channel
-// takes a 256th of it.
-const mostMemory = 64 << 30
-
-// leastDB is the least that -max-db may be, in bytes: an empty database has
-// three pages.
-const leastDB = 8 * pageSize
-
-// parseConfig reads the environment and then the flags, which win. It returns
-// flag.ErrHelp when help was asked for.
+// parseConfig reads the environment and then the flags, which take precedence.
+// It returns flag.ErrHelp if args ask for help.
 func parseConfig(args []string, getenv func(string) string) (*config, error) {
 	c := new(config)
 	fs := c.flags()
 	fs.SetOutput(io.Discard)
-	var err error
-	fs.VisitAll(func(f *flag.Flag) {
-		if v := getenv(envName(f.Name)); v != "" && err == nil {
-			if e := fs.Set(f.Name, v); e != nil {
-				err = fmt.Errorf("invalid value %q for %s: %w", v, envName(f.Name), e)
-			}
-		}
-	})
-	if e := fs.Parse(args); e != nil {
-		return nil, e // help is answered even when the environment is wrong
+	envErr := setFromEnv(fs, getenv)
+	if err := fs.Parse(args); err != nil {
+		return nil, err // -h works even if the environment is invalid
 	}
-	switch {
-	case err != nil:
-		return nil, err
-	case fs.NArg() > 0:
+	if envErr != nil {
+		return nil, envErr
+	}
+	if fs.NArg() > 0 {
 		return nil, fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	case c.maxBody < 1 || c.maxBody > mostBody:
-		return nil, errors.New("-max-body must be from 1 byte to 256MiB")
-	case c.queue < 1:
-		return nil, errors.New("-queue must be at least 1 byte")
-	case c.memory/2 < c.maxBody:
-		return nil, fmt.Errorf("-memory must be at least twice -max-body (%v), since a body and its entries are held at once", c.maxBody)
-	case c.memory > mostMemory:
-		return nil, errors.New("-memory must be at most 64GiB")
-	case c.retain < 0:
-		return nil, errors.New("-retain must not be negative")
-	case c.maxDB > 0 && c.maxDB < leastDB:
-		return nil, errors.New("-max-db must be at least 64KiB, or 0 for no limit")
-	case c.drainTimeout <= 0:
-		return nil, errors.New("-drain-timeout must be more than 0")
-	case (c.tlsCert == "") != (c.tlsKey == ""):
-		return nil, errors.New("-tls-cert and -tls-key go together")
 	}
-	if err := checkAddress(c.addr); err != nil {
-		return nil, fmt.Errorf("-addr must be a host and a port, such as localhost:3002 or :3002: %w", err)
+	if err := c.validate(); err != nil {
+		return nil, err
 	}
 	c.queue = min(c.queue, c.memory)
 	c.apiKeys = getenv("LOG_INGESTER_API_KEYS")
 	return c, nil
+}
+
+// setFromEnv sets the flags whose environment variable is not empty, and
+// returns the first error.
+func setFromEnv(fs *flag.FlagSet, getenv func(string) string) (err error) {
+	fs.VisitAll(func(f *flag.Flag) {
+		name := envName(f.Name)
+		value := getenv(name)
+		if value == "" || err != nil {
+			return
+		}
+		if e := fs.Set(f.Name, value); e != nil {
+			err = fmt.Errorf("invalid value %q for %s: %w", value, name, e)
+		}
+	})
+	return err
+}
+
+func (c *config) validate() error {
+	switch {
+	case c.maxBody < 1 || c.maxBody > maxMaxBody:
+		return errors.New("-max-body must be from 1 byte to 256MiB")
+	case c.queue < 1:
+		return errors.New("-queue must be at least 1 byte")
+	case c.memory/2 < c.maxBody:
+		return fmt.Errorf("-memory must be at least twice -max-body (%v), because a body and its decoded entries are in memory together", &c.maxBody)
+	case c.memory > maxMemory:
+		return errors.New("-memory must be at most 64GiB")
+	case c.retain < 0:
+		return errors.New("-retain must not be negative")
+	case c.maxDB > 0 && c.maxDB < minMaxDB:
+		return errors.New("-max-db must be at least 64KiB, or 0 for no limit")
+	case c.drainTimeout <= 0:
+		return errors.New("-drain-timeout must be positive")
+	case (c.tlsCert == "") != (c.tlsKey == ""):
+		return errors.New("-tls-cert and -tls-key must be set together")
+	}
+	if err := checkAddress(c.addr); err != nil {
+		return fmt.Errorf("-addr must be a host and a port, for example localhost:3002 or :3002: %w", err)
+	}
+	return nil
 }
 
 func checkAddress(addr string) error {
@@ -149,7 +171,7 @@ func checkAddress(addr string) error {
 	return err
 }
 
-// load reads the files of the API keys and of the certificate.
+// load reads the API keys and the certificate from their files.
 func (c *config) load() (err error) {
 	if c.keys, err = loadAPIKeys(c.apiKeys, c.apiKeysFile); err != nil {
 		return err
@@ -161,34 +183,35 @@ func (c *config) load() (err error) {
 	return c.certificate.load()
 }
 
-// reload reads them again. What cannot be read stays as it was.
+// reload rereads the files. If a file cannot be read, its current content stays
+// in use.
 func (c *config) reload(log *slog.Logger) {
 	if c.keys != nil {
 		if err := c.keys.load(); err != nil {
-			log.Error("the API keys stay as they were", "err", err)
+			log.Error("reloading API keys failed; keeping the current ones", "err", err)
 		} else {
-			log.Info("read the API keys again", "keys", c.keys.String())
+			log.Info("API keys reloaded", "keys", c.keys.String())
 		}
 	}
 	if c.certificate != nil {
 		if err := c.certificate.load(); err != nil {
-			log.Error("the TLS certificate stays as it was", "err", err)
+			log.Error("reloading the TLS certificate failed; keeping the current one", "err", err)
 		} else {
-			log.Info("read the TLS certificate again")
+			log.Info("TLS certificate reloaded")
 		}
 	}
 }
 
-// printHelp explains the flags and their environment variables.
+// printHelp describes the flags and their environment variables.
 func printHelp(w io.Writer) {
-	fmt.Fprint(w, `log-ingester takes JSON logs over HTTP and keeps what matters in a SQLite file.
+	fmt.Fprint(w, `log-ingester accepts JSON logs over HTTP and stores errors in a SQLite file.
 
 Usage: log-ingester [flags]
 
   curl -d '{"level":"error","message":"it broke"}' http://localhost:3002/ingest
   sqlite3 logs.db 'SELECT * FROM logs'
 
-Flags, each with the environment variable that sets it too:
+Flags, each with its environment variable:
 
 `)
 	fs := new(config).flags()
@@ -201,27 +224,28 @@ Flags, each with the environment variable that sets it too:
 		fmt.Fprintf(w, "\n    \t%s\n", envName(f.Name))
 	})
 	fmt.Fprint(w, `
-API keys come from -api-keys-file or, comma-separated, from
-LOG_INGESTER_API_KEYS. Bytes may be given as 512KiB, 16MiB, 1GiB or 10MB.
+API keys come from -api-keys-file or, separated by commas, from
+LOG_INGESTER_API_KEYS. Sizes are numbers of bytes with an optional unit:
+512KiB, 16MiB, 1GiB, 10MB.
 `)
 }
 
-// A levelFlag is a flag that takes a level's name.
-type levelFlag struct{ level }
+// A levelFlag is a flag.Value for the name of a level.
+type levelFlag struct{ entry.Level }
 
 func (f *levelFlag) Set(s string) error {
-	l := levelByName([]byte(s))
-	if l == levelUnknown {
+	l := entry.LevelByName([]byte(s))
+	if l == entry.LevelUnknown {
 		return errors.New("must be trace, debug, info, warn, error or fatal")
 	}
-	f.level = l
+	f.Level = l
 	return nil
 }
 
-// A byteSize is a flag that takes a number of bytes, with a unit or without.
+// A byteSize is a flag.Value for a number of bytes with an optional unit.
 type byteSize int64
 
-// byteUnits are the units of a byteSize, those that end in others first.
+// byteUnits lists a unit before the units that are its suffixes.
 var byteUnits = []struct {
 	name  string
 	bytes int64
@@ -230,6 +254,7 @@ var byteUnits = []struct {
 	{"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"B", 1},
 }
 
+// String uses the largest binary unit that divides b.
 func (b *byteSize) String() string {
 	for _, u := range byteUnits[:3] {
 		if n := int64(*b); n != 0 && n%u.bytes == 0 {
@@ -249,7 +274,7 @@ func (b *byteSize) Set(s string) error {
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < 0 || n > math.MaxInt64/unit {
-		return errors.New("must be a number of bytes, such as 16MiB")
+		return errors.New("must be a number of bytes, for example 16MiB")
 	}
 	*b = byteSize(n * unit)
 	return nil

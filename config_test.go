@@ -4,16 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"log-ingester/internal/entry"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 )
-
-func parseTest(t *testing.T, env map[string]string, args ...string) (*config, error) {
-	t.Helper()
-	return parseConfig(args, func(name string) string { return env[name] })
-}
 
 func TestDefaults(t *testing.T) {
 	c, err := parseTest(t, nil)
@@ -21,8 +17,8 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := config{
-		addr: ":3002", db: "logs.db", level: levelFlag{levelError}, synchronous: "full",
-		maxBody: 16 << 20, queue: 8 << 20, memory: 64 << 20, drainTimeout: 30 * time.Second,
+		addr: ":3002", db: "logs.db", level: levelFlag{entry.LevelError}, synchronous: "full",
+		maxBody: 16 << 20, queue: 8 << 20, memory: 64 << 20, drainTimeout: 30 * time.Second, fastPath: true,
 	}
 	if !reflect.DeepEqual(*c, want) {
 		t.Errorf("got %+v\nwant %+v", *c, want)
@@ -35,7 +31,7 @@ func TestEnvironment(t *testing.T) {
 		"addr": {":1", ":2"}, "db": {"a", "b"}, "level": {"warn", "info"}, "synchronous": {"off", "normal"},
 		"max-body": {"1", "2"}, "queue": {"3KiB", "4kb"}, "memory": {"5GiB", "6MB"}, "retain": {"1h", "2h"},
 		"max-db": {"7MiB", "8MiB"}, "drain-timeout": {"1s", "2s"}, "tls-cert": {"c", "d"}, "tls-key": {"k", "l"},
-		"api-keys-file": {"f", "g"}, "healthcheck": {"true", "false"}, "version": {"true", "false"},
+		"api-keys-file": {"f", "g"}, "fast-path": {"false", "true"}, "healthcheck": {"true", "false"}, "version": {"true", "false"},
 	}
 	env := map[string]string{}
 	var args []string
@@ -52,7 +48,7 @@ func TestEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := config{addr: ":1", db: "a", level: levelFlag{levelWarn}, synchronous: "off", maxBody: 1, queue: 3072,
+	want := config{addr: ":1", db: "a", level: levelFlag{entry.LevelWarn}, synchronous: "off", maxBody: 1, queue: 3072,
 		memory: 5 << 30, retain: time.Hour, maxDB: 7 << 20, drainTimeout: time.Second, tlsCert: "c", tlsKey: "k",
 		apiKeysFile: "f", healthcheck: true, version: true, apiKeys: "secret"}
 	if !reflect.DeepEqual(*got, want) {
@@ -62,9 +58,9 @@ func TestEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want = config{addr: ":2", db: "b", level: levelFlag{levelInfo}, synchronous: "normal", maxBody: 2, queue: 4000,
+	want = config{addr: ":2", db: "b", level: levelFlag{entry.LevelInfo}, synchronous: "normal", maxBody: 2, queue: 4000,
 		memory: 6e6, retain: 2 * time.Hour, maxDB: 8 << 20, drainTimeout: 2 * time.Second, tlsCert: "d", tlsKey: "l",
-		apiKeysFile: "g", apiKeys: "secret"}
+		apiKeysFile: "g", fastPath: true, apiKeys: "secret"}
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("flags: got %+v\nwant %+v", *got, want)
 	}

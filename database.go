@@ -6,10 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log-ingester/internal/dbfile"
 	"log/slog"
-	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -71,26 +70,20 @@ type database struct {
 	conn                            sqlConn // nil while the file cannot be opened
 	begin, insert, commit, rollback statement
 
-	files    [3]databaseFile // the database, its WAL, and the WAL's index
-	doubtful bool            // the connection failed or its files were moved: it is opened anew before it is used
+	files    [3]dbfile.File // the database, its WAL, and the WAL's index
+	doubtful bool           // the connection failed or its files were moved: it is opened anew before it is used
 
 	// While the WAL has outgrown walMost, nextShrink is when to try again.
 	outgrown   bool
 	nextShrink time.Time
 
 	renewed  bool   // the file or its table is another one than before, so that ids begin anew
-	reopened func() // is told of that once it is open; or nil
+	onReopen func() // is told of that once it is open; or nil
 
 	// The last id of a commit that failed but may have been applied, or 0, and
 	// how it failed.
 	unsureOf  int64
 	unsureWhy error
-}
-
-// A databaseFile is one of the open files of a database.
-type databaseFile struct {
-	name string
-	info os.FileInfo // as it was when last looked at
 }
 
 // A statement is a prepared one without parameters.
@@ -137,7 +130,7 @@ func (d *database) open() (err error) {
 	empty := before == nil || before.Size() == 0
 	if empty {
 		// It is of a database that was moved away, and SQLite would delete it.
-		if err := d.setAside(beside(d.path, "-wal")); err != nil {
+		if err := d.setAside(dbfile.Sidecar(d.path, "-wal")); err != nil {
 			return err
 		}
 	}
@@ -166,7 +159,7 @@ func (d *database) open() (err error) {
 	if err := drv.RegisterModule("pending", d.pending); err != nil {
 		return err
 	}
-	conn, err := drv.Open(sqliteURI(d.path))
+	conn, err := drv.Open(dbfile.URI(d.path))
 	if err != nil {
 		return err
 	}
@@ -237,44 +230,26 @@ func (d *database) identify(before os.FileInfo) error {
 		return err
 	}
 	name := fmt.Sprint(rows[0][0])
-	d.files = [3]databaseFile{{name: d.path}, {name: name + "-wal"}, {name: name + "-shm"}}
+	d.files = [3]dbfile.File{{Name: d.path}, {Name: name + "-wal"}, {Name: name + "-shm"}}
 	for i := range d.files {
-		if d.files[i].info, err = os.Stat(d.files[i].name); err != nil {
+		if d.files[i].Info, err = os.Stat(d.files[i].Name); err != nil {
 			return err
 		}
 	}
-	d.files[0].info = before
+	d.files[0].Info = before
 	return nil
 }
-
-// check returns an error unless the file that is open is the one that others
-// find by its name. It must not open it, since closing it would drop SQLite's
-// locks.
-func (f databaseFile) check() (now os.FileInfo, err error) {
-	now, err = os.Stat(f.name)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil, fmt.Errorf("%s %w: it was deleted or renamed", f.name, errMoved)
-	case err != nil:
-		return nil, err
-	case !os.SameFile(now, f.info):
-		return nil, fmt.Errorf("%s %w: it was replaced", f.name, errMoved)
-	}
-	return now, nil
-}
-
-var errMoved = errors.New("is no longer the file that was opened")
 
 // moved returns an error unless others find the files that are open: what is
 // written to files that were deleted, renamed or replaced is lost to them.
 func (d *database) moved() error {
 	for i, f := range d.files {
-		now, err := f.check()
+		now, err := f.Check()
 		if err != nil {
 			d.doubtful = true
 			return err
 		}
-		d.files[i].info = now
+		d.files[i].Info = now
 	}
 	return nil
 }
@@ -282,7 +257,7 @@ func (d *database) moved() error {
 // ready sees to it that the file at the path is open.
 func (d *database) ready() error {
 	if d.conn != nil {
-		if _, err := d.files[0].check(); err == nil && !d.doubtful {
+		if _, err := d.files[0].Check(); err == nil && !d.doubtful {
 			return nil
 		}
 		if moved := d.moved(); moved != nil {
@@ -297,8 +272,8 @@ func (d *database) ready() error {
 	if err := d.open(); err != nil {
 		return err
 	}
-	if d.renewed && d.reopened != nil {
-		d.reopened()
+	if d.renewed && d.onReopen != nil {
+		d.onReopen()
 	}
 	d.renewed = false
 	return nil
@@ -308,22 +283,22 @@ func (d *database) ready() error {
 // SQLite would replay into the one that is at the path now, and removes the
 // WAL's index, which others may still have open.
 func (d *database) clearMoved() error {
-	if d.files[0].info == nil {
+	if d.files[0].Info == nil {
 		return nil
 	}
-	switch _, err := d.files[0].check(); {
+	switch _, err := d.files[0].Check(); {
 	case err == nil:
 		return nil
-	case !errors.Is(err, errMoved):
+	case !errors.Is(err, dbfile.ErrReplaced):
 		return err
 	}
-	if _, err := d.files[1].check(); err == nil {
-		if err := d.setAside(d.files[1].name); err != nil {
+	if _, err := d.files[1].Check(); err == nil {
+		if err := d.setAside(d.files[1].Name); err != nil {
 			return err
 		}
 	}
-	if _, err := d.files[2].check(); err == nil {
-		return os.Remove(d.files[2].name)
+	if _, err := d.files[2].Check(); err == nil {
+		return os.Remove(d.files[2].Name)
 	}
 	return nil
 }
@@ -360,27 +335,6 @@ func (d *database) disconnect() error {
 	err = errors.Join(err, d.conn.Close())
 	d.conn, d.doubtful = nil, false
 	return err
-}
-
-// sqliteURI names a file to SQLite whatever characters its path has.
-func sqliteURI(path string) string {
-	if absolute, err := filepath.Abs(path); err == nil {
-		path = absolute // :memory: is a file too, and //a no host
-	}
-	path = filepath.ToSlash(path)
-	if filepath.VolumeName(path) != "" {
-		path = "/" + path
-	}
-	return "file:" + (&url.URL{Path: path}).EscapedPath()
-}
-
-// beside returns the path of a file that stands beside the database at path and
-// has its name with a suffix. SQLite follows links, and has its files there.
-func beside(path, suffix string) string {
-	if followed, err := filepath.EvalSymlinks(path); err == nil {
-		path = followed
-	}
-	return path + suffix
 }
 
 // fileMode is that of a new database, less the umask; SQLite gives the same to
@@ -494,7 +448,7 @@ func (d *database) write(batches []*batch) (last int64, err error) {
 			if applied {
 				return last, nil
 			}
-			if !errors.Is(why, errMoved) {
+			if !errors.Is(why, dbfile.ErrReplaced) {
 				return 0, why
 			}
 		}
@@ -582,7 +536,7 @@ func (d *database) shrink() {
 	if d.conn == nil || now.Before(d.nextShrink) {
 		return
 	}
-	size := d.files[1].info.Size()
+	size := d.files[1].Info.Size()
 	outgrown := size > walMost
 	if outgrown {
 		d.setLockWait(shrinkWait) // if it cannot be set, more time is lost
@@ -658,7 +612,22 @@ func (d *database) close() error {
 		return nil
 	}
 	if err := d.checkpoint(); err != nil {
-		d.log.Warn("entries stay in the WAL; keep it beside the database", "wal", d.files[1].name, "why", err)
+		d.log.Warn("entries stay in the WAL; keep it beside the database", "wal", d.files[1].Name, "why", err)
 	}
 	return d.disconnect()
+}
+
+// sqliteVersion returns the version of the SQLite library.
+func sqliteVersion() string {
+	conn, err := new(sqlite.Driver).Open(":memory:")
+	if err != nil {
+		return err.Error()
+	}
+	defer conn.Close()
+	d := &database{conn: conn.(sqlConn)}
+	rows, err := d.query("SELECT sqlite_version()")
+	if err != nil {
+		return err.Error()
+	}
+	return rows[0][0].(string)
 }

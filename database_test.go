@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"database/sql"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -10,68 +9,6 @@ import (
 	"strings"
 	"testing"
 )
-
-// openSQL opens a database beside the program's own connections, whose locks it
-// waits for.
-func openSQL(t *testing.T, path string) *sql.DB {
-	t.Helper()
-	db, err := sql.Open("sqlite", path+"?_pragma=busy_timeout(10000)")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return db
-}
-
-// query returns the single value that a statement answers, from a connection
-// of its own.
-func query(t *testing.T, path, statement string) string {
-	t.Helper()
-	db := openSQL(t, path)
-	defer db.Close()
-	var value string
-	if err := db.QueryRow(statement).Scan(&value); err != nil {
-		t.Fatalf("%s: %v", statement, err)
-	}
-	return value
-}
-
-// runSQL runs statements on a connection of its own.
-func runSQL(t *testing.T, path string, statements ...string) {
-	t.Helper()
-	db := openSQL(t, path)
-	defer db.Close()
-	for _, s := range statements {
-		if _, err := db.Exec(s); err != nil {
-			t.Fatalf("%s: %v", s, err)
-		}
-	}
-}
-
-// newTestBatch returns a batch of one row a message, at level error.
-func newTestBatch(messages ...string) *batch {
-	b := new(batch)
-	for _, m := range messages {
-		var r row
-		b.text = append(b.text, "error"...)
-		r.level = uint32(len(b.text))
-		b.text = append(b.text, m...)
-		r.message = uint32(len(b.text))
-		b.text = append(b.text, "2026-11-22T15:24:00.000000000Z"...)
-		r.timestamp = uint32(len(b.text))
-		r.details = r.timestamp
-		b.rows = append(b.rows, r)
-	}
-	return b
-}
-
-func mustOpen(t *testing.T, path string) *database {
-	t.Helper()
-	db, err := openDatabase(path, "full", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return db
-}
 
 // Before 3.51.3, a checkpoint that ran beside a WAL reset could corrupt the
 // database. https://www.sqlite.org/wal.html#walresetbug

@@ -1,118 +1,16 @@
 package main
 
 import (
-	"bytes"
-	"compress/flate"
-	"compress/gzip"
-	"compress/zlib"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
+	"log-ingester/internal/entry"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 )
-
-// A testService is the service within the test, its writer running.
-type testService struct {
-	*service
-	t       testing.TB
-	handler http.Handler
-	path    string
-}
-
-// newTestService starts the service on an empty database; arguments are flags.
-func newTestService(t testing.TB, args ...string) *testService {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "logs.db")
-	cfg, err := parseConfig(append([]string{"-db", path}, args...), func(string) string { return "" })
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cfg.load(); err != nil {
-		t.Fatal(err)
-	}
-	db, err := openDatabase(cfg.db, cfg.synchronous, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := newService(cfg, db, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		s.writer.run()
-	}()
-	t.Cleanup(func() {
-		s.queue.stop()
-		<-written
-		if err := errors.Join(s.reader.Load().close(), s.writer.close()); err != nil {
-			t.Error(err)
-		}
-		if n := s.memory.used.Load(); n != 0 {
-			t.Errorf("%d bytes of the memory budget were not given back", n)
-		}
-		if n := s.queue.bytes.Load() + s.queue.entries.Load(); n != 0 {
-			t.Errorf("the queue's books do not end at 0")
-		}
-	})
-	return &testService{s, t, s.routes(), path}
-}
-
-// do answers one request.
-func (s *testService) do(method, target string, body io.Reader, header ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, target, body)
-	for i := 0; i < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
-	}
-	w := httptest.NewRecorder()
-	s.handler.ServeHTTP(w, r)
-	return w
-}
-
-func (s *testService) post(body string, header ...string) *httptest.ResponseRecorder {
-	return s.do("POST", "/ingest?wait=1", strings.NewReader(body), header...)
-}
-
-// readRows returns the columns of all rows by id; details that are NULL are
-// "NULL".
-func readRows(t *testing.T, path string) (rows [][4]string) {
-	t.Helper()
-	db := openSQL(t, path)
-	defer db.Close()
-	found, err := db.Query("SELECT level, message, timestamp, ifnull(details, 'NULL') FROM logs ORDER BY id")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer found.Close()
-	for found.Next() {
-		var r [4]string
-		if err := found.Scan(&r[0], &r[1], &r[2], &r[3]); err != nil {
-			t.Fatal(err)
-		}
-		rows = append(rows, r)
-	}
-	if err := found.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return rows
-}
-
-// storedMessages returns the messages of all rows, with commas between.
-func storedMessages(t *testing.T, path string) string {
-	var all []string
-	for _, r := range readRows(t, path) {
-		all = append(all, r[1])
-	}
-	return strings.Join(all, ",")
-}
 
 func TestBodyForms(t *testing.T) {
 	const a, b, noise = `{"level":"error","msg":"a"}`, `{"level":"error","msg":"b"}`, `{"level":"info","msg":"c"}`
@@ -256,12 +154,12 @@ func TestScratchForgets(t *testing.T) {
 	s.scanner.kept = make([]span, maxPooled)
 	s.entry.scratch = make([]byte, maxPooled+1)
 	s.entry.members = make([]member, maxPooled)
-	s.forget()
+	s.trim()
 	if s.body != nil || s.scanner.kept != nil || s.entry.scratch != nil || s.entry.members != nil {
 		t.Errorf("%d %d %d %d are kept", cap(s.body), cap(s.scanner.kept), cap(s.entry.scratch), cap(s.entry.members))
 	}
 	s.body = make([]byte, maxPooled)
-	s.forget()
+	s.trim()
 	if s.body == nil {
 		t.Error("a body of usual size is not kept")
 	}
@@ -270,27 +168,6 @@ func TestScratchForgets(t *testing.T) {
 type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
-
-func compressed[W io.WriteCloser](newWriter func(io.Writer) W, s string) string {
-	var b bytes.Buffer
-	z := newWriter(&b)
-	io.WriteString(z, s)
-	z.Close()
-	return b.String()
-}
-
-func gzipped(s string) string { return compressed(gzip.NewWriter, s) }
-
-// zlibbed and rawDeflated are the two forms that clients send as deflate: with a
-// header and without.
-func zlibbed(s string) string { return compressed(zlib.NewWriter, s) }
-
-func rawDeflated(s string) string {
-	return compressed(func(w io.Writer) *flate.Writer {
-		f, _ := flate.NewWriter(w, flate.DefaultCompression) // the level is a valid one
-		return f
-	}, s)
-}
 
 func TestEncodings(t *testing.T) {
 	s := newTestService(t)
@@ -321,7 +198,7 @@ func TestQueuedAnswer(t *testing.T) {
 // newTestIngester returns an ingester without a writer.
 func newTestIngester() *ingester {
 	return &ingester{
-		threshold: levelError,
+		threshold: entry.LevelError,
 		maxBody:   1 << 20,
 		queue:     newQueue(1 << 20),
 		memory:    &budget{limit: 1 << 30},
@@ -332,13 +209,13 @@ func newTestIngester() *ingester {
 
 // takeBatch is the writer for one batch, which has so many rows.
 func takeBatch(t *testing.T, in *ingester, rows int) {
-	b := in.queue.received(<-in.queue.batches)
+	b := in.queue.closeToJoins(<-in.queue.batches)
 	if len(b.rows) != rows {
 		t.Errorf("%d rows are queued, want %d", len(b.rows), rows)
 	}
 	in.queue.release(b.size())
-	in.memory.give(b.size())
-	b.release()
+	in.memory.release(b.size())
+	b.free()
 }
 
 // The way from the body to the queue allocates nothing once its buffers have
@@ -349,7 +226,7 @@ func TestIngestAllocatesNothing(t *testing.T) {
 	wire := strings.NewReader(body)
 	r := httptest.NewRequest("POST", "/ingest", wire)
 	s := scratchPool.Get().(*scratch)
-	defer s.release()
+	defer s.free()
 	n := testing.AllocsPerRun(100, func() {
 		wire.Reset(body)
 		if status, refused := in.ingest(nil, r, s); status != http.StatusAccepted {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log-ingester/internal/entry"
 	"os"
 	"strconv"
 	"strings"
@@ -39,11 +40,11 @@ func TestJSONCases(t *testing.T) {
 			}
 			for _, impl := range implementations() {
 				s := new(levelScanner)
-				if err := impl.scan(s, []byte(body), levelError); (err == nil) != valid {
+				if err := impl.scan(s, []byte(body), entry.LevelError); (err == nil) != valid {
 					t.Errorf("%s, %s: %.100q: %v, want valid=%v", fields[2], impl.name, body, err, valid)
 				}
 			}
-			if _, _, err := programRows([]byte(body), levelTrace); (err == nil) != valid {
+			if _, _, err := programRows([]byte(body), entry.LevelTrace); (err == nil) != valid {
 				t.Errorf("%s: %.100q as rows: %v, want valid=%v", fields[2], body, err, valid)
 			}
 		}

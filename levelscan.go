@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"fmt"
+	"log-ingester/internal/entry"
 )
 
 // maxDepth is how deep brackets may nest in a body, an enclosing array and the
@@ -46,7 +47,7 @@ type levelScanner struct {
 // that it has at its top level: level, severity, lvl, log.level, levelname,
 // @l, Level; of a doubled key the first value counts. An entry with @t and none
 // of them is at info. An entry is kept when its level is at least min.
-func (s *levelScanner) scan(body []byte, min level) *scanError {
+func (s *levelScanner) scan(body []byte, min entry.Level) *scanError {
 	if s.indexer.accept(s, body, min) {
 		return nil
 	}
@@ -84,7 +85,7 @@ func levelKeyRank(key []byte) int {
 
 // levelAfter ranks the value that follows a level key, in an entry that is
 // valid. i is behind the key's closing quote.
-func (s *levelScanner) levelAfter(body []byte, i int) level {
+func (s *levelScanner) levelAfter(body []byte, i int) entry.Level {
 	i = skipSpace(body, i) + 1
 	if i < len(body) && body[i] <= ' ' {
 		i = skipSpace(body, i)
@@ -98,14 +99,14 @@ func (s *levelScanner) levelAfter(body []byte, i int) level {
 			return l
 		}
 	} else if tens, ones, next := body[i]-'0', byte(w)-'0', byte(w>>8); tens-1 < 6 && ones < 10 && (next == ',' || next == '}') {
-		return level(tens)
+		return entry.Level(tens)
 	}
 	return s.levelAt(body, i)
 }
 
 // levelOfWord ranks the name that w, a little-endian word, begins with and a
 // quote ends. It returns 0 if it does not know it.
-func levelOfWord(w uint64) level {
+func levelOfWord(w uint64) entry.Level {
 	quote := w ^ '"'*lowBits
 	quote = (quote - lowBits) &^ quote & highBits
 	w = (w | ' '*lowBits) & ((quote&-quote)>>7 - 1) // the name, in lower case
@@ -116,15 +117,15 @@ func levelOfWord(w uint64) level {
 }
 
 // levelAt ranks the valid value at body[i].
-func (s *levelScanner) levelAt(body []byte, i int) level {
+func (s *levelScanner) levelAt(body []byte, i int) entry.Level {
 	switch body[i] {
 	case '"':
 		end, _ := s.skipString(body, i+1)
-		return levelOf(body[i:end])
+		return entry.LevelOf(body[i:end])
 	case '{', '[':
-		return levelUnknown
+		return entry.LevelUnknown
 	}
-	return levelOf(body[i:s.skipScalar(body, i)])
+	return entry.LevelOf(body[i:s.skipScalar(body, i)])
 }
 
 const (
@@ -136,7 +137,7 @@ const (
 // as little-endian words.
 var levelWords = func() (words [1 << levelWordBits]struct {
 	word  uint64
-	level level
+	level entry.Level
 }) {
 	for _, name := range []string{
 		"trace", "trce", "trc", "silly", "finest", "finer",
@@ -150,7 +151,7 @@ var levelWords = func() (words [1 << levelWordBits]struct {
 		copy(b[:], name)
 		w := binary.LittleEndian.Uint64(b[:])
 		place := &words[w*levelWordHash>>(64-levelWordBits)]
-		place.word, place.level = w, levelByName([]byte(name))
+		place.word, place.level = w, entry.LevelByName([]byte(name))
 	}
 	return words
 }()

@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/binary"
+	"log-ingester/internal/entry"
 	"structs"
 
 	"github.com/klauspost/cpuid/v2"
@@ -77,13 +78,13 @@ func indexBlocks(events []uint32, body, tail []byte, state *indexState) int
 
 // accept is s.scan for valid bodies. For others it reports false, and leaves
 // s.kept and s.dropped undefined.
-func (x *indexer) accept(s *levelScanner, body []byte, min level) bool {
+func (x *indexer) accept(s *levelScanner, body []byte, min entry.Level) bool {
 	return useAVX2 && s.acceptAVX2(body, min)
 }
 
 // acceptAVX2 lets indexBlocks check all but what is at its events, and walks
 // over these for the rest: brackets, odd scalars, entries and their levels.
-func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
+func (s *levelScanner) acceptAVX2(body []byte, min entry.Level) bool {
 	const bom = "\ufeff"
 	i := 0
 	if len(body) >= len(bom) && string(body[:len(bom)]) == bom {
@@ -121,9 +122,9 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 		// Of the current entry:
 		inside bool
 		start  int
-		rank   int   // of the best level key that it has
-		value  int   // what follows that key
-		l      level // of the entry, 0 where it is yet to be found out
+		rank   int         // of the best level key that it has
+		value  int         // what follows that key
+		l      entry.Level // of the entry, 0 where it is yet to be found out
 	)
 	for last := false; !last; {
 		n := chunkLen
@@ -228,15 +229,15 @@ func (s *levelScanner) acceptAVX2(body []byte, min level) bool {
 }
 
 // entryLevel ranks the valid entry at body[start] by its best level key.
-func (s *levelScanner) entryLevel(body []byte, start, rank, value int) level {
+func (s *levelScanner) entryLevel(body []byte, start, rank, value int) entry.Level {
 	switch rank {
 	case maybeEscaped:
 		_, l := s.scanEntry(body, start, s.indexer.outside+1)
 		return l
 	case noLevelKey:
-		return levelUnknown
+		return entry.LevelUnknown
 	case clefTimeKey:
-		return levelInfo
+		return entry.LevelInfo
 	}
 	return s.levelAfter(body, value)
 }

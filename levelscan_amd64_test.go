@@ -3,6 +3,7 @@
 package main
 
 import (
+	"log-ingester/internal/entry"
 	"testing"
 
 	"github.com/klauspost/cpuid/v2"
@@ -19,7 +20,7 @@ func TestLevelScanUsesAVX2(t *testing.T) {
 	}
 	body := []byte(`{"level":"error"}`)
 	s := new(levelScanner)
-	if !s.indexer.accept(s, body, levelError) || len(s.kept) != 1 || s.indexer.state.offset == 0 {
+	if !s.indexer.accept(s, body, entry.LevelError) || len(s.kept) != 1 || s.indexer.state.offset == 0 {
 		t.Error("the AVX2 scanner does not accept an entry")
 	}
 }
@@ -29,10 +30,10 @@ func TestLevelScanGate(t *testing.T) {
 	useAVX2 = false
 	body := []byte(`{"level":"error"}{"level":"info"}`)
 	s := new(levelScanner)
-	if s.indexer.accept(s, body, levelError) || s.indexer.state.offset != 0 {
+	if s.indexer.accept(s, body, entry.LevelError) || s.indexer.state.offset != 0 {
 		t.Error("the AVX2 scanner runs though the gate is closed")
 	}
-	if err := s.scan(body, levelError); err != nil || len(s.kept) != 1 || s.dropped != 1 {
+	if err := s.scan(body, entry.LevelError); err != nil || len(s.kept) != 1 || s.dropped != 1 {
 		t.Errorf("scan = %v, keeps %v and drops %d", err, s.kept, s.dropped)
 	}
 }

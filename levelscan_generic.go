@@ -3,12 +3,13 @@ package main
 import (
 	"encoding/binary"
 	"fmt"
+	"log-ingester/internal/entry"
 	"math/bits"
 )
 
 // scanGeneric is scan in portable Go. It is also what tells where and why a
 // body is refused, whichever implementation found that it must be.
-func (s *levelScanner) scanGeneric(body []byte, min level) *scanError {
+func (s *levelScanner) scanGeneric(body []byte, min entry.Level) *scanError {
 	s.kept, s.dropped = s.kept[:0], 0
 	const bom = "\ufeff"
 	i := 0
@@ -113,7 +114,7 @@ func (s *levelScanner) notAnEntry(body []byte, i int) int {
 
 // scanEntry validates the entry that begins at body[i], and returns where it
 // ends and its level.
-func (s *levelScanner) scanEntry(body []byte, i, depth int) (int, level) {
+func (s *levelScanner) scanEntry(body []byte, i, depth int) (int, entry.Level) {
 	var (
 		rank = noLevelKey
 		at   int // what follows the key of that rank
@@ -121,7 +122,7 @@ func (s *levelScanner) scanEntry(body []byte, i, depth int) (int, level) {
 	i++
 	if i < len(body) && body[i] != '"' {
 		if i = skipSpace(body, i); i < len(body) && body[i] == '}' {
-			return i + 1, levelUnknown
+			return i + 1, entry.LevelUnknown
 		}
 	}
 	for {
@@ -135,7 +136,7 @@ func (s *levelScanner) scanEntry(body []byte, i, depth int) (int, level) {
 		}
 		r := levelKeyRank(body[key+1 : end-1])
 		if escaped {
-			r = levelKeyRank(appendUnquoted(nil, body[key:end]))
+			r = levelKeyRank(entry.AppendUnquoted(nil, body[key:end]))
 		}
 
 		if i = end; i < len(body) && body[i] != ':' {
@@ -183,9 +184,9 @@ func (s *levelScanner) scanEntry(body []byte, i, depth int) (int, level) {
 	}
 	switch rank {
 	case noLevelKey:
-		return i + 1, levelUnknown
+		return i + 1, entry.LevelUnknown
 	case clefTimeKey:
-		return i + 1, levelInfo
+		return i + 1, entry.LevelInfo
 	}
 	return i + 1, s.levelAfter(body, at)
 }

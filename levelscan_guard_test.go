@@ -3,6 +3,7 @@
 package main
 
 import (
+	"log-ingester/internal/entry"
 	"strings"
 	"syscall"
 	"testing"
@@ -59,7 +60,7 @@ func TestLevelScanStaysInsideBody(t *testing.T) {
 		body := memory[at : at+len(content) : at+len(content)]
 		copy(body, content)
 		protect(t, memory, syscall.PROT_READ)
-		compare(t, s, body, levelError)
+		compare(t, s, body, entry.LevelError)
 	}
 	for n := range longest + 1 {
 		if 4*64+10 < n && n < 4096-10 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log-ingester/internal/entry"
 	"math/rand/v2"
 	"regexp"
 	"slices"
@@ -40,7 +41,7 @@ func (v verdict) equal(w verdict) bool {
 }
 
 // referenceScan is scan, slow and obvious, by encoding/json.
-func referenceScan(body []byte, min level) (v verdict) {
+func referenceScan(body []byte, min entry.Level) (v verdict) {
 	refuse := func(at int) verdict { return verdict{refused: true, at: at, entry: v.dropped + len(v.kept)} }
 	space := func(i int) int { return len(body) - len(bytes.TrimLeft(body[i:], " \t\r\n")) }
 
@@ -137,9 +138,9 @@ func tooDeepAt(s []byte, depth int) int {
 	return -1
 }
 
-func referenceLevel(entry []byte) level {
+func referenceLevel(text []byte) entry.Level {
 	values := map[string]json.RawMessage{}
-	d := json.NewDecoder(bytes.NewReader(entry))
+	d := json.NewDecoder(bytes.NewReader(text))
 	d.Token()
 	for d.More() {
 		key, err := d.Token()
@@ -160,24 +161,24 @@ func referenceLevel(entry []byte) level {
 		}
 	}
 	if _, ok := values["@t"]; ok {
-		return levelInfo
+		return entry.LevelInfo
 	}
-	return levelUnknown
+	return entry.LevelUnknown
 }
 
 var (
 	levelNames = []string{
-		levelTrace: "trace trce trc silly finest finer",
-		levelDebug: "debug dbug dbg fine config verbose vrb http",
-		levelInfo:  "info inf information informational notice note success",
-		levelWarn:  "warn warning wrn",
-		levelError: "error err eror fail severe",
-		levelFatal: "fatal ftl critical crit alert emerg emergency panic dpanic",
+		entry.LevelTrace: "trace trce trc silly finest finer",
+		entry.LevelDebug: "debug dbug dbg fine config verbose vrb http",
+		entry.LevelInfo:  "info inf information informational notice note success",
+		entry.LevelWarn:  "warn warning wrn",
+		entry.LevelError: "error err eror fail severe",
+		entry.LevelFatal: "fatal ftl critical crit alert emerg emergency panic dpanic",
 	}
 	offsetName = regexp.MustCompile(`^([^+-]+)([+-])[0-9]+$`)
 )
 
-func referenceValue(value []byte) level {
+func referenceValue(value []byte) entry.Level {
 	var any any
 	d := json.NewDecoder(bytes.NewReader(value))
 	d.UseNumber()
@@ -189,38 +190,38 @@ func referenceValue(value []byte) level {
 		return referenceName(v)
 	case json.Number:
 		if f, err := v.Float64(); err == nil {
-			for l := levelTrace; l <= levelFatal; l++ {
+			for l := entry.LevelTrace; l <= entry.LevelFatal; l++ {
 				if rank := 10 * float64(l); rank <= f && f < rank+10 {
 					return l
 				}
 			}
 		}
 	}
-	return levelUnknown
+	return entry.LevelUnknown
 }
 
-func referenceName(name string) level {
+func referenceName(name string) entry.Level {
 	if m := offsetName.FindStringSubmatch(name); m != nil {
 		l := referenceName(m[1])
-		if l == levelDebug && m[2] == "-" {
-			l = levelTrace
+		if l == entry.LevelDebug && m[2] == "-" {
+			l = entry.LevelTrace
 		}
 		return l
 	}
 	for l, names := range levelNames {
 		for _, n := range strings.Fields(names) {
 			if len(n) == len(name) && strings.EqualFold(n, name) {
-				return level(l)
+				return entry.Level(l)
 			}
 		}
 	}
-	return levelUnknown
+	return entry.LevelUnknown
 }
 
 // An implementation is a scanner under test.
 type implementation struct {
 	name string
-	scan func(s *levelScanner, body []byte, min level) *scanError
+	scan func(s *levelScanner, body []byte, min entry.Level) *scanError
 }
 
 func implementations() []implementation {
@@ -231,7 +232,7 @@ func implementations() []implementation {
 	return impls
 }
 
-func (impl implementation) verdict(s *levelScanner, body []byte, min level) (verdict, string) {
+func (impl implementation) verdict(s *levelScanner, body []byte, min entry.Level) (verdict, string) {
 	if err := impl.scan(s, body, min); err != nil {
 		return verdict{refused: true, at: err.offset, entry: err.entry}, err.reason
 	}
@@ -239,7 +240,7 @@ func (impl implementation) verdict(s *levelScanner, body []byte, min level) (ver
 }
 
 // compare holds every implementation against the reference.
-func compare(t testing.TB, s *levelScanner, body []byte, min level) verdict {
+func compare(t testing.TB, s *levelScanner, body []byte, min entry.Level) verdict {
 	t.Helper()
 	want := referenceScan(body, min)
 	reason := ""
@@ -385,7 +386,7 @@ func TestLevelScanAnswers(t *testing.T) {
 	} {
 		s := new(levelScanner)
 		check := func(body string) {
-			v := compare(t, s, []byte(body), levelError)
+			v := compare(t, s, []byte(body), entry.LevelError)
 			if v.refused || len(v.kept) == 1 != c.want {
 				t.Errorf("scan(%s) keeps %v, want %v", body, !c.want, c.want)
 			}
@@ -453,7 +454,7 @@ func TestLevelScanBodies(t *testing.T) {
 		{strings.Repeat("{\"level\":50}\n", 1000), 1000, 0},
 		{"[" + strings.Repeat(`{"level":30},{},`, 1000) + "{}]", 1001, 1000},
 	} {
-		v := compare(t, new(levelScanner), []byte(c.body), levelError)
+		v := compare(t, new(levelScanner), []byte(c.body), entry.LevelError)
 		if v.refused || len(v.kept) != c.kept || v.dropped != c.dropped {
 			t.Errorf("scan(%s) = %v, want %d kept and %d dropped", quote([]byte(c.body)), v, c.kept, c.dropped)
 		}
@@ -612,10 +613,10 @@ func TestLevelScanRefusesBodies(t *testing.T) {
 	for _, c := range refusedBodies {
 		body, at := refusedAt(c.body)
 		s := new(levelScanner)
-		if v := compare(t, s, body, levelError); !v.refused || v.at != at {
+		if v := compare(t, s, body, entry.LevelError); !v.refused || v.at != at {
 			t.Errorf("scan(%q) = %v, want a refusal at byte %d", body, v, at)
 		}
-		if err := s.scan(body, levelError); err.reason != c.reason {
+		if err := s.scan(body, entry.LevelError); err.reason != c.reason {
 			t.Errorf("scan(%q): reason %q, want %q", body, err.reason, c.reason)
 		}
 	}
@@ -626,7 +627,7 @@ func TestLevelScanRefusesEntries(t *testing.T) {
 	s := new(levelScanner)
 	check := func(before, marked, after string) {
 		body, at := refusedAt(before + marked + after)
-		if v := compare(t, s, body, levelError); !v.refused || v.at != at {
+		if v := compare(t, s, body, entry.LevelError); !v.refused || v.at != at {
 			t.Fatalf("scan(%s) = %v, want a refusal at byte %d", quote(body), v, at)
 		}
 	}
@@ -662,10 +663,10 @@ func TestLevelScanEveryByte(t *testing.T) {
 	} {
 		before, after, _ := strings.Cut(marked, "^")
 		for c := range 256 {
-			entry := before + string([]byte{byte(c)}) + after
-			compare(t, s, []byte(entry), levelError)
+			text := before + string([]byte{byte(c)}) + after
+			compare(t, s, []byte(text), entry.LevelError)
 			for _, n := range []int{21, 40, 59, 64 - len(before), 127 - len(before)} {
-				compare(t, s, []byte(filler(n)+entry+"\n"+filler(50)), levelError)
+				compare(t, s, []byte(filler(n)+text+"\n"+filler(50)), entry.LevelError)
 			}
 		}
 	}
@@ -695,7 +696,7 @@ func TestLevelScanDepth(t *testing.T) {
 		{`{"a":` + strings.Repeat(`[[[[[[]]]]]],`, 1000) + `1}`, 5 + 13},
 		{`{"a":[` + strings.Repeat(`[[[[[[]]]]]],`, 1000) + `1]}`, -1},
 	} {
-		v := compare(t, new(levelScanner), []byte(c.body), levelError)
+		v := compare(t, new(levelScanner), []byte(c.body), entry.LevelError)
 		if v.refused != (c.at >= 0) || v.refused && v.at != c.at {
 			t.Errorf("scan(%s) = %v, want it refused at %d", quote([]byte(c.body)), v, c.at)
 		}
@@ -708,7 +709,7 @@ func TestLevelScanCutBodies(t *testing.T) {
 		strings.Repeat(`\"`, 50) + `"} , {"@t":{"b":[[],[{"level":"x"}]]},"le\u0076el":"error"}]` + "\n")
 	s := new(levelScanner)
 	for n := range len(body) + 1 {
-		if v := compare(t, s, body[:n:n], levelError); v.refused != (n < len(body)-1) || v.refused && v.at != n {
+		if v := compare(t, s, body[:n:n], entry.LevelError); v.refused != (n < len(body)-1) || v.refused && v.at != n {
 			t.Errorf("scan(%s) = %v", quote(body[:n]), v)
 		}
 	}
@@ -724,7 +725,7 @@ func TestLevelScanThresholds(t *testing.T) {
 	for n := -5; n < 110; n++ {
 		body = fmt.Appendf(body, `{"level":%d}{"level":%d.5}`, n, n)
 	}
-	for min := range levelUnknown + 1 {
+	for min := range entry.LevelUnknown + 1 {
 		compare(t, new(levelScanner), body, min)
 	}
 }
@@ -733,8 +734,8 @@ func TestLevelScanDoesNotAllocate(t *testing.T) {
 	body := []byte(strings.Repeat(`{"level":"error","n":{"a":[1]}}{"log.level":"critical","a":"\n"}{"@l":"notice-3"}{"lvl":30}`, 500))
 	for _, impl := range implementations() {
 		s := new(levelScanner)
-		impl.scan(s, body, levelError)
-		if n := testing.AllocsPerRun(20, func() { impl.scan(s, body, levelError) }); n != 0 {
+		impl.scan(s, body, entry.LevelError)
+		if n := testing.AllocsPerRun(20, func() { impl.scan(s, body, entry.LevelError) }); n != 0 {
 			t.Errorf("%s: %v allocations a scan", impl.name, n)
 		}
 	}
@@ -886,10 +887,10 @@ func TestLevelScanRandomBodies(t *testing.T) {
 			entries = 300
 		}
 		body := m.body(entries)
-		if v := compare(t, s, body, levelError); v.refused || len(v.kept)+v.dropped != entries {
+		if v := compare(t, s, body, entry.LevelError); v.refused || len(v.kept)+v.dropped != entries {
 			t.Fatalf("scan(%s) = %v, want %d entries", quote(body), v, entries)
 		}
-		if compare(t, s, m.damage(body), levelError).refused {
+		if compare(t, s, m.damage(body), entry.LevelError).refused {
 			refused++
 		}
 	}
@@ -901,19 +902,19 @@ func TestLevelScanRandomBodies(t *testing.T) {
 func FuzzLevelScan(f *testing.F) {
 	m := &bodyMaker{Rand: rand.New(rand.NewPCG(3, 4))}
 	for range 50 {
-		f.Add(slices.Clone(m.body(2)), byte(levelError), uint16(m.IntN(128)))
+		f.Add(slices.Clone(m.body(2)), byte(entry.LevelError), uint16(m.IntN(128)))
 	}
 	for _, c := range refusedBodies {
 		body, _ := refusedAt(c.body)
-		f.Add(body, byte(levelError), uint16(0))
+		f.Add(body, byte(entry.LevelError), uint16(0))
 	}
 	for _, marked := range refusedEntries {
 		body, _ := refusedAt(marked)
-		f.Add(body, byte(levelError), uint16(m.IntN(128)))
+		f.Add(body, byte(entry.LevelError), uint16(m.IntN(128)))
 	}
 	s := new(levelScanner)
 	f.Fuzz(func(t *testing.T, body []byte, min byte, shift uint16) {
-		compare(t, s, body, level(min))
-		compare(t, s, append([]byte(filler(20+int(shift%5000))), body...), level(min))
+		compare(t, s, body, entry.Level(min))
+		compare(t, s, append([]byte(filler(20+int(shift%5000))), body...), entry.Level(min))
 	})
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log-ingester/internal/entry"
 	"testing"
 	"time"
 )
@@ -111,8 +112,8 @@ func TestTimes(t *testing.T) {
 		{`"10000-01-01T00:00:00Z"`, ""},
 	} {
 		got := ""
-		if parsed, ok := parseTime([]byte(c.value)); ok {
-			got = string(appendTime(nil, parsed))
+		if parsed, ok := entry.ParseTime([]byte(c.value)); ok {
+			got = string(entry.AppendTime(nil, parsed))
 		}
 		if got != c.want {
 			t.Errorf("%s: got %q, want %q", c.value, got, c.want)
@@ -124,7 +125,7 @@ func TestTimesAreOrderedAsText(t *testing.T) {
 	base := time.Date(2026, 11, 22, 15, 24, 0, 0, time.UTC)
 	last := ""
 	for _, d := range []time.Duration{0, 1, 1e6, 5e8, 999999999, 1e9, 1e9 + 1, 6e10} {
-		s := string(appendTime(nil, base.Add(d)))
+		s := string(entry.AppendTime(nil, base.Add(d)))
 		if s <= last {
 			t.Errorf("%s does not sort after %s", s, last)
 		}
@@ -133,29 +134,29 @@ func TestTimesAreOrderedAsText(t *testing.T) {
 }
 
 func TestLevelNames(t *testing.T) {
-	for want, names := range map[level][]string{
-		levelTrace:   {"trace", "TRACE", "silly", "DEBUG-4"},
-		levelDebug:   {"debug", "Debug", "verbose", "http", "DEBUG+1", "dbg"},
-		levelInfo:    {"info", "INFO", "Information", "notice", "INFO+2"},
-		levelWarn:    {"warn", "WARNING", "Warn"},
-		levelError:   {"error", "err", "ERROR", "ERROR+4", "severe"},
-		levelFatal:   {"fatal", "critical", "CRIT", "alert", "emerg", "emergency", "panic", "dpanic"},
-		levelUnknown: {"", "audit", "error+", "+4", "error+x", "errors", "informationally", "ERROR+4+4"},
+	for want, names := range map[entry.Level][]string{
+		entry.LevelTrace:   {"trace", "TRACE", "silly", "DEBUG-4"},
+		entry.LevelDebug:   {"debug", "Debug", "verbose", "http", "DEBUG+1", "dbg"},
+		entry.LevelInfo:    {"info", "INFO", "Information", "notice", "INFO+2"},
+		entry.LevelWarn:    {"warn", "WARNING", "Warn"},
+		entry.LevelError:   {"error", "err", "ERROR", "ERROR+4", "severe"},
+		entry.LevelFatal:   {"fatal", "critical", "CRIT", "alert", "emerg", "emergency", "panic", "dpanic"},
+		entry.LevelUnknown: {"", "audit", "error+", "+4", "error+x", "errors", "informationally", "ERROR+4+4"},
 	} {
 		for _, name := range names {
-			if got := levelByName([]byte(name)); got != want {
+			if got := entry.LevelByName([]byte(name)); got != want {
 				t.Errorf("%q is %v, want %v", name, got, want)
 			}
 		}
 	}
-	for value, want := range map[string]level{
-		`10`: levelTrace, `20`: levelDebug, `30`: levelInfo, `35`: levelInfo, `40`: levelWarn,
-		`50`: levelError, `59`: levelError, `59.99`: levelError, `60`: levelFatal, `5e1`: levelError,
-		`9`: levelUnknown, `0`: levelUnknown, `-10`: levelUnknown, `70`: levelUnknown, `1e999`: levelUnknown,
-		`null`: levelUnknown, `true`: levelUnknown, `{}`: levelUnknown, `[]`: levelUnknown,
-		`"err\u006fr"`: levelError, `"50"`: levelUnknown,
+	for value, want := range map[string]entry.Level{
+		`10`: entry.LevelTrace, `20`: entry.LevelDebug, `30`: entry.LevelInfo, `35`: entry.LevelInfo, `40`: entry.LevelWarn,
+		`50`: entry.LevelError, `59`: entry.LevelError, `59.99`: entry.LevelError, `60`: entry.LevelFatal, `5e1`: entry.LevelError,
+		`9`: entry.LevelUnknown, `0`: entry.LevelUnknown, `-10`: entry.LevelUnknown, `70`: entry.LevelUnknown, `1e999`: entry.LevelUnknown,
+		`null`: entry.LevelUnknown, `true`: entry.LevelUnknown, `{}`: entry.LevelUnknown, `[]`: entry.LevelUnknown,
+		`"err\u006fr"`: entry.LevelError, `"50"`: entry.LevelUnknown,
 	} {
-		if got := levelOf([]byte(value)); got != want {
+		if got := entry.LevelOf([]byte(value)); got != want {
 			t.Errorf("level %s is %v, want %v", value, got, want)
 		}
 	}

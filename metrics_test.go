@@ -99,7 +99,7 @@ func TestMetrics(t *testing.T) {
 	if _, ok := got["last_error_age_seconds"]; ok {
 		t.Error("there is an age of an error that never was")
 	}
-	s.metrics.failed()
+	s.metrics.countFailure()
 	got = parseMetrics(t, s.do("GET", "/metrics", nil).Body.String())
 	if age, ok := got["last_error_age_seconds"]; !ok || age < 0 || got["write_failures_total"] != 1 {
 		t.Errorf("after a failure: age %v, %v failures", age, got["write_failures_total"])

@@ -1,175 +1,313 @@
 package main
 
 import (
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 )
+
+// A budget limits the memory of request bodies in progress and queued batches
+// together. Any goroutine may use it.
+type budget struct {
+	limit int64 // in bytes
+	used  atomic.Int64
+}
+
+// reserve reserves n bytes and reports whether they fit.
+func (b *budget) reserve(n int64) bool { return addWithin(&b.used, n, b.limit) }
+
+func (b *budget) release(n int64) { b.used.Add(-n) }
+
+// addWithin adds n to sum if the result does not exceed limit, and reports
+// whether it did.
+func addWithin(sum *atomic.Int64, n, limit int64) bool {
+	for {
+		old := sum.Load()
+		if old+n > limit {
+			return false
+		}
+		if sum.CompareAndSwap(old, old+n) {
+			return true
+		}
+	}
+}
+
+// A row is one entry as a row of the table. Each field is the end of a column
+// in the batch's text. The first column starts where the previous row ends.
+type row struct{ level, message, timestamp, details uint32 }
+
+// The columns of a row, in the order of the table's columns after the id.
+const (
+	colLevel = iota
+	colMessage
+	colTimestamp
+	colDetails
+	columnCount
+)
+
+// A batch holds the kept entries of one request, or of several small ones, in
+// order. It is stored in full or not at all. It owns its bytes, so one entry
+// does not pin a large body. It belongs to the request until queued, then to
+// the writer.
+type batch struct {
+	text []byte // all columns of all rows
+	rows []row
+
+	// committed, if not nil, receives the outcome: nil, or why the batch was
+	// abandoned. It has a buffer of one, so the send never blocks.
+	committed chan error
+}
+
+// batchOverhead is the memory of a batch besides its text and rows, in bytes.
+// It includes its element in the queue's channel and the spare capacity of its
+// slices.
+const batchOverhead = 2 << 10
+
+// maxJoinedText is the largest text of a batch that other batches have joined,
+// in bytes.
+const maxJoinedText = 4 << 10
+
+// rowEstimate is the memory of a row besides the bytes of its entry: its ends,
+// and a default level and time.
+const rowEstimate = int(unsafe.Sizeof(row{})) + len("unknown") + len("2006-01-02T15:04:05.000000000Z")
+
+// maxPooled is the largest buffer that is kept in a pool, in bytes. A few large
+// requests must not determine how much memory an idle service uses.
+const maxPooled = 256 << 10
+
+// size returns the memory of the batch that counts against the queue, in bytes.
+func (b *batch) size() int64 {
+	return int64(len(b.text)+len(b.rows)*int(unsafe.Sizeof(row{}))) + batchOverhead
+}
+
+// value returns a column of r as a string, or nil if the details are missing.
+// start is where r starts in the text. The value is valid until the batch is
+// freed.
+func (b *batch) value(start uint32, r *row, column int) driver.Value {
+	end := r.level
+	switch column {
+	case colMessage:
+		start, end = r.level, r.message
+	case colTimestamp:
+		start, end = r.message, r.timestamp
+	case colDetails:
+		start, end = r.timestamp, r.details
+		if start == end {
+			return nil
+		}
+	}
+	return unsafe.String(unsafe.SliceData(b.text[start:end]), end-start)
+}
+
+// values returns the columns of row i.
+func (b *batch) values(i int) []driver.Value {
+	start := uint32(0)
+	if i > 0 {
+		start = b.rows[i-1].details
+	}
+	values := make([]driver.Value, columnCount)
+	for column := range values {
+		values[column] = b.value(start, &b.rows[i], column)
+	}
+	return values
+}
+
+// join appends the rows of next and reports whether it did. It does not if a
+// client waits for either batch, or if they are too large together.
+func (b *batch) join(next *batch) bool {
+	if b.committed != nil || next.committed != nil || len(b.text)+len(next.text) > maxJoinedText {
+		return false
+	}
+	start := uint32(len(b.text))
+	b.text = append(b.text, next.text...)
+	for _, r := range next.rows {
+		b.rows = append(b.rows, row{start + r.level, start + r.message, start + r.timestamp, start + r.details})
+	}
+	return true
+}
+
+var batchPool = sync.Pool{New: func() any {
+	return &batch{text: make([]byte, 0, maxJoinedText), rows: make([]row, 0, maxJoinedText/128)}
+}}
+
+func newBatch() *batch { return batchPool.Get().(*batch) }
+
+// free returns the batch to the pool. Nothing may use it afterwards.
+func (b *batch) free() {
+	if cap(b.text) > maxPooled || cap(b.rows) > maxPooled/int(unsafe.Sizeof(row{})) {
+		return
+	}
+	b.text, b.rows, b.committed = b.text[:0], b.rows[:0], nil
+	batchPool.Put(b)
+}
 
 var (
-	errQueueFull = errors.New("the queue is full")
-	errStopping  = errors.New("shutting down")
+	errQueueFull    = errors.New("the queue is full")
+	errShuttingDown = errors.New("shutting down")
 )
 
-// queueWait is how long a request waits for room in a full queue before it is
-// refused: long enough for a busy machine to commit some of it, so that clients
-// who wait for their answers are slowed down rather than turned away.
-const queueWait = time.Second
+// queueTimeout is how long a request waits for space in a full queue before it
+// is refused. A busy machine commits part of the queue in that time, so waiting
+// clients are slowed down rather than refused.
+const queueTimeout = time.Second
 
-// A queue holds batches on their way to the writer, bounded in bytes. Any
-// goroutine may put; only the writer takes.
+// A queue holds batches for the writer, limited in bytes. Any goroutine may
+// put; only the writer takes.
 type queue struct {
 	limit   int64 // in bytes
 	batches chan *batch
-	bytes   atomic.Int64 // of the batches not yet committed, the writer's included
+	bytes   atomic.Int64 // of all batches that are not committed, including the writer's
 	entries atomic.Int64 // in the same batches
 
 	sending sync.Mutex
-	newest  *batch // the last one sent, while it is in the channel; else nil
+	last    *batch // the batch sent last, while it is in the channel; else nil
 
-	// hurry wakes the writer before its time. It holds one token, so that
-	// asking never blocks.
-	hurry chan struct{}
+	// flushNow wakes the writer before its next commit is due. It holds one
+	// token, so that wake never blocks.
+	flushNow chan struct{}
 
 	stopped atomic.Bool
-	broken  atomic.Pointer[error] // why the database takes no writes, or nil
+	broken  atomic.Pointer[error] // why the database cannot accept writes, or nil
 
-	waiting atomic.Int64  // how many wait for room
-	turn    chan struct{} // holds a token while somebody is the first of them
-	freed   chan struct{} // holds a token when bytes have left
+	waiting     atomic.Int64  // puts that wait for space
+	firstInLine chan struct{} // holds a token while one of them may take freed space
+	spaceFreed  chan struct{} // holds a token after bytes decreased
 }
 
 func newQueue(limit int64) *queue {
 	return &queue{
 		limit: limit,
-		// No more batches than fit by their size, so that sending never blocks:
-		// one beyond is the batch larger than the queue.
-		batches: make(chan *batch, limit/batchOverhead+1),
-		hurry:   make(chan struct{}, 1),
-		turn:    make(chan struct{}, 1),
-		freed:   make(chan struct{}, 1),
+		// Room for as many batches as can fit by size, so that a send never
+		// blocks, and for one batch larger than the queue.
+		batches:     make(chan *batch, limit/batchOverhead+1),
+		flushNow:    make(chan struct{}, 1),
+		firstInLine: make(chan struct{}, 1),
+		spaceFreed:  make(chan struct{}, 1),
 	}
 }
 
-// put hands b over to the writer, and returns how many bytes it counts for in
-// the queue. The error is errStopping, errQueueFull where b found no room in
-// time, or why the database takes no writes; b is then still the caller's.
-func (q *queue) put(b *batch) (held int64, err error) {
+// put gives b to the writer and returns the bytes that it counts for in the
+// queue. The error is errShuttingDown, errQueueFull if there is no space in
+// time, or why the database cannot accept writes; the caller then still owns b.
+func (q *queue) put(b *batch) (reserved int64, err error) {
 	if err := q.brokenError(); err != nil {
 		return 0, err
 	}
-	held = b.size()
-	if !q.reserve(held) {
+	reserved = b.size()
+	if !q.reserve(reserved) {
 		return 0, errQueueFull
 	}
-	// The writer ends when it is stopped and bytes is 0, so that whoever saw
-	// it not stopped after having reserved is still served.
+	// The writer exits once the queue is stopped and bytes is 0. A put that
+	// reserved before it saw stopped unset is therefore still written.
 	if q.stopped.Load() {
-		q.release(held)
+		q.release(reserved)
 		q.wake()
-		return 0, errStopping
+		return 0, errShuttingDown
 	}
 	q.entries.Add(int64(len(b.rows)))
-	urgent := b.committed != nil || q.filling()
+	urgent := b.committed != nil || q.overTarget()
 	if q.send(b) {
 		q.release(batchOverhead)
-		held -= batchOverhead
+		reserved -= batchOverhead
 	}
 	if urgent {
 		q.wake()
 	}
-	return held, nil
+	return reserved, nil
 }
 
-// send puts b into the channel, or its rows into the batch that was sent last,
-// and reports whether it joined them: small batches take less memory together.
+// send puts b into the channel, or appends its rows to the batch sent last and
+// reports that they joined. Small batches take less memory together.
 func (q *queue) send(b *batch) (joined bool) {
 	q.sending.Lock()
 	defer q.sending.Unlock()
-	if q.newest != nil && q.newest.join(b) {
-		b.release()
+	if q.last != nil && q.last.join(b) {
+		b.free()
 		return true
 	}
-	q.newest = b
+	q.last = b
 	q.batches <- b
 	return false
 }
 
-// received closes b, which came out of the channel, to others that would join.
-func (q *queue) received(b *batch) *batch {
+// closeToJoins prevents other batches from joining b, which was received from
+// the channel, and returns b.
+func (q *queue) closeToJoins(b *batch) *batch {
 	q.sending.Lock()
 	defer q.sending.Unlock()
-	if q.newest == b {
-		q.newest = nil
+	if q.last == b {
+		q.last = nil
 	}
 	return b
 }
 
 func (q *queue) brokenError() error {
 	if err := q.broken.Load(); err != nil {
-		return fmt.Errorf("the database cannot take writes: %w", *err)
+		return fmt.Errorf("the database cannot accept writes: %w", *err)
 	}
 	return nil
 }
 
-// unready returns why put would refuse, or nil.
-func (q *queue) unready() error {
+// notReady returns why put would refuse a batch, or nil.
+func (q *queue) notReady() error {
 	switch err := q.brokenError(); {
 	case err != nil:
 		return err
 	case q.stopped.Load():
-		return errStopping
+		return errShuttingDown
 	case q.bytes.Load() >= q.limit:
 		return errQueueFull
 	}
 	return nil
 }
 
-// share is how much goes into one transaction, in bytes, and how much has to
-// wait for the writer to begin one early: a part of the queue, so that room
-// becomes free again and again.
-func (q *queue) share() int64 { return q.limit / 4 }
+// txnTarget is the target size of a transaction in bytes, and the backlog at
+// which the writer stops waiting for more. It is a fraction of the queue so
+// that space frees up steadily.
+func (q *queue) txnTarget() int64 { return q.limit / 4 }
 
-// filling reports whether so much waits that the writer should not let it
-// grow.
-func (q *queue) filling() bool { return q.bytes.Load() > q.share() }
+// overTarget reports whether the backlog exceeds the target size.
+func (q *queue) overTarget() bool { return q.bytes.Load() > q.txnTarget() }
 
-// wake makes the writer begin the next transaction now.
+// wake makes the writer start the next transaction now.
 func (q *queue) wake() {
 	select {
-	case q.hurry <- struct{}{}:
+	case q.flushNow <- struct{}{}:
 	default:
 	}
 }
 
-// stop refuses what comes from now on, and wakes the writer to end.
+// stop makes put refuse all batches from now on, and wakes the writer so that
+// it can exit.
 func (q *queue) stop() {
 	q.stopped.Store(true)
 	q.wake()
 }
 
-// reserve makes room for size bytes, and waits for it as long as queueWait, in
-// the order of arrival. A batch larger than the whole queue is let in when it
-// is empty.
+// reserve reserves size bytes, and waits up to queueTimeout for them. Waiting
+// calls are served in order of arrival. An empty queue accepts a batch larger
+// than its limit.
 func (q *queue) reserve(size int64) bool {
 	if q.waiting.Load() == 0 && q.tryReserve(size) {
 		return true
 	}
 	q.waiting.Add(1)
 	defer q.waiting.Add(-1)
-	timeout := time.NewTimer(queueWait)
+	timeout := time.NewTimer(queueTimeout)
 	defer timeout.Stop()
 	select {
-	case q.turn <- struct{}{}:
-		defer func() { <-q.turn }()
+	case q.firstInLine <- struct{}{}:
+		defer func() { <-q.firstInLine }()
 	case <-timeout.C:
 		return false
 	}
 	for !q.tryReserve(size) {
 		select {
-		case <-q.freed:
+		case <-q.spaceFreed:
 		case <-timeout.C:
 			return false
 		}
@@ -181,11 +319,11 @@ func (q *queue) tryReserve(size int64) bool {
 	return q.bytes.CompareAndSwap(0, size) || addWithin(&q.bytes, size, q.limit)
 }
 
-// release gives back the room of size bytes.
+// release releases size bytes.
 func (q *queue) release(size int64) {
 	q.bytes.Add(-size)
 	select {
-	case q.freed <- struct{}{}:
+	case q.spaceFreed <- struct{}{}:
 	default:
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log-ingester/internal/entry"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -238,7 +239,7 @@ func referenceTime(value string) (t time.Time, ok bool) {
 }
 
 // programRows returns what the program makes of a body, as referenceRows does.
-func programRows(body []byte, threshold level) (rows [][4]string, dropped int, err error) {
+func programRows(body []byte, threshold entry.Level) (rows [][4]string, dropped int, err error) {
 	var s levelScanner
 	if err := s.scan(body, threshold); err != nil {
 		return nil, 0, err
@@ -291,7 +292,7 @@ func FuzzRows(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte, threshold uint8) {
 		threshold = threshold%6 + 1
 		want, wantDropped, wantErr := referenceRows(body, int(threshold))
-		got, gotDropped, gotErr := programRows(body, level(threshold))
+		got, gotDropped, gotErr := programRows(body, entry.Level(threshold))
 		if errors.Is(gotErr, errDecoder) || (gotErr == nil) != (wantErr == nil) {
 			t.Fatalf("%q: error %v, reference %v", body, gotErr, wantErr)
 		}

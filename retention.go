@@ -4,6 +4,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"log-ingester/internal/dbfile"
 	"log/slog"
 	"os"
 	"time"
@@ -48,9 +49,9 @@ type retention struct {
 }
 
 // newRetention returns nil where there is nothing to delete ever.
-func newRetention(cfg *config, db *database, log *slog.Logger, m *metrics) *retention {
-	r := &retention{db: db, log: log, metrics: m, maxAge: cfg.retain, maxSize: int64(cfg.maxDB)}
-	if cfg.retain == 0 && cfg.maxDB == 0 {
+func newRetention(db *database, maxAge time.Duration, maxSize int64, log *slog.Logger, m *metrics) *retention {
+	r := &retention{db: db, log: log, metrics: m, maxAge: maxAge, maxSize: maxSize}
+	if maxAge == 0 && maxSize == 0 {
 		if err := r.close(); err != nil { // it is that of a program that was killed
 			log.Warn(err.Error())
 		}
@@ -198,7 +199,7 @@ func (r *retention) pages() (size, free int64, err error) {
 	return rows[0][0].(int64), rows[0][1].(int64), nil
 }
 
-func (r *retention) reservePath() string { return beside(r.db.path, "-reserve") }
+func (r *retention) reservePath() string { return dbfile.Sidecar(r.db.path, "-reserve") }
 
 // setReserve makes the reserve, if there is room for it.
 func (r *retention) setReserve() error {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log-ingester/internal/entry"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -19,7 +20,7 @@ func insertRows(t *testing.T, path string, n int, message, timestamp string) {
 }
 
 func ago(d time.Duration) string {
-	return string(appendTime(nil, time.Now().Add(-d).UTC()))
+	return string(entry.AppendTime(nil, time.Now().Add(-d).UTC()))
 }
 
 func newTestRetention(t *testing.T, path string, args ...string) *retention {
@@ -28,7 +29,7 @@ func newTestRetention(t *testing.T, path string, args ...string) *retention {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRetention(cfg, mustOpen(t, path), slog.New(slog.DiscardHandler), new(metrics))
+	r := newRetention(mustOpen(t, path), cfg.retain, int64(cfg.maxDB), slog.New(slog.DiscardHandler), new(metrics))
 	t.Cleanup(func() {
 		if err := r.close(); err != nil {
 			t.Error(err)

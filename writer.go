@@ -48,10 +48,10 @@ func (w *writer) run() {
 		if w.failing == nil && len(w.taken) == 0 && !w.await() {
 			return
 		}
-		w.take(w.queue.share())
+		w.take(w.queue.txnTarget())
 		if w.failing != nil || !w.urgent() {
 			w.pause(timer)
-			w.take(w.queue.share())
+			w.take(w.queue.txnTarget())
 		}
 		if w.queue.stopped.Load() && w.queue.bytes.Load() == 0 {
 			return
@@ -87,9 +87,9 @@ func (w *writer) await() bool {
 		}
 		select {
 		case b := <-w.queue.batches:
-			w.taken = append(w.taken, w.queue.received(b))
+			w.taken = append(w.taken, w.queue.closeToJoins(b))
 			return true
-		case <-w.queue.hurry:
+		case <-w.queue.flushNow:
 		case <-w.tick:
 			if w.db.moved() != nil {
 				return true
@@ -111,7 +111,7 @@ func (w *writer) take(most int64) {
 	for !w.db.unsure() && size < most {
 		select {
 		case b := <-w.queue.batches:
-			w.taken = append(w.taken, w.queue.received(b))
+			w.taken = append(w.taken, w.queue.closeToJoins(b))
 			size += b.size()
 		default:
 			return
@@ -124,7 +124,7 @@ func (w *writer) take(most int64) {
 func (w *writer) portion() []*batch {
 	var size int64
 	for i, b := range w.taken {
-		if size += b.size(); size >= w.queue.share() {
+		if size += b.size(); size >= w.queue.txnTarget() {
 			return w.taken[:i+1]
 		}
 	}
@@ -133,7 +133,7 @@ func (w *writer) portion() []*batch {
 
 // urgent reports whether the transaction at hand should not wait for more.
 func (w *writer) urgent() bool {
-	if w.queue.stopped.Load() || w.queue.filling() {
+	if w.queue.stopped.Load() || w.queue.overTarget() {
 		return true
 	}
 	for _, b := range w.taken {
@@ -147,7 +147,7 @@ func (w *writer) urgent() bool {
 // pause waits for the timer or, unless the writer is failing, for somebody who
 // is in a hurry.
 func (w *writer) pause(timer *time.Timer) {
-	hurry := w.queue.hurry
+	hurry := w.queue.flushNow
 	if w.failing != nil {
 		hurry = nil
 	}
@@ -201,11 +201,11 @@ func (w *writer) drop(which func(*batch) bool, answer error) {
 		}
 		size += b.size()
 		w.queue.entries.Add(-int64(len(b.rows)))
-		b.release()
+		b.free()
 	}
 	clear(w.taken[len(kept):])
 	w.taken = kept
-	w.memory.give(size)
+	w.memory.release(size)
 	w.queue.release(size)
 	for _, committed := range waiting {
 		committed <- answer
@@ -216,7 +216,7 @@ func (w *writer) drop(which func(*batch) bool, answer error) {
 // wait: they are told, once it is certain that nothing was stored, and send
 // again themselves.
 func (w *writer) failed(err error) {
-	w.metrics.failed()
+	w.metrics.countFailure()
 	if w.failing == nil {
 		w.since = time.Now()
 		w.log.Error("cannot write to the database, retrying", "err", err, "entries", w.queue.entries.Load())

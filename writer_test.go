@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -22,23 +21,6 @@ type testWriter struct {
 	path string
 	log  *syncBuffer
 	done chan struct{}
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.String()
 }
 
 func newTestWriter(t *testing.T, limit int64) *testWriter {
@@ -92,9 +74,9 @@ func (w *testWriter) put(messages ...string) {
 
 func (w *testWriter) putBatch(b *batch) error {
 	size := b.size()
-	w.memory.take(size)
+	w.memory.reserve(size)
 	held, err := w.queue.put(b)
-	w.memory.give(size - held)
+	w.memory.release(size - held)
 	return err
 }
 
@@ -212,7 +194,7 @@ func TestUnsureCommit(t *testing.T) {
 		committed := w.putWaiting("b")
 		w.start()
 		err := <-committed
-		for w.queue.unready() != nil {
+		for w.queue.notReady() != nil {
 			time.Sleep(time.Millisecond)
 		}
 		w.put("c")
@@ -259,7 +241,7 @@ func TestReopenAfterFailedCommit(t *testing.T) {
 			t.Fatalf("told %v before it was known", err)
 		default:
 		}
-		if w.queue.unready() == nil {
+		if w.queue.notReady() == nil {
 			t.Error("it is ready")
 		}
 		if old.failures != most {
@@ -267,7 +249,7 @@ func TestReopenAfterFailedCommit(t *testing.T) {
 		}
 		runSQL(t, w.path, "DROP TABLE logs", "ALTER TABLE ours RENAME TO logs")
 		err := <-committed
-		for w.queue.unready() != nil {
+		for w.queue.notReady() != nil {
 			time.Sleep(time.Millisecond)
 		}
 		w.put("c")
@@ -301,7 +283,7 @@ func TestFailedCommitBesideAnotherWriter(t *testing.T) {
 func TestDroppedTable(t *testing.T) {
 	w := newTestWriter(t, 1<<20)
 	reopened := 0
-	w.db.reopened = func() { reopened++ }
+	w.db.onReopen = func() { reopened++ }
 	w.start()
 	runSQL(t, w.path, "DROP TABLE logs")
 	w.put("a")
@@ -389,7 +371,7 @@ func TestBrokenDatabase(t *testing.T) {
 		t.Fatalf("told %v", err)
 	}
 	// The probe that follows needs no new page, so it ends the failure.
-	for w.queue.unready() != nil {
+	for w.queue.notReady() != nil {
 		time.Sleep(time.Millisecond)
 	}
 	w.put("small")
@@ -437,7 +419,7 @@ func TestQueueIsBounded(t *testing.T) {
 		_, err := q.put(newTestBatch(strings.Repeat("x", size)))
 		return err
 	}
-	take := func() { q.release(q.received(<-q.batches).size()) }
+	take := func() { q.release(q.closeToJoins(<-q.batches).size()) }
 	if err := put(16 * batchOverhead); err != nil {
 		t.Errorf("a batch larger than the empty queue: %v", err)
 	}
@@ -445,7 +427,7 @@ func TestQueueIsBounded(t *testing.T) {
 		t.Errorf("a batch for the full queue: %v", err)
 	}
 	take()
-	for _, size := range []int{1, joinedSize} { // those that join others, and those that do not
+	for _, size := range []int{1, maxJoinedText} { // those that join others, and those that do not
 		n := 0
 		for ; put(size) == nil; n++ {
 		}
@@ -459,7 +441,7 @@ func TestQueueIsBounded(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Errorf("after there was room: %v", err)
 		}
-		if err := q.unready(); err != nil && !errors.Is(err, errQueueFull) {
+		if err := q.notReady(); err != nil && !errors.Is(err, errQueueFull) {
 			t.Error(err)
 		}
 		for q.bytes.Load() > 0 {
@@ -472,7 +454,7 @@ func TestQueueIsBounded(t *testing.T) {
 // stays. One that the writer has is closed.
 func TestBatchesAreJoined(t *testing.T) {
 	w := newTestWriter(t, 1<<20)
-	large := strings.Repeat("x", joinedSize)
+	large := strings.Repeat("x", maxJoinedText)
 	w.put("a", "b")
 	w.put("c")
 	w.put(large)
@@ -483,11 +465,11 @@ func TestBatchesAreJoined(t *testing.T) {
 	if n := len(w.queue.batches); n != 5 {
 		t.Errorf("%d batches are in the queue, want 5: a to c, the large one, d, e, f and g", n)
 	}
-	if b, m := w.queue.bytes.Load(), w.memory.used.Load(); b != m || b < 5*batchOverhead || b > 6*batchOverhead+joinedSize {
+	if b, m := w.queue.bytes.Load(), w.memory.used.Load(); b != m || b < 5*batchOverhead || b > 6*batchOverhead+maxJoinedText {
 		t.Errorf("the queue holds %d bytes, of the budget %d", b, m)
 	}
 	for range 5 {
-		w.taken = append(w.taken, w.queue.received(<-w.queue.batches))
+		w.taken = append(w.taken, w.queue.closeToJoins(<-w.queue.batches))
 	}
 	w.put("h")
 	w.put("i")
@@ -525,7 +507,7 @@ func TestStopWhilePutting(t *testing.T) {
 						err = w.putBatch(b)
 					}
 					if err != nil {
-						if !errors.Is(err, errStopping) {
+						if !errors.Is(err, errShuttingDown) {
 							t.Error(err)
 						}
 						return

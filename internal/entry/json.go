@@ -1,0 +1,97 @@
+package entry
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+	"unsafe"
+)
+
+// AppendUnquoted appends what the valid JSON string s, quotes included, stands
+// for. A lone surrogate becomes U+FFFD, as in encoding/json.
+func AppendUnquoted(dst, s []byte) []byte {
+	s = s[1 : len(s)-1]
+	return AppendUnescaped(dst, unsafe.String(unsafe.SliceData(s), len(s)))
+}
+
+// AppendUnescaped appends s with the escapes of JSON strings undone. It takes
+// any text: an escape that is none stays as it is.
+func AppendUnescaped(dst []byte, s string) []byte {
+	for {
+		i := strings.IndexByte(s, '\\')
+		if i < 0 || i+1 == len(s) {
+			return append(dst, s...)
+		}
+		dst = append(dst, s[:i]...)
+		s = s[i:]
+		if c := strings.IndexByte(`"\/bfnrt`, s[1]); c >= 0 {
+			dst = append(dst, "\"\\/\b\f\n\r\t"[c])
+			s = s[2:]
+		} else if r, ok := unicodeEscape(s); ok {
+			s = s[6:]
+			if utf16.IsSurrogate(r) {
+				low, _ := unicodeEscape(s)
+				if pair := utf16.DecodeRune(r, low); pair != utf8.RuneError {
+					r, s = pair, s[6:]
+				}
+			}
+			dst = utf8.AppendRune(dst, r)
+		} else {
+			dst = append(dst, s[0])
+			s = s[1:]
+		}
+	}
+}
+
+// unicodeEscape reads the \u escape that s begins with.
+func unicodeEscape(s string) (rune, bool) {
+	if len(s) < 6 || s[:2] != `\u` {
+		return 0, false
+	}
+	r, err := strconv.ParseUint(s[2:6], 16, 16)
+	return rune(r), err == nil
+}
+
+// shortEscapes are the letters that stand for control characters in strings.
+var shortEscapes = [' ']byte{'\b': 'b', '\f': 'f', '\n': 'n', '\r': 'r', '\t': 't'}
+
+// AppendQuoted appends s as a JSON string. Invalid UTF-8 becomes U+FFFD.
+func AppendQuoted[T ~string | ~[]byte](dst []byte, s T) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	from := 0
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c >= utf8.RuneSelf:
+			r, n := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
+			if r != utf8.RuneError || n > 1 {
+				i += n - 1
+				continue
+			}
+			dst = append(append(dst, s[from:i]...), "\ufffd"...)
+		case c == '"' || c == '\\':
+			dst = append(append(dst, s[from:i]...), '\\', c)
+		case c >= ' ':
+			continue
+		case shortEscapes[c] != 0:
+			dst = append(append(dst, s[from:i]...), '\\', shortEscapes[c])
+		default:
+			dst = append(append(dst, s[from:i]...), '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		}
+		from = i + 1
+	}
+	return append(append(dst, s[from:]...), '"')
+}
+
+// AppendRepaired appends s with U+FFFD in place of each byte that is not valid
+// UTF-8, as encoding/json reads it.
+func AppendRepaired(dst, s []byte) []byte {
+	for len(s) > 0 {
+		r, n := utf8.DecodeRune(s)
+		dst = utf8.AppendRune(dst, r)
+		s = s[n:]
+	}
+	return dst
+}

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"log-ingester/internal/dbfile"
+	"log-ingester/internal/fastpath"
+	"log-ingester/internal/httpapi"
+	"log-ingester/internal/logread"
+	"log-ingester/internal/viewer"
+)
+
+// A service connects the parts that serve one database.
+type service struct {
+	cfg     *config
+	log     *slog.Logger
+	auth    *authorizer
+	metrics *metrics
+	queue   *queue
+	memory  *budget
+	writer  *writer
+	reader  atomic.Pointer[logread.Reader] // reads the file that the writer has open
+
+	server   *http.Server
+	fastPath *fastpath.Listener // nil if net/http serves all connections
+	written  chan struct{}      // closed when the writer has exited
+}
+
+// newService wires the parts together. It starts nothing except the reader's
+// connection pool; start does the rest.
+func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
+	reader, err := logread.Open(cfg.db, log)
+	if err != nil {
+		return nil, err
+	}
+	s := &service{
+		cfg:     cfg,
+		log:     log,
+		metrics: new(metrics),
+		queue:   newQueue(int64(cfg.queue)),
+		memory:  &budget{limit: int64(cfg.memory)},
+		written: make(chan struct{}),
+	}
+	s.auth = &authorizer{keys: cfg.keys, metrics: s.metrics}
+	s.writer = &writer{
+		queue:     s.queue,
+		memory:    s.memory,
+		db:        db,
+		retention: newRetention(db, cfg.retain, int64(cfg.maxDB), log, s.metrics),
+		log:       log,
+		metrics:   s.metrics,
+		committed: func(lastID int64) { s.reader.Load().Committed(lastID) },
+	}
+	s.reader.Store(reader)
+	db.onReopen = s.reopenReader
+	s.server = newServer(s.routes())
+	s.server.RegisterOnShutdown(func() { s.reader.Load().EndTails() })
+	s.server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
+	return s, nil
+}
+
+// start starts the writer and the HTTP server on l. The returned channel
+// receives the error that ends serving.
+func (s *service) start(l net.Listener) <-chan error {
+	go func() {
+		defer close(s.written)
+		s.writer.run()
+	}()
+	if s.cfg.fastPath && s.cfg.certificate == nil {
+		s.fastPath = fastpath.New(l, s.server.Handler, fastpath.Config{
+			Path:           "/ingest",
+			RequestTimeout: requestTimeout,
+			IdleTimeout:    idleTimeout,
+			Log:            s.log,
+		})
+		l = s.fastPath
+	}
+	served := make(chan error, 1)
+	go func() {
+		if s.cfg.certificate == nil {
+			served <- s.server.Serve(l)
+			return
+		}
+		s.server.TLSConfig = s.cfg.certificate.tlsConfig()
+		served <- s.server.ServeTLS(l, "", "")
+	}()
+	return served
+}
+
+// reopenReader makes the next reads use the file that is at the path now.
+func (s *service) reopenReader() {
+	reader, err := logread.Open(s.cfg.db, s.log)
+	if err != nil {
+		s.log.Error("cannot open the new database for reading; serving the old one", "err", err)
+		return
+	}
+	old := s.reader.Swap(reader)
+	go func() {
+		if err := old.Close(); err != nil { // waits for reads in progress
+			s.log.Warn("cannot close the old database", "err", err)
+		}
+	}()
+}
+
+// routes returns the handler of all routes.
+func (s *service) routes() http.Handler {
+	ingest := &ingester{
+		threshold: s.cfg.level.Level,
+		maxBody:   int64(s.cfg.maxBody),
+		queue:     s.queue,
+		memory:    s.memory,
+		metrics:   s.metrics,
+		clock:     time.Now,
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/ingest", s.auth.requireKey(ingest))
+	mux.HandleFunc("GET /healthz", s.serveHealth)
+	mux.HandleFunc("GET /readyz", s.serveReady)
+	mux.Handle("GET /logs", s.read((*logread.Reader).ServeLogs))
+	mux.Handle("GET /logs/histogram", s.read((*logread.Reader).ServeHistogram))
+	mux.Handle("GET /logs/tail", s.read((*logread.Reader).ServeTail))
+	mux.Handle("GET /metrics", s.auth.requireKey(http.HandlerFunc(s.serveMetrics)))
+	viewer.Register(mux)
+	return s.auth.sameOrigin(mux)
+}
+
+// read returns a handler that calls serve with the current reader, for clients
+// that may read logs.
+func (s *service) read(serve func(*logread.Reader, http.ResponseWriter, *http.Request)) http.Handler {
+	h := s.auth.requireReader(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		serve(s.reader.Load(), w, r)
+	}))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		httpapi.SetDataHeaders(w)
+		h.ServeHTTP(w, r)
+	})
+}
+
+// serveHealth handles GET /healthz: the process is alive.
+func (s *service) serveHealth(w http.ResponseWriter, _ *http.Request) {
+	io.WriteString(w, "ok\n") // a write error means that the client has disconnected
+}
+
+// serveReady handles GET /readyz: the service accepts logs, or the reason why
+// it does not.
+func (s *service) serveReady(w http.ResponseWriter, _ *http.Request) {
+	err := s.queue.notReady()
+	if err == nil {
+		io.WriteString(w, "ok\n") // as above
+		return
+	}
+	httpapi.WriteError(w, httpapi.Errorf(http.StatusServiceUnavailable, "%v", err))
+}
+
+// serveMetrics handles GET /metrics.
+func (s *service) serveMetrics(w http.ResponseWriter, _ *http.Request) {
+	text := s.metrics.text(s.gauges)
+	httpapi.SetDataHeaders(w)
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	w.Write(text) // a write error means that the client has disconnected
+}
+
+func (s *service) gauges() gauges {
+	version, commit := buildVersion()
+	return gauges{
+		queueEntries:  s.queue.entries.Load(),
+		queueBytes:    s.queue.bytes.Load(),
+		queueLimit:    s.queue.limit,
+		memoryBytes:   s.memory.used.Load(),
+		memoryLimit:   s.memory.limit,
+		databaseBytes: fileSize(s.cfg.db),
+		walBytes:      fileSize(dbfile.Sidecar(s.cfg.db, "-wal")),
+		goroutines:    runtime.NumGoroutine(),
+		version:       version,
+		commit:        commit,
+		goVersion:     runtime.Version(),
+	}
+}
+
+// fileSize returns the size of a file in bytes, or 0 if it is missing.
+func fileSize(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// shutdown finishes the requests in progress, drains the queue and closes the
+// database. Clients get half of -drain-timeout, so that one that never
+// completes its request leaves the writer the other half.
+func (s *service) shutdown() error {
+	deadline := time.Now().Add(s.cfg.drainTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.drainTimeout/2)
+	defer cancel()
+	err := s.server.Shutdown(ctx)
+	if s.fastPath != nil {
+		err = errors.Join(err, s.fastPath.Shutdown(ctx))
+	}
+	if err != nil {
+		s.log.Warn("closing connections with unfinished requests", "err", err)
+		s.server.Close() // its error is about connections that are being dropped
+	}
+	s.queue.stop()
+	select {
+	case <-s.written:
+	case <-time.After(time.Until(deadline)):
+		return fmt.Errorf("database not writable for %v: %s", s.cfg.drainTimeout, s.pendingLoss())
+	}
+	if err := errors.Join(s.reader.Load().Close(), s.writer.close()); err != nil {
+		return fmt.Errorf("close database: %w", err)
+	}
+	s.log.Info("shut down", "stored", s.metrics.stored.Load())
+	return nil
+}
+
+// pendingLoss reports how many entries are lost if the process exits now.
+func (s *service) pendingLoss() string {
+	return fmt.Sprintf("%d accepted entries lost", s.queue.entries.Load())
+}
