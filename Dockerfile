@@ -1,10 +1,10 @@
-# Both programs in one image made from scratch: /log-ingester and /forward.
+# Builds an image from scratch with both programs: /log-ingester and /forward.
 #
 #   docker build --build-arg VERSION="$(git describe --tags --always --dirty)" \
 #     --build-arg COMMIT="$(git rev-parse HEAD)" -t log-ingester .
 #   docker run -p 127.0.0.1:3002:3002 -v logs:/data log-ingester
 
-# The compiler runs on the builder's own platform, whatever it builds for.
+# The compiler runs on the build platform and cross-compiles for the target.
 FROM --platform=$BUILDPLATFORM docker.io/library/golang:1.26 AS build
 WORKDIR /src
 COPY go.mod go.sum ./
@@ -23,9 +23,9 @@ RUN --mount=type=cache,target=/root/.cache/go-build \
     go build -C forward -trimpath -buildvcs=false -ldflags "$flags" -o /out/ .
 
 FROM scratch
-# For a PostgreSQL that is reached over TLS.
+# CA certificates, for connections to PostgreSQL over TLS.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
-# A new volume takes the owner of the directory it is mounted on.
+# A new volume gets the owner of the directory that it is mounted on.
 COPY --from=build --chown=65532:65532 /out/data /data
 COPY --from=build /out/log-ingester /out/forward /
 USER 65532:65532
@@ -38,7 +38,7 @@ ARG VERSION
 ARG COMMIT
 ARG DATE
 LABEL org.opencontainers.image.title="log-ingester" \
-      org.opencontainers.image.description="Takes JSON logs over HTTP and keeps what matters in one SQLite file" \
+      org.opencontainers.image.description="Accepts JSON logs over HTTP and stores what matters in one SQLite file" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$COMMIT" \

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Builds a release into dist/: both programs for every platform, or for those
-# that are named, such as linux/amd64, and their SHA-256 sums. The version is
-# the commit's tag.
+# Builds a release into dist/: both programs for all platforms, or for those
+# given as arguments, such as linux/amd64, and their SHA-256 sums. The version
+# is the tag of the commit.
 #
-# The bytes depend on the commit alone, not on the directory, the machine or
-# the time, so that anyone can build them again and compare.
+# The bytes depend only on the commit, not on the directory, the machine or the
+# time, so anyone can rebuild a release and compare.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# What would change the bytes. An exact compiler: Go fetches it where it is not
-# the one that is installed.
+# These settings affect the bytes. The go command downloads this exact version
+# if another one is installed.
 export GOTOOLCHAIN=go1.26.8 GOFLAGS=-mod=readonly GOWORK=off CGO_ENABLED=0
 export GOAMD64=v1 GOARM64=v8.0 GOEXPERIMENT= GOFIPS140=off
 
-[ -z "$(git status --porcelain)" ] || { echo "release.sh: there are files that are not committed" >&2; exit 1; }
+[ -z "$(git status --porcelain)" ] || { echo "release.sh: uncommitted changes in the work tree" >&2; exit 1; }
 version=$(git describe --tags --always --abbrev=12)
 commit=$(git rev-parse HEAD)
 flags="-s -w -X main.version=$version -X main.commit=$commit"

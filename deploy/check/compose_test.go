@@ -11,8 +11,8 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// compose.yaml is read as docker compose config reads it, with example.env as
-// its .env and what has to be put there.
+// TestCompose loads compose.yaml as docker compose config does. The environment is
+// example.env with a key and a password set.
 func TestCompose(t *testing.T) {
 	example, err := dotenv.Read("../example.env")
 	if err != nil {
@@ -28,32 +28,37 @@ func TestCompose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ingester, forwarder, postgres := project.Services["ingester"], project.Services["forwarder"], project.Services["postgres"]
+	ingester := project.Services["ingester"]
+	forwarder := project.Services["forwarder"]
+	postgres := project.Services["postgres"]
 
 	areFlags(t, "../..", ingester.Command)
-	if ingester.StopGracePeriod == nil || time.Duration(*ingester.StopGracePeriod) <= drainTimeout(t) {
-		t.Errorf("the ingester has %v to end", ingester.StopGracePeriod)
+	if drain := drainTimeout(t); ingester.StopGracePeriod == nil || time.Duration(*ingester.StopGracePeriod) <= drain {
+		t.Errorf("ingester: stop_grace_period = %v, want more than -drain-timeout (%v)", ingester.StopGracePeriod, drain)
 	}
 	for _, name := range []string{"ingester", "postgres"} {
-		if forwarder.DependsOn[name].Condition != types.ServiceConditionHealthy {
-			t.Errorf("the forwarder does not wait for the %s", name)
+		if got := forwarder.DependsOn[name].Condition; got != types.ServiceConditionHealthy {
+			t.Errorf("forwarder: depends_on %s has condition %q, want %q", name, got, types.ServiceConditionHealthy)
 		}
 	}
 	if postgres.HealthCheck == nil || len(postgres.HealthCheck.Test) == 0 {
-		t.Error("nobody asks PostgreSQL whether it is up")
+		t.Error("postgres: no health check")
 	}
 	if forwarder.Image != ingester.Image || !slices.Equal(forwarder.Entrypoint, []string{"/forward"}) {
-		t.Errorf("the forwarder is %v of %s", forwarder.Entrypoint, forwarder.Image)
+		t.Errorf("forwarder: entrypoint %v of image %s, want [/forward] of %s",
+			forwarder.Entrypoint, forwarder.Image, ingester.Image)
 	}
-	if forwarder.Volumes[0].Source != ingester.Volumes[0].Source || forwarder.Volumes[0].Target != ingester.Volumes[0].Target {
-		t.Error("the forwarder and the ingester have different volumes")
+	if f, i := forwarder.Volumes[0], ingester.Volumes[0]; f.Source != i.Source || f.Target != i.Target {
+		t.Errorf("forwarder mounts %v, ingester %v; want the same volume", f, i)
 	}
 	to := *forwarder.Environment["FORWARD_TO"]
-	if password := *postgres.Environment["POSTGRES_PASSWORD"]; password == "" || !strings.Contains(to, ":"+password+"@postgres:") {
-		t.Errorf("the forwarder goes to %s", to)
+	password := *postgres.Environment["POSTGRES_PASSWORD"]
+	if password == "" || !strings.Contains(to, ":"+password+"@postgres:") {
+		t.Errorf("forwarder: FORWARD_TO = %s, want the password %q and the host postgres", to, password)
 	}
 
-	// Nothing runs with a key or a password that everybody knows.
+	// With the values of example.env nothing starts, so that nothing runs with a
+	// public key or password.
 	for _, name := range []string{"LOG_INGESTER_API_KEYS", "POSTGRES_PASSWORD"} {
 		known := env.Clone()
 		known[name] = example[name]
@@ -63,7 +68,7 @@ func TestCompose(t *testing.T) {
 			Environment: known,
 		})
 		if err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("with the example's %s: %v", name, err)
+			t.Errorf("loading with the example value of %s: got error %v, want one that names the variable", name, err)
 		}
 	}
 }

@@ -1,5 +1,5 @@
-// Package check proves the files of deploy/ against the Kubernetes API's own
-// types, against each other, and against the flags of the programs.
+// Package check tests the files in deploy/ against the types of the Kubernetes API,
+// against each other, and against the flags of both programs.
 package check
 
 import (
@@ -30,16 +30,16 @@ const kubernetes = "../kubernetes"
 
 var variants = []string{"statefulset", "daemonset"}
 
-// A workload is what a StatefulSet and a DaemonSet have in common.
+// A workload holds the common parts of a StatefulSet and a DaemonSet.
 type workload struct {
 	name     string
 	selector *metav1.LabelSelector
 	template corev1.PodTemplateSpec
 	claims   []corev1.PersistentVolumeClaim
-	headless string // the service that names its pods
+	headless string // name of the headless service
 }
 
-// A cluster is one variant as kubectl apply -k would send it.
+// A cluster holds the objects of one variant that kubectl apply -k would send.
 type cluster struct {
 	workloads []workload
 	services  map[string]*corev1.Service
@@ -48,8 +48,8 @@ type cluster struct {
 	budgets   []*policyv1.PodDisruptionBudget
 }
 
-// render builds a variant's kustomization and decodes each object of it into
-// the API's type; a field that the type does not have is an error.
+// render builds a variant's kustomization and decodes each object into its API
+// type. An unknown field is an error.
 func render(t *testing.T, variant string) *cluster {
 	t.Helper()
 	rendered, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).
@@ -65,7 +65,8 @@ func render(t *testing.T, variant string) *cluster {
 			t.Fatal(err)
 		}
 	}
-	decoder := json.NewSerializerWithOptions(json.DefaultMetaFactory, scheme, scheme, json.SerializerOptions{Yaml: true, Strict: true})
+	decoder := json.NewSerializerWithOptions(json.DefaultMetaFactory, scheme, scheme,
+		json.SerializerOptions{Yaml: true, Strict: true})
 	c := &cluster{services: map[string]*corev1.Service{}, secrets: map[string]*corev1.Secret{}}
 	for _, resource := range rendered.Resources() {
 		text, err := resource.AsYAML()
@@ -78,7 +79,13 @@ func render(t *testing.T, variant string) *cluster {
 		}
 		switch o := object.(type) {
 		case *appsv1.StatefulSet:
-			c.workloads = append(c.workloads, workload{o.Name, o.Spec.Selector, o.Spec.Template, o.Spec.VolumeClaimTemplates, o.Spec.ServiceName})
+			c.workloads = append(c.workloads, workload{
+				name:     o.Name,
+				selector: o.Spec.Selector,
+				template: o.Spec.Template,
+				claims:   o.Spec.VolumeClaimTemplates,
+				headless: o.Spec.ServiceName,
+			})
 		case *appsv1.DaemonSet:
 			c.workloads = append(c.workloads, workload{name: o.Name, selector: o.Spec.Selector, template: o.Spec.Template})
 		case *corev1.Service:
@@ -90,17 +97,18 @@ func render(t *testing.T, variant string) *cluster {
 		case *policyv1.PodDisruptionBudget:
 			c.budgets = append(c.budgets, o)
 		default:
-			t.Errorf("nothing here checks a %T", o)
+			t.Errorf("unexpected object of type %T: add a check for it", o)
 		}
 	}
 	if len(c.workloads) != 1 || len(c.services) == 0 || len(c.secrets) != 1 || len(c.policies) != 1 {
-		t.Fatalf("%s: %d workloads, %d services, %d secrets, %d network policies",
+		t.Fatalf("%s: got %d workloads, %d services, %d secrets, %d network policies; want 1, at least 1, 1, 1",
 			variant, len(c.workloads), len(c.services), len(c.secrets), len(c.policies))
 	}
 	return c
 }
 
-// Every file is in its directory's kustomization, and the other way round.
+// TestKustomizationsListTheirFiles checks that each kustomization lists exactly the
+// files of its directory.
 func TestKustomizationsListTheirFiles(t *testing.T) {
 	for _, dir := range append([]string{"base"}, variants...) {
 		text, err := os.ReadFile(filepath.Join(kubernetes, dir, "kustomization.yaml"))
@@ -124,11 +132,13 @@ func TestKustomizationsListTheirFiles(t *testing.T) {
 		}
 		slices.Sort(listed)
 		if !slices.Equal(listed, files) {
-			t.Errorf("%s lists %v and holds %v", dir, listed, files)
+			t.Errorf("%s: kustomization lists %v, want the files %v", dir, listed, files)
 		}
 	}
 }
 
+// TestReferences checks that selectors, ports, probes, volumes and secrets refer to
+// something that exists.
 func TestReferences(t *testing.T) {
 	for _, variant := range variants {
 		t.Run(variant, func(t *testing.T) {
@@ -139,42 +149,42 @@ func TestReferences(t *testing.T) {
 				t.Helper()
 				selector, err := metav1.LabelSelectorAsSelector(s)
 				if err != nil || selector.Empty() || !selector.Matches(pod) {
-					t.Errorf("%s selects %v, the pods have %v: %v", what, s, pod, err)
+					t.Errorf("%s: selector %v does not match the pod labels %v (error: %v)", what, s, pod, err)
 				}
 			}
 			selects(w.name, w.selector)
 			for _, spread := range w.template.Spec.TopologySpreadConstraints {
-				selects("the spreading", spread.LabelSelector)
+				selects("topology spread constraint", spread.LabelSelector)
 			}
 			for _, p := range c.policies {
-				selects("the network policy", &p.Spec.PodSelector)
+				selects("network policy", &p.Spec.PodSelector)
 				for _, in := range p.Spec.Ingress {
 					for _, port := range in.Ports {
-						hasPort(t, w, *port.Port)
+						hasPort(t, containers(w), *port.Port)
 					}
 				}
 			}
 			for _, b := range c.budgets {
-				selects("the disruption budget", b.Spec.Selector)
+				selects("pod disruption budget", b.Spec.Selector)
 			}
 			for name, s := range c.services {
 				if len(s.Spec.Selector) == 0 || !labels.SelectorFromSet(s.Spec.Selector).Matches(pod) {
-					t.Errorf("service %s selects %v, the pods have %v", name, s.Spec.Selector, pod)
+					t.Errorf("service %s: selector %v does not match the pod labels %v", name, s.Spec.Selector, pod)
 				}
 				for _, port := range s.Spec.Ports {
-					hasPort(t, w, port.TargetPort)
+					hasPort(t, containers(w), port.TargetPort)
 				}
 			}
 			if variant == "statefulset" {
 				if s := c.services[w.headless]; s == nil || s.Spec.ClusterIP != corev1.ClusterIPNone {
-					t.Errorf("%q names the pods and is no headless service", w.headless)
+					t.Errorf("serviceName %q: want a headless service of that name", w.headless)
 				}
 			}
 			checkVolumes(t, c, w)
 			for _, container := range containers(w) {
 				for _, probe := range []*corev1.Probe{container.LivenessProbe, container.ReadinessProbe} {
 					if probe != nil {
-						hasPort(t, workload{template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{container}}}}, probe.HTTPGet.Port)
+						hasPort(t, []corev1.Container{container}, probe.HTTPGet.Port)
 					}
 				}
 				for _, env := range container.Env {
@@ -192,30 +202,30 @@ func containers(w workload) []corev1.Container {
 	return slices.Concat(w.template.Spec.InitContainers, w.template.Spec.Containers)
 }
 
-func hasPort(t *testing.T, w workload, port intstr.IntOrString) {
+func hasPort(t *testing.T, containers []corev1.Container, port intstr.IntOrString) {
 	t.Helper()
-	for _, container := range containers(w) {
+	for _, container := range containers {
 		for _, p := range container.Ports {
 			if port.StrVal == p.Name && p.Name != "" || port.IntVal == p.ContainerPort {
 				return
 			}
 		}
 	}
-	t.Errorf("no container has the port %s", port.String())
+	t.Errorf("port %s: no container has it", port.String())
 }
 
 func hasKey(t *testing.T, c *cluster, secret, key string) {
 	t.Helper()
 	if s := c.secrets[secret]; s == nil || s.StringData[key] == "" {
-		t.Errorf("there is no key %s in a secret %s", key, secret)
+		t.Errorf("secret %s has no key %s", secret, key)
 	}
 }
 
-// checkVolumes checks that each mount has its volume, each volume a mount, and
-// each file of a secret its key.
+// checkVolumes checks that each mount refers to a volume, each volume is mounted,
+// and each secret file refers to a key of the secret.
 func checkVolumes(t *testing.T, c *cluster, w workload) {
 	t.Helper()
-	mounted := map[string]bool{} // by volume
+	mounted := map[string]bool{} // by volume name
 	for _, claim := range w.claims {
 		mounted[claim.Name] = false
 	}
@@ -230,48 +240,54 @@ func checkVolumes(t *testing.T, c *cluster, w workload) {
 	for _, container := range containers(w) {
 		for _, mount := range container.VolumeMounts {
 			if _, ok := mounted[mount.Name]; !ok {
-				t.Errorf("%s mounts %s, which is no volume", container.Name, mount.Name)
+				t.Errorf("container %s mounts %s, which is not a volume of the pod", container.Name, mount.Name)
 			}
 			mounted[mount.Name] = true
 		}
 	}
 	for name, ok := range mounted {
 		if !ok {
-			t.Errorf("nothing mounts the volume %s", name)
+			t.Errorf("volume %s is not mounted", name)
 		}
 	}
 }
 
-// The pods keep to what the Pod Security Standards call restricted, save the
-// container that has to be root, and have the time to end.
+// TestPods checks that the pods meet the Pod Security Standard restricted, except
+// for the init container that needs root, and that they have enough time to shut
+// down.
 func TestPods(t *testing.T) {
 	for _, variant := range variants {
 		w := render(t, variant).workloads[0]
 		spec := w.template.Spec
 		if s := spec.SecurityContext; !*s.RunAsNonRoot || *s.RunAsUser == 0 || *s.FSGroup != *s.RunAsGroup ||
 			s.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
-			t.Errorf("%s: %v", variant, s)
+			t.Errorf("%s: pod security context %v, want non-root, fsGroup = runAsGroup, seccomp RuntimeDefault", variant, s)
 		}
 		if *spec.AutomountServiceAccountToken || *spec.EnableServiceLinks {
-			t.Errorf("%s: pods get what they do not need", variant)
+			t.Errorf("%s: automountServiceAccountToken = %v, enableServiceLinks = %v, want both false",
+				variant, *spec.AutomountServiceAccountToken, *spec.EnableServiceLinks)
 		}
 		for _, container := range containers(w) {
 			s := container.SecurityContext
-			if *s.AllowPrivilegeEscalation || !*s.ReadOnlyRootFilesystem || !slices.Equal(s.Capabilities.Drop, []corev1.Capability{"ALL"}) {
-				t.Errorf("%s: %s: %v", variant, container.Name, s)
+			if *s.AllowPrivilegeEscalation || !*s.ReadOnlyRootFilesystem ||
+				!slices.Equal(s.Capabilities.Drop, []corev1.Capability{"ALL"}) {
+				t.Errorf("%s: %s: security context %v, want no privilege escalation, a read-only root and no capabilities",
+					variant, container.Name, s)
 			}
-			if root := s.RunAsUser != nil && *s.RunAsUser == 0; root != (container.Name == "own-directory") || !root && len(s.Capabilities.Add) > 0 {
-				t.Errorf("%s: %s: root %v, capabilities %v", variant, container.Name, root, s.Capabilities.Add)
+			root := s.RunAsUser != nil && *s.RunAsUser == 0
+			if root != (container.Name == "own-directory") || !root && len(s.Capabilities.Add) > 0 {
+				t.Errorf("%s: %s: root = %v with added capabilities %v, want them only for own-directory",
+					variant, container.Name, root, s.Capabilities.Add)
 			}
 			r := container.Resources
 			if r.Requests.Cpu().IsZero() || r.Requests.Memory().IsZero() || r.Limits.Memory().Cmp(*r.Requests.Memory()) < 0 {
-				t.Errorf("%s: %s: %v", variant, container.Name, r)
+				t.Errorf("%s: %s: resources %v, want requests of CPU and memory, and a memory limit", variant, container.Name, r)
 			}
 		}
 		ingester := container(t, w, "ingester")
 		needs := time.Duration(ingester.Lifecycle.PreStop.Sleep.Seconds)*time.Second + drainTimeout(t)
 		if has := time.Duration(*spec.TerminationGracePeriodSeconds) * time.Second; has <= needs {
-			t.Errorf("%s: the end may take %v and has %v", variant, needs, has)
+			t.Errorf("%s: terminationGracePeriodSeconds = %v, want more than %v", variant, has, needs)
 		}
 	}
 }
@@ -280,26 +296,26 @@ func container(t *testing.T, w workload, name string) corev1.Container {
 	t.Helper()
 	i := slices.IndexFunc(w.template.Spec.Containers, func(c corev1.Container) bool { return c.Name == name })
 	if i < 0 {
-		t.Fatalf("there is no container %s", name)
+		t.Fatalf("no container %s", name)
 	}
 	return w.template.Spec.Containers[i]
 }
 
-// Every argument is a flag of the program it is given to.
+// TestArguments checks that every argument is a flag of the program that gets it.
 func TestArguments(t *testing.T) {
 	for _, variant := range variants {
 		w := render(t, variant).workloads[0]
 		for name, dir := range map[string]string{"ingester": "../..", "forwarder": "../../forward"} {
 			c := container(t, w, name)
 			if len(c.Args) == 0 {
-				t.Errorf("%s: %s is told nothing", variant, name)
+				t.Errorf("%s: %s has no arguments", variant, name)
 			}
 			areFlags(t, dir, c.Args)
 		}
 	}
 }
 
-// areFlags checks that the program in dir explains all of args in its help.
+// areFlags checks that the help of the program in dir lists all flags of args.
 func areFlags(t *testing.T, dir string, args []string) {
 	t.Helper()
 	help := help(t, dir)
@@ -311,13 +327,13 @@ func areFlags(t *testing.T, dir string, args []string) {
 	}
 }
 
-// drainTimeout is the default of the flag.
+// drainTimeout returns the default of -drain-timeout.
 func drainTimeout(t *testing.T) time.Duration {
 	t.Helper()
 	_, after, _ := strings.Cut(help(t, "../.."), "-drain-timeout ")
 	m := regexp.MustCompile(`\(default (\w+)\)`).FindStringSubmatch(after)
 	if m == nil {
-		t.Fatal("-drain-timeout has no default")
+		t.Fatal("help shows no default for -drain-timeout")
 	}
 	d, err := time.ParseDuration(m[1])
 	if err != nil {
@@ -326,12 +342,12 @@ func drainTimeout(t *testing.T) time.Duration {
 	return d
 }
 
-// help returns what the program in dir explains of itself.
+// help returns the output of -h of the program in dir.
 func help(t *testing.T, dir string) string {
 	t.Helper()
 	out, err := exec.Command("go", "run", "-C", dir, ".", "-h").CombinedOutput()
 	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("go run -C %s . -h: %v\n%s", dir, err, out)
 	}
 	return string(out)
 }
