@@ -1,80 +1,155 @@
+// Package viewer serves the page that shows the log.
+//
+// The page is static: index.html, style.css and JavaScript modules, without a
+// build step. It contains no log data and needs no API key. Its scripts read the
+// log from /logs, /logs/histogram and /logs/tail like any other client, and ask
+// the user for a key if these routes require one.
+//
+// The package guarantees:
+//
+//   - Log content never becomes markup. The scripts only create elements and set
+//     text and attributes. The Content-Security-Policy enforces this with Trusted
+//     Types.
+//   - The page sends requests only to its own server. The policy blocks others.
+//   - All addresses in the page are relative, so that it works behind a proxy that
+//     serves it under a path.
+//   - A browser never combines files of different versions. The page is
+//     revalidated whenever it is loaded, and the addresses of its other files
+//     contain a hash of all files.
+//
+// The package must not depend on the code that reads, stores or receives entries:
+// it knows the other routes only by their addresses.
 package viewer
 
 import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
-	_ "embed"
-	"encoding/base64"
-	"log-ingester/internal/httpapi"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
 	"net/http"
+	"path"
 	"sync"
+
+	"log-ingester/internal/httpapi"
 )
 
-//go:embed viewer.html
-var viewerHTML []byte
+//go:embed assets
+var assets embed.FS
 
-// A viewerPage is the page as it is served.
-type viewerPage struct {
-	etag    string
-	policy  string // Content-Security-Policy
-	gzipped []byte
+const (
+	pageName = "index.html"
+
+	// placeholder is the version in the addresses in index.html.
+	placeholder = "/VERSION/"
+
+	// policy allows the page to load its own scripts, style and icon, and to send
+	// requests to its own server. Log content could not run, load or send anything
+	// even if it became markup.
+	policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
+		"require-trusted-types-for 'script'; trusted-types 'none'"
+)
+
+// contentTypes has the content type for each file extension in assets. Those of
+// package mime depend on the configuration of the system.
+var contentTypes = map[string]string{
+	".css":  "text/css; charset=utf-8",
+	".html": "text/html; charset=utf-8",
+	".js":   "text/javascript; charset=utf-8",
+	".svg":  "image/svg+xml",
 }
 
-// preparedViewer holds the page, made when it is first asked for.
-var preparedViewer = sync.OnceValue(func() *viewerPage {
-	sum := sha256.Sum256(viewerHTML)
-	// Weak, as the page has it in two encodings.
-	p := &viewerPage{etag: `W/"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
-	// The page may run its own script and use its own style, known by their
-	// hashes, and talk to where it comes from. Nothing else: nothing that a log
-	// says could run, load or send anything, even if it became markup.
-	p.policy = "default-src 'none'; script-src " + sourceHash("script") + "; style-src " + sourceHash("style") +
-		"; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'" +
-		"; require-trusted-types-for 'script'; trusted-types 'none'"
+// A file is one of the page's files as it is served.
+type file struct {
+	contentType string
+	body        []byte
+	gzipped     []byte
+}
+
+// A site holds all files of the page.
+type site struct {
+	version string // a hash of all files
+	files   map[string]file
+}
+
+// preparedSite returns the site. It is prepared at the first request.
+var preparedSite = sync.OnceValue(newSite)
+
+func newSite() *site {
+	names, _ := fs.Glob(assets, "assets/*") // the pattern is valid
+	bodies := make(map[string][]byte)
+	hash := sha256.New()
+	for _, name := range names {
+		body, _ := assets.ReadFile(name) // an embedded file is always readable
+		bodies[path.Base(name)] = body
+		fmt.Fprintf(hash, "%s %d\n%s", name, len(body), body)
+	}
+	s := &site{version: hex.EncodeToString(hash.Sum(nil)[:8]), files: make(map[string]file)}
+	for name, body := range bodies {
+		if name == pageName {
+			body = bytes.ReplaceAll(body, []byte(placeholder), []byte("/"+s.version+"/"))
+		}
+		s.files[name] = file{contentTypes[path.Ext(name)], body, compress(body)}
+	}
+	return s
+}
+
+func compress(body []byte) []byte {
 	var b bytes.Buffer
-	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // the level is a valid one
-	_, _ = z.Write(viewerHTML)                            // a Buffer takes all
+	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // the level is valid
+	_, _ = z.Write(body)                                  // writing to a Buffer never fails
 	_ = z.Close()
-	p.gzipped = b.Bytes()
-	return p
-})
-
-// sourceHash returns the hash of the page's one element of that name, as a
-// policy names it.
-func sourceHash(element string) string {
-	_, rest, _ := bytes.Cut(viewerHTML, []byte("<"+element+">"))
-	content, _, _ := bytes.Cut(rest, []byte("</"+element+">"))
-	sum := sha256.Sum256(content)
-	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	return b.Bytes()
 }
 
-// Register adds the page's route to mux.
-func Register(mux *http.ServeMux) { mux.HandleFunc("GET /{$}", serveViewer) }
+// Register adds the routes of the page to mux: GET / and GET /assets/.
+func Register(mux *http.ServeMux) {
+	mux.HandleFunc("GET /{$}", servePage)
+	mux.HandleFunc("GET /assets/{version}/{name}", serveAsset)
+}
 
-// serveViewer answers GET / with the page that shows the log. The page holds no
-// data; it asks /logs for it as any client does.
-func serveViewer(w http.ResponseWriter, req *http.Request) {
-	p := preparedViewer()
+func servePage(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-cache")
+	preparedSite().serve(w, r, pageName)
+}
+
+// serveAsset serves the files that the page refers to. A page of another version
+// gets 404 instead of files that do not match it.
+func serveAsset(w http.ResponseWriter, r *http.Request) {
+	s := preparedSite()
+	name := r.PathValue("name")
+	if _, ok := s.files[name]; !ok || name == pageName || r.PathValue("version") != s.version {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Cache-Control", "max-age=31536000, immutable")
+	s.serve(w, r, name)
+}
+
+func (s *site) serve(w http.ResponseWriter, r *http.Request, name string) {
+	f := s.files[name]
+	etag := `W/"` + s.version + `"` // weak, because the encodings share it
 	h := w.Header()
-	h.Set("Content-Security-Policy", p.policy)
+	h.Set("Content-Security-Policy", policy)
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-cache")
 	h.Set("Vary", "Accept-Encoding")
-	h.Set("ETag", p.etag)
-	if req.Header.Get("If-None-Match") == p.etag {
+	h.Set("ETag", etag)
+	if r.Header.Get("If-None-Match") == etag {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	body := viewerHTML
-	if httpapi.AcceptsGzip(req.Header) {
+	h.Set("Content-Type", f.contentType)
+	body := f.body
+	if httpapi.AcceptsGzip(r.Header) {
 		h.Set("Content-Encoding", "gzip")
-		body = p.gzipped
+		body = f.gzipped
 	}
-	_, _ = w.Write(body) // a client that has gone needs no answer
+	_, _ = w.Write(body) // fails only if the client has disconnected
 }

@@ -1,0 +1,137 @@
+// Helpers that find and create elements. Log content is only ever set as text
+// or as an attribute value, never as markup; the page's Content-Security-Policy
+// enforces this with Trusted Types.
+
+const SVG_NAMESPACE = "http://www.w3.org/2000/svg";
+const COPY_FEEDBACK_MS = 1200;
+
+/**
+ * Returns the element of index.html with the given id.
+ * @template {Element} T
+ * @param {string} id
+ * @param {new () => T} type the class that the element must have
+ * @returns {T}
+ */
+export function byId(id, type) {
+  const found = document.getElementById(id);
+  if (!(found instanceof type)) throw new Error(`no ${type.name} with id ${id}`);
+  return found;
+}
+
+/**
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} name
+ * @param {string} className
+ * @param {...(Node | string)} children
+ * @returns {HTMLElementTagNameMap[K]}
+ */
+export function element(name, className, ...children) {
+  const made = document.createElement(name);
+  if (className) made.className = className;
+  made.append(...children);
+  return made;
+}
+
+/**
+ * @param {string} className
+ * @param {(Node | string)[]} children
+ * @param {() => void} onClick
+ * @returns {HTMLButtonElement}
+ */
+export function button(className, children, onClick) {
+  const made = element("button", className, ...children);
+  made.type = "button";
+  made.onclick = onClick;
+  return made;
+}
+
+/**
+ * @template {keyof SVGElementTagNameMap} K
+ * @param {K} name
+ * @param {Record<string, string | number>} attributes
+ * @param {...(Node | string)} children
+ * @returns {SVGElementTagNameMap[K]}
+ */
+export function svgElement(name, attributes, ...children) {
+  const made = document.createElementNS(SVG_NAMESPACE, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
+  made.append(...children);
+  return made;
+}
+
+/**
+ * Returns text split into nodes, with each match of query in a mark element.
+ * @param {string} text
+ * @param {string} query compared without case
+ * @returns {(Node | string)[]}
+ */
+export function highlighted(text, query) {
+  const wanted = query.toLowerCase();
+  const lower = text.toLowerCase();
+  // If lower case changes the length, positions in lower are not positions in text.
+  if (!wanted || lower.length !== text.length) return [text];
+  const parts = [];
+  let from = 0;
+  while (parts.length < 100) {
+    const at = lower.indexOf(wanted, from);
+    if (at < 0) break;
+    const end = at + wanted.length;
+    parts.push(text.slice(from, at), element("mark", "", text.slice(at, end)));
+    from = end;
+  }
+  return [...parts, text.slice(from)];
+}
+
+/**
+ * @param {string} className
+ * @param {string} label
+ * @param {() => string} text returns the text to copy
+ * @returns {HTMLButtonElement}
+ */
+export function copyButton(className, label, text) {
+  const made = button(className, [label], async () => {
+    const copied = await copyText(text());
+    made.textContent = copied ? "Copied" : "Copying failed";
+    setTimeout(() => {
+      made.textContent = label;
+    }, COPY_FEEDBACK_MS);
+  });
+  return made;
+}
+
+/**
+ * @param {string} text
+ * @returns {Promise<boolean>} whether the text was copied
+ */
+async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return copySelection(text);
+  }
+}
+
+/**
+ * Copies text with the deprecated command. Browsers offer no other clipboard
+ * to a page that was loaded over plain HTTP.
+ * @param {string} text
+ * @returns {boolean} whether the text was copied
+ */
+function copySelection(text) {
+  const area = element("textarea", "visually-hidden");
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  const copied = document.execCommand("copy");
+  area.remove();
+  return copied;
+}
+
+/**
+ * @param {number} n
+ * @returns {string} n with a comma between thousands
+ */
+export function formatCount(n) {
+  return n.toLocaleString("en");
+}

@@ -1,0 +1,198 @@
+// What the controls in the header, the dialogs and the keys do.
+
+import { drawChart } from "./chart.js";
+import { clearFilters, showControls, showLive } from "./controls.js";
+import { byId } from "./dom.js";
+import { apiKey, forgetKey } from "./key.js";
+import { layout, moveSelection, removeRows, reveal, scrollToTop, select, toggle } from "./list.js";
+import { isFiltered } from "./query.js";
+import { canBeLive, changeQuery, reload, replaceQuery, state } from "./state.js";
+import { startTail, stopTail } from "./tail.js";
+import { inputTime, isoTime, zoneName } from "./time.js";
+
+const SEARCH_DELAY_MS = 300;
+const DEFAULT_RANGE_MS = 3_600_000;
+
+const searchForm = byId("searchForm", HTMLFormElement);
+const searchInput = byId("search", HTMLInputElement);
+const range = byId("range", HTMLSelectElement);
+const rangeDialog = byId("rangeDialog", HTMLDialogElement);
+const rangeForm = byId("rangeForm", HTMLFormElement);
+const rangeSince = byId("rangeSince", HTMLInputElement);
+const rangeUntil = byId("rangeUntil", HTMLInputElement);
+const rangeError = byId("rangeError", HTMLElement);
+const helpDialog = byId("helpDialog", HTMLDialogElement);
+const forgetKeyButton = byId("forgetKey", HTMLButtonElement);
+
+// ---- Search ----
+
+let searchTimer = 0;
+
+searchInput.addEventListener("input", () => {
+  clearTimeout(searchTimer);
+  searchTimer = setTimeout(() => {
+    const q = searchInput.value;
+    if (q === state.query.q) return;
+    replaceQuery({ q, open: 0 }); // no step in the history for every letter
+    reload();
+  }, SEARCH_DELAY_MS);
+});
+
+searchForm.addEventListener("submit", (event) => {
+  event.preventDefault();
+  clearTimeout(searchTimer);
+  const q = searchInput.value;
+  if (q !== state.query.q) changeQuery({ q, open: 0 });
+  searchInput.blur();
+});
+
+// ---- Time range ----
+
+range.addEventListener("change", () => {
+  if (range.value === "custom") openRangeDialog();
+  else changeQuery({ since: range.value, until: "", open: 0 });
+});
+
+function openRangeDialog() {
+  const { utc } = state.query;
+  const now = Date.now();
+  const since = state.chart?.first || now - DEFAULT_RANGE_MS;
+  const until = state.chart?.end || now;
+  byId("rangeZone", HTMLElement).textContent = utc
+    ? "Times are in UTC."
+    : `Times are in local time (${zoneName(now)}).`;
+  rangeSince.value = inputTime(since, utc);
+  rangeUntil.value = inputTime(until, utc);
+  rangeError.hidden = true;
+  rangeDialog.showModal();
+}
+
+/**
+ * Returns the time of an input, NaN if it is empty.
+ * @param {HTMLInputElement} input
+ */
+function timeOf({ value }) {
+  return Date.parse(value && state.query.utc ? `${value}Z` : value);
+}
+
+rangeForm.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const since = timeOf(rangeSince);
+  const until = timeOf(rangeUntil);
+  if (since >= until) {
+    rangeError.textContent = "From must be before To.";
+    rangeError.hidden = false;
+    return;
+  }
+  rangeDialog.close();
+  changeQuery({
+    since: isNaN(since) ? "" : isoTime(since),
+    until: isNaN(until) ? "" : isoTime(until),
+    open: 0,
+  });
+});
+
+byId("rangeCancel", HTMLButtonElement).addEventListener("click", () => rangeDialog.close());
+rangeDialog.addEventListener("close", showControls); // resets the select
+
+// ---- Time zone, live, help ----
+
+function toggleZone() {
+  replaceQuery({ utc: !state.query.utc });
+  removeRows();
+  showControls();
+  drawChart();
+  layout();
+}
+
+/** Pauses or resumes the tail. If the list cannot be live, loads one that can. */
+function toggleLive() {
+  if (!canBeLive()) {
+    changeQuery({ until: "", paused: false, open: 0 });
+    return;
+  }
+  replaceQuery({ paused: !state.query.paused });
+  stopTail();
+  // The list stays. The tail resumes where it ended. If the list is still being
+  // loaded, that starts the tail.
+  if (!state.query.paused && state.tailFrom >= 0) startTail();
+  showLive();
+}
+
+function showHelp() {
+  forgetKeyButton.hidden = !apiKey();
+  helpDialog.showModal();
+}
+
+byId("zone", HTMLButtonElement).addEventListener("click", toggleZone);
+byId("live", HTMLButtonElement).addEventListener("click", toggleLive);
+byId("help", HTMLButtonElement).addEventListener("click", showHelp);
+
+forgetKeyButton.addEventListener("click", () => {
+  forgetKey();
+  helpDialog.close();
+  reload();
+});
+
+// ---- Keyboard ----
+
+/** @type {Record<string, () => void>} */
+const SHORTCUTS = {
+  "/": focusSearch,
+  j: () => moveSelection(1),
+  k: () => moveSelection(-1),
+  g: selectNewest,
+  p: toggleLive,
+  u: toggleZone,
+  c: clearIfFiltered,
+  "?": showHelp,
+};
+
+addEventListener("keydown", (event) => {
+  const { key, target } = event;
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (!(target instanceof HTMLElement) || document.querySelector("dialog[open]")) return;
+  const isInField = target.closest("input, select, textarea") !== null;
+  if (key === "Escape") {
+    if (isInField) target.blur();
+    else closeSelected();
+    return;
+  }
+  if (isInField) return;
+  if (key === "Enter") {
+    if (!target.closest("button")) openSelected(event);
+    return;
+  }
+  if (!Object.hasOwn(SHORTCUTS, key)) return;
+  event.preventDefault();
+  SHORTCUTS[key]();
+});
+
+function focusSearch() {
+  searchInput.focus();
+  searchInput.select();
+}
+
+function selectNewest() {
+  scrollToTop();
+  const [newest] = state.entries;
+  if (!newest) return;
+  select(newest.id);
+  reveal(newest.id);
+}
+
+function clearIfFiltered() {
+  if (isFiltered(state.query)) clearFilters();
+}
+
+/** @param {Event} event */
+function openSelected(event) {
+  event.preventDefault();
+  if (state.selected) toggle(state.selected);
+}
+
+/** Closes the selected entry, or selects none if it is closed. */
+function closeSelected() {
+  if (state.opened.has(state.selected)) toggle(state.selected);
+  else select(0);
+}

@@ -1,0 +1,144 @@
+// A JSON parser that keeps every number as it is written. JSON.parse would round
+// the integer 12345678901234567890.
+
+const MAX_DEPTH = 500;
+const MAX_PREVIEW = 300;
+const MAX_PREVIEW_VALUE = 120;
+const MAX_PREVIEW_SOURCE = 4000;
+
+/**
+ * @typedef {object} Scalar
+ * @property {"string" | "number" | "word"} type word is true, false or null
+ * @property {string} text the JSON text
+ * @property {string} value for a string its content, otherwise the JSON text
+ */
+/**
+ * @typedef {object} Container
+ * @property {"object" | "array"} type
+ * @property {string} text the JSON text
+ * @property {Member[]} members
+ */
+/**
+ * @typedef {object} Member
+ * @property {string} [name] undefined in an array
+ * @property {JSONNode} node
+ */
+/** @typedef {Scalar | Container} JSONNode */
+
+/**
+ * Parses JSON that the server has validated. Throws if text is incomplete, or
+ * if it is nested too deep to be shown as a tree.
+ * @param {string} text
+ * @returns {JSONNode}
+ */
+export function parseJSON(text) {
+  return new Parser(text).value(0);
+}
+
+class Parser {
+  /** @param {string} text */
+  constructor(text) {
+    this.text = text;
+    this.at = 0;
+    this.scalarPattern = /"(?:[^"\\]|\\.)*"|[^\s,:{}\[\]"]+/y;
+  }
+
+  /**
+   * @param {number} depth
+   * @returns {JSONNode}
+   */
+  value(depth) {
+    this.skipSpace();
+    const first = this.text[this.at];
+    if (first === "{" || first === "[") return this.container(depth);
+    return this.scalar();
+  }
+
+  /**
+   * @param {number} depth
+   * @returns {Container}
+   */
+  container(depth) {
+    if (depth > MAX_DEPTH) throw new RangeError("nested too deep");
+    const start = this.at;
+    const isObject = this.text[start] === "{";
+    const end = isObject ? "}" : "]";
+    /** @type {Member[]} */
+    const members = [];
+    this.at++;
+    this.skipSpace();
+    while (this.text[this.at] !== end) {
+      if (this.at >= this.text.length) throw new SyntaxError("unexpected end of JSON");
+      members.push(this.member(isObject, depth));
+      this.skipSpace();
+      if (this.text[this.at] === ",") this.at++;
+      this.skipSpace();
+    }
+    this.at++;
+    const text = this.text.slice(start, this.at);
+    return { type: isObject ? "object" : "array", text, members };
+  }
+
+  /**
+   * @param {boolean} isNamed
+   * @param {number} depth the depth of the container
+   * @returns {Member}
+   */
+  member(isNamed, depth) {
+    if (!isNamed) return { node: this.value(depth + 1) };
+    const name = this.scalar().value;
+    this.skipSpace();
+    this.at++; // the colon
+    return { name, node: this.value(depth + 1) };
+  }
+
+  /** @returns {Scalar} */
+  scalar() {
+    this.scalarPattern.lastIndex = this.at;
+    const match = this.scalarPattern.exec(this.text);
+    if (!match) throw new SyntaxError("expected a JSON value");
+    const text = match[0];
+    this.at += text.length;
+    if (text[0] === '"') return { type: "string", text, value: JSON.parse(text) };
+    return { type: /[-\d]/.test(text[0]) ? "number" : "word", text, value: text };
+  }
+
+  skipSpace() {
+    while (this.at < this.text.length && " \t\r\n".includes(this.text[this.at])) this.at++;
+  }
+}
+
+/**
+ * @param {JSONNode} node
+ * @returns {node is Container}
+ */
+export function isContainer(node) {
+  return node.type === "object" || node.type === "array";
+}
+
+/**
+ * Returns the first fields of details in one line.
+ * @param {string} details JSON text
+ */
+export function previewDetails(details) {
+  if (details === "null") return "";
+  if (details.length > MAX_PREVIEW_SOURCE) return details.slice(0, MAX_PREVIEW);
+  try {
+    return previewNode(parseJSON(details));
+  } catch {
+    return details.slice(0, MAX_PREVIEW);
+  }
+}
+
+/** @param {JSONNode} node */
+function previewNode(node) {
+  if (!isContainer(node)) return node.value;
+  if (node.type === "array") return node.text.slice(0, MAX_PREVIEW);
+  let preview = "";
+  for (const { name, node: item } of node.members) {
+    if (preview.length > MAX_PREVIEW) break;
+    const value = item.type === "string" ? item.value : item.text;
+    preview += ` ${name}=${value.slice(0, MAX_PREVIEW_VALUE)}`;
+  }
+  return preview;
+}

@@ -1,0 +1,183 @@
+// The live tail: new entries as server-sent events. EventSource cannot send an
+// API key, so this module reads the stream with fetch.
+
+import { showLive } from "./controls.js";
+import { requestFrame } from "./list.js";
+import { filterParams } from "./query.js";
+import { ServerError, get, lineChunks, parseEntry } from "./server.js";
+import { reload, state } from "./state.js";
+
+const MIN_RETRY_MS = 500;
+const MAX_RETRY_MS = 10_000;
+const LOST_AFTER_MS = 2000; // shorter interruptions are not shown
+const SILENCE_MS = 40_000; // the server sends something every 15 seconds
+
+/** @import { TailStatus } from "./state.js" */
+
+/**
+ * A server-sent event. Every field is optional.
+ * @typedef {object} TailEvent
+ * @property {number} [id]
+ * @property {string} [name]
+ * @property {string} [data]
+ */
+
+/** Starts the tail after state.tailFrom. It ends with the next load or pause. */
+export function startTail() {
+  state.tailing = new AbortController();
+  const signal = AbortSignal.any([state.loading.signal, state.tailing.signal]);
+  new Tail(signal).run();
+}
+
+/** Ends the tail. */
+export function stopTail() {
+  state.tailing.abort();
+}
+
+class Tail {
+  /** @param {AbortSignal} signal */
+  constructor(signal) {
+    this.signal = signal;
+    this.retry = MIN_RETRY_MS;
+    this.lostTimer = 0;
+  }
+
+  /** Keeps the tail connected. */
+  async run() {
+    this.showLost();
+    while (!this.signal.aborted) {
+      try {
+        await this.receive();
+      } catch (error) {
+        if (!this.signal.aborted && isPermanent(error)) {
+          this.show("off");
+          return;
+        }
+      }
+      if (this.signal.aborted) return;
+      this.showLost();
+      await delay(this.retry);
+      this.retry = Math.min(this.retry * 2, MAX_RETRY_MS);
+    }
+  }
+
+  /** Receives events until the connection ends. */
+  async receive() {
+    const silence = new AbortController();
+    const watch = () => setTimeout(() => silence.abort(), SILENCE_MS);
+    let timer = watch();
+    try {
+      const headers = { Accept: "text/event-stream", "Last-Event-ID": String(state.tailFrom) };
+      const signal = AbortSignal.any([this.signal, silence.signal]);
+      const response = await get(`logs/tail?${filterParams(state.query)}`, signal, headers);
+      const parser = new EventParser();
+      for await (const lines of lineChunks(response)) {
+        clearTimeout(timer);
+        timer = watch();
+        for (const event of parser.parse(lines)) this.handle(event);
+        if (this.signal.aborted) return;
+        requestFrame();
+      }
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** @param {TailEvent} event */
+  handle(event) {
+    if (this.signal.aborted) return;
+    if (isOfAnotherDatabase(event)) {
+      reload();
+      return;
+    }
+    state.tailHeard = true;
+    applyEvent(event);
+    this.retry = MIN_RETRY_MS;
+    this.show("on");
+  }
+
+  /** @param {TailStatus} status */
+  show(status) {
+    clearTimeout(this.lostTimer);
+    this.lostTimer = 0;
+    if (state.tail === status) return;
+    state.tail = status;
+    showLive();
+  }
+
+  /** Shows that the tail is not connected, unless it was a moment ago. */
+  showLost() {
+    if (state.tail !== "on") {
+      this.show("connecting");
+      return;
+    }
+    this.lostTimer ||= setTimeout(() => {
+      if (!this.signal.aborted) this.show("connecting");
+    }, LOST_AFTER_MS);
+  }
+}
+
+/** Collects the lines of a stream into events. */
+class EventParser {
+  constructor() {
+    /** @type {TailEvent} */
+    this.event = {};
+  }
+
+  /**
+   * Yields the events that these lines complete.
+   * @param {string[]} lines
+   * @returns {Generator<TailEvent>}
+   */
+  *parse(lines) {
+    for (const line of lines) {
+      if (line.startsWith("id: ")) this.event.id = Number(line.slice(4));
+      else if (line.startsWith("event: ")) this.event.name = line.slice(7);
+      else if (line.startsWith("data: ")) this.event.data = line.slice(6);
+      if (line !== "") continue;
+      yield this.event;
+      this.event = {};
+    }
+  }
+}
+
+/**
+ * Reports whether the server has replaced its database. Ids only increase, so a
+ * lower id is from another database, and none of the list's entries are in it.
+ * The first event may have a lower id without that: behind a load balancer the
+ * list may come from another server, and reloading would not end.
+ * @param {TailEvent} event
+ */
+function isOfAnotherDatabase(event) {
+  return state.tailHeard && event.id !== undefined && event.id < state.tailFrom;
+}
+
+/**
+ * Applies a complete event. Only then may the tail resume after its id: the
+ * connection can break between an id and its data.
+ * @param {TailEvent} event
+ */
+function applyEvent({ id, name, data }) {
+  if (id !== undefined) state.tailFrom = id;
+  if (!data) return;
+  if (name === "skipped") {
+    const { skipped, before } = JSON.parse(data);
+    state.skipped += skipped;
+    state.tailFrom = before - 1;
+    return;
+  }
+  state.pending.push(parseEntry(data));
+}
+
+/**
+ * Reports whether a retry would fail the same way.
+ * @param {unknown} error
+ */
+function isPermanent(error) {
+  return error instanceof ServerError && error.status < 500;
+}
+
+/** @param {number} ms */
+function delay(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

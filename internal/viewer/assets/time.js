@@ -1,0 +1,196 @@
+// Reading and formatting times. All times are in milliseconds since the epoch.
+
+const MINUTE = 60;
+const HOUR = 3600;
+const DAY = 86400;
+const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
+
+/**
+ * A time as a calendar and a clock show it.
+ * @typedef {object} TimeParts
+ * @property {number} year
+ * @property {number} month 0 is January
+ * @property {number} day
+ * @property {number} hour
+ * @property {number} minute
+ * @property {number} second
+ * @property {number} ms
+ */
+
+/**
+ * Reads a stored timestamp. A time without a zone is in UTC, as on the server.
+ * @param {string} text
+ * @returns {number} NaN if text is not a time
+ */
+export function parseTime(text) {
+  if (!/^\d{4}-\d\d-\d\d/.test(text)) return NaN;
+  const iso = text.replace(" ", "T");
+  const isDate = text.length <= 10;
+  const hasZone = /(Z|[+-]\d\d:?\d\d)$/i.test(text);
+  return Date.parse(isDate || hasZone ? iso : iso + "Z");
+}
+
+/**
+ * @param {number} ms
+ * @param {boolean} utc
+ * @returns {TimeParts}
+ */
+function timeParts(ms, utc) {
+  const date = new Date(ms);
+  if (utc) {
+    return {
+      year: date.getUTCFullYear(),
+      month: date.getUTCMonth(),
+      day: date.getUTCDate(),
+      hour: date.getUTCHours(),
+      minute: date.getUTCMinutes(),
+      second: date.getUTCSeconds(),
+      ms: date.getUTCMilliseconds(),
+    };
+  }
+  return {
+    year: date.getFullYear(),
+    month: date.getMonth(),
+    day: date.getDate(),
+    hour: date.getHours(),
+    minute: date.getMinutes(),
+    second: date.getSeconds(),
+    ms: date.getMilliseconds(),
+  };
+}
+
+/**
+ * @param {number} n
+ * @param {number} [digits]
+ */
+function pad(n, digits = 2) {
+  return String(n).padStart(digits, "0");
+}
+
+/** @param {TimeParts} t */
+function hoursMinutes(t) {
+  return `${pad(t.hour)}:${pad(t.minute)}`;
+}
+
+/** @param {TimeParts} t */
+function clock(t) {
+  return `${hoursMinutes(t)}:${pad(t.second)}`;
+}
+
+/** @param {TimeParts} t */
+function isoDate(t) {
+  return `${pad(t.year, 4)}-${pad(t.month + 1)}-${pad(t.day)}`;
+}
+
+/**
+ * Formats a stored timestamp for the list. Text that is not a time is returned
+ * unchanged.
+ * @param {string} text
+ * @param {boolean} utc
+ */
+export function rowTime(text, utc) {
+  const ms = parseTime(text);
+  if (isNaN(ms)) return text;
+  const t = timeParts(ms, utc);
+  const now = timeParts(Date.now(), utc);
+  if (t.year !== now.year) return `${isoDate(t)} ${clock(t)}`;
+  return `${MONTHS[t.month]} ${pad(t.day)} ${clock(t)}.${pad(t.ms, 3)}`;
+}
+
+/**
+ * Formats a time as short as a scale with the given step allows.
+ * @param {number} ms
+ * @param {number} step in seconds
+ * @param {boolean} utc
+ */
+export function shortTime(ms, step, utc) {
+  const t = timeParts(ms, utc);
+  const now = timeParts(Date.now(), utc);
+  const isThisYear = t.year === now.year;
+  const date = `${MONTHS[t.month]} ${t.day}`;
+  const day = isThisYear ? date : `${t.year} ${date}`;
+  if (step >= DAY) return day;
+  const time = step < MINUTE ? clock(t) : hoursMinutes(t);
+  const isToday = isThisYear && t.month === now.month && t.day === now.day;
+  return isToday ? time : `${day}, ${time}`;
+}
+
+/**
+ * Formats a time with milliseconds and zone.
+ * @param {number} ms
+ * @param {boolean} utc
+ */
+export function fullTime(ms, utc) {
+  const t = timeParts(ms, utc);
+  const zone = utc ? "UTC" : zoneName(ms);
+  return `${isoDate(t)} ${clock(t)}.${pad(t.ms, 3)} ${zone}`;
+}
+
+/**
+ * Formats a time as the value of a datetime-local input.
+ * @param {number} ms
+ * @param {boolean} utc
+ */
+export function inputTime(ms, utc) {
+  const t = timeParts(ms, utc);
+  return `${isoDate(t)}T${clock(t)}`;
+}
+
+/**
+ * Formats a time for the since and until parameters.
+ * @param {number} ms
+ */
+export function isoTime(ms) {
+  return new Date(ms).toISOString().replace(".000Z", "Z");
+}
+
+/**
+ * Returns the short name of the browser's time zone at the given time.
+ * @param {number} ms
+ */
+export function zoneName(ms) {
+  const format = new Intl.DateTimeFormat("en", { timeZoneName: "short" });
+  const part = format.formatToParts(ms).find((p) => p.type === "timeZoneName");
+  return part ? part.value : "local";
+}
+
+/**
+ * Expresses a duration in its largest unit.
+ * @param {number} seconds
+ * @returns {[count: number, unit: string]}
+ */
+function largestUnit(seconds) {
+  if (seconds < MINUTE) return [seconds, "second"];
+  if (seconds < HOUR) return [seconds / MINUTE, "minute"];
+  if (seconds < DAY) return [seconds / HOUR, "hour"];
+  return [seconds / DAY, "day"];
+}
+
+/**
+ * Formats how long ago a time was: "3 minutes ago", "in 1 hour".
+ * @param {number} ms
+ */
+export function ago(ms) {
+  const seconds = Math.round((Date.now() - ms) / 1000);
+  const [count, unit] = largestUnit(Math.abs(seconds));
+  const whole = Math.floor(count);
+  const text = `${whole.toLocaleString("en")} ${unit}${whole === 1 ? "" : "s"}`;
+  return seconds < 0 ? `in ${text}` : `${text} ago`;
+}
+
+/**
+ * Formats the step of the histogram for use after "per": "minute", "5 minutes".
+ * @param {number} seconds
+ */
+export function stepName(seconds) {
+  const [count, unit] = largestUnit(seconds);
+  return count === 1 ? unit : `${count} ${unit}s`;
+}
+
+/**
+ * Reports whether a since parameter is a duration back from now, such as "15m".
+ * @param {string} since
+ */
+export function isRelative(since) {
+  return /^[\d.]+\D/.test(since) && !since.includes("-");
+}
