@@ -69,16 +69,16 @@ type file struct {
 	gzipped     []byte
 }
 
-// A site holds all files of the page.
-type site struct {
+// A bundle holds all files of the page.
+type bundle struct {
 	version string // a hash of all files
 	files   map[string]file
 }
 
-// preparedSite returns the site. It is prepared at the first request.
-var preparedSite = sync.OnceValue(newSite)
+// preparedBundle returns the bundle, which the first call prepares.
+var preparedBundle = sync.OnceValue(newBundle)
 
-func newSite() *site {
+func newBundle() *bundle {
 	names, _ := fs.Glob(assets, "assets/*") // the pattern is valid
 	bodies := make(map[string][]byte)
 	hash := sha256.New()
@@ -87,14 +87,14 @@ func newSite() *site {
 		bodies[path.Base(name)] = body
 		fmt.Fprintf(hash, "%s %d\n%s", name, len(body), body)
 	}
-	s := &site{version: hex.EncodeToString(hash.Sum(nil)[:8]), files: make(map[string]file)}
+	b := &bundle{version: hex.EncodeToString(hash.Sum(nil)[:8]), files: make(map[string]file)}
 	for name, body := range bodies {
 		if name == pageName {
-			body = bytes.ReplaceAll(body, []byte(placeholder), []byte("/"+s.version+"/"))
+			body = bytes.ReplaceAll(body, []byte(placeholder), []byte("/"+b.version+"/"))
 		}
-		s.files[name] = file{contentTypes[path.Ext(name)], body, compress(body)}
+		b.files[name] = file{contentTypes[path.Ext(name)], body, compress(body)}
 	}
-	return s
+	return b
 }
 
 func compress(body []byte) []byte {
@@ -113,25 +113,25 @@ func Register(mux *http.ServeMux) {
 
 func servePage(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-cache")
-	preparedSite().serve(w, r, pageName)
+	preparedBundle().serve(w, r, pageName)
 }
 
 // serveAsset serves the files that the page refers to. A page of another version
 // gets 404 instead of files that do not match it.
 func serveAsset(w http.ResponseWriter, r *http.Request) {
-	s := preparedSite()
+	b := preparedBundle()
 	name := r.PathValue("name")
-	if _, ok := s.files[name]; !ok || name == pageName || r.PathValue("version") != s.version {
+	if _, ok := b.files[name]; !ok || name == pageName || r.PathValue("version") != b.version {
 		http.NotFound(w, r)
 		return
 	}
 	w.Header().Set("Cache-Control", "max-age=31536000, immutable")
-	s.serve(w, r, name)
+	b.serve(w, r, name)
 }
 
-func (s *site) serve(w http.ResponseWriter, r *http.Request, name string) {
-	f := s.files[name]
-	etag := `W/"` + s.version + `"` // weak, because the encodings share it
+func (b *bundle) serve(w http.ResponseWriter, r *http.Request, name string) {
+	f := b.files[name]
+	etag := `W/"` + b.version + `"` // weak, because the encodings share it
 	h := w.Header()
 	h.Set("Content-Security-Policy", policy)
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")

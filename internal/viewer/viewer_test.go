@@ -52,7 +52,7 @@ func readAsset(t *testing.T, name string) string {
 }
 
 // assetPath returns the path that a file is served under.
-func assetPath(name string) string { return "/assets/" + preparedSite().version + "/" + name }
+func assetPath(name string) string { return "/assets/" + preparedBundle().version + "/" + name }
 
 func TestPageSecurityHeaders(t *testing.T) {
 	for _, path := range []string{"/", assetPath("app.js"), assetPath("style.css"), assetPath("icon.svg")} {
@@ -103,7 +103,7 @@ func TestPageFiles(t *testing.T) {
 // other versions of the other files do not exist.
 func TestPageVersion(t *testing.T) {
 	page := request("/")
-	version := preparedSite().version
+	version := preparedBundle().version
 	if got := page.Header().Get("Cache-Control"); got != "no-cache" {
 		t.Errorf("page: Cache-Control = %q, want no-cache", got)
 	}

@@ -1,0 +1,144 @@
+package viewer
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// The address contains the whole query.
+func TestPageAddress(t *testing.T) {
+	s := newSite(t)
+	now := time.Now()
+	s.insert(
+		testEntry{"error", "disk full", timestamp(now.Add(-3 * time.Hour)), `{"host":"a"}`},
+		testEntry{"error", "disk full again", timestamp(now.Add(-2 * time.Hour)), `{"host":"b"}`},
+		testEntry{"fatal", "disk gone", timestamp(now.Add(-90 * time.Minute)), `{"host":"b"}`},
+		testEntry{"error", "network", timestamp(now), `{"host":"b"}`},
+	)
+	p := openTab(t, s.url+"/?level=error&q=DISK&since=24h&details.host=b&zone=utc&live=0&open=2", desktop)
+	p.wait(`$$(".row").length === 1`)
+	p.wait(`$(".row.open .panel")`)
+	p.check("messages()", "disk full again")
+	p.check(`$(".row .text mark").textContent`, "disk")
+	p.check(`$("#search").value`, "DISK")
+	p.check(`$("#range").value`, "24h")
+	p.check(`$("#zone").textContent`, "UTC")
+	p.check("liveText()", "Paused")
+	p.check(`$(".chip.lv-error").getAttribute("aria-pressed")`, "true")
+	p.check(`$(".chip.set").textContent`, "host = b×")
+
+	// Every step changes the address, and the back button undoes it.
+	p.click(`$(".chip.set")`)
+	p.wait(`$$(".row").length === 2`)
+	p.click(`buttonWith("Clear all")`)
+	p.wait(`$$(".row").length === 4`)
+	p.check("location.search", "?zone=utc&live=0")
+	p.eval("history.back()")
+	p.wait(`$$(".row").length === 2`)
+	p.check(`$("#search").value`, "DISK")
+
+	// The address may have a level as it is stored.
+	p.navigate(s.url + "/?level=fatal&level=weird")
+	p.wait(`$$(".row").length === 1`)
+	p.check("messages()", "disk gone")
+	p.check(`$(".chip.set").textContent`, "level = weird×")
+}
+
+func TestPageRangeDialog(t *testing.T) {
+	s := newSite(t)
+	s.fill(600)
+	p := openTab(t, s.url+"/?zone=utc", desktop)
+	p.wait("isLoaded()")
+	choose := `(() => {
+		$("#range").value = "custom";
+		$("#range").dispatchEvent(new Event("change"));
+	})()`
+	p.eval(choose)
+	p.check(`$("#rangeDialog").open && $("#rangeZone").textContent`, "Times are in UTC.")
+	p.check(`$("#rangeSince").value + " " + $("#rangeUntil").value`, "2026-11-22T00:00 2026-11-22T00:10")
+	p.eval(`$("#rangeSince").value = "2026-11-22T00:10:00"`)
+	p.click(`buttonWith("Show")`)
+	p.wait(`!$("#rangeError").hidden`)
+	p.check(`$("#rangeError").textContent`, "From must be before To.")
+	p.eval(`$("#rangeSince").value = "2026-11-22T00:09:00"`)
+	p.click(`buttonWith("Show")`)
+	p.wait("isLoaded() && state.entries.length === 60")
+	p.check("location.search", "?since=2026-11-22T00%3A09%3A00Z&until=2026-11-22T00%3A10%3A00Z&zone=utc")
+	p.check(`$("#rangeDialog").open`, false)
+	p.check(`$("#range").value`, "custom")
+
+	// In local time, here that of Berlin, the same range is an hour later.
+	p.press("u")
+	p.eval(choose)
+	p.check(`$("#rangeZone").textContent.startsWith("Times are in local time")`, true)
+	p.check(`$("#rangeSince").value`, "2026-11-22T01:09")
+	p.click(`buttonWith("Cancel")`)
+	p.wait(`!$("#rangeDialog").open`)
+	p.check("location.search", "?since=2026-11-22T00%3A09%3A00Z&until=2026-11-22T00%3A10%3A00Z")
+}
+
+func TestPageKeyPrompt(t *testing.T) {
+	s := newSiteBehind(t, requireKey("s3cret"))
+	s.fill(3)
+	p := openTab(t, s.url+"/", desktop)
+	p.allowErrors("status of 401")
+	p.wait(`$("#keyDialog").open`)
+	p.check(`$$(".row").length`, 0)
+	p.typeText("wrong")
+	p.press("Enter")
+	p.wait(`$("#keyError").textContent === "The server rejected this key."`)
+	p.typeText("s3cret")
+	p.press("Enter")
+	p.wait(`$$(".row").length === 3`)
+	p.wait("isLive()")
+	p.check(`$("#keyDialog").open`, false)
+	p.check(`sessionStorage.apiKey + Object.keys(localStorage).length + document.cookie`, "s3cret0")
+	p.check(`location.href.includes("s3cret")`, false)
+
+	// The key outlives a reload, but other tabs do not have it.
+	p.reload()
+	p.wait(`$$(".row").length === 3`)
+	other := openTab(t, s.url+"/", desktop)
+	other.allowErrors("status of 401")
+	other.wait(`$("#keyDialog").open`)
+
+	// The help dialog has a button that deletes the key.
+	p.press("?")
+	p.click(`$("#forgetKey")`)
+	p.wait(`$("#keyDialog").open`)
+	p.check(`sessionStorage.apiKey`, nil)
+	p.check(`$$(".row").length`, 0)
+}
+
+// requireKey returns a middleware that requires an API key for reading.
+func requireKey(key string) func(next http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/logs") && r.Header.Get("Authorization") != "Bearer "+key {
+				w.Header().Set("WWW-Authenticate", "Bearer")
+				w.WriteHeader(http.StatusUnauthorized)
+				fmt.Fprintln(w, `{"error":"API key required"}`)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// A failGate is a middleware that can make reading fail.
+type failGate struct{ fails atomic.Bool }
+
+func (g *failGate) middleware(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if g.fails.Load() && strings.HasPrefix(r.URL.Path, "/logs") {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprintln(w, `{"error":"overloaded"}`)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,242 @@
+package viewer
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+func TestPageLive(t *testing.T) {
+	s := newSite(t)
+	s.fill(400)
+	p := openTab(t, s.url+"/?q=entry", desktop)
+	p.wait("isLive() && isLoaded()")
+	s.deliver(errorEntry("another"), errorEntry("entry at the top"))
+	p.wait(`messages().includes("at the top")`)
+	p.check("state.entries[0].id", 402)
+	p.check("state.entries.length", 301)
+}
+
+// New entries do not move what the user looks at.
+func TestPageKeepsPlace(t *testing.T) {
+	s := newSite(t)
+	s.fill(400)
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLive() && isLoaded()")
+	const firstVisible = `$$(".row").filter(e => e.getBoundingClientRect().top >= $("#list").getBoundingClientRect().top)[0].dataset.id`
+
+	// The user has scrolled down.
+	p.eval(`$("#list").scrollTop = 3200`)
+	p.wait("row(state.entries[100].id)")
+	before := p.eval(firstVisible)
+	s.deliver(errorEntry("entry above"))
+	p.wait(`!$("#pill").hidden`)
+	p.check(firstVisible, before)
+	p.check(`$("#pill").textContent`, "↑ 1 new")
+	p.click(`$("#pill")`)
+	p.wait(`$("#pill").hidden`)
+	p.check(`messages().split("|")[0]`, "entry above")
+
+	// The user is reading an entry.
+	p.press("j", "Enter")
+	p.wait(`$(".row.open .panel")`)
+	s.deliver(errorEntry("entry above again"))
+	p.wait(`!$("#pill").hidden && state.selected === 401`)
+	p.check(firstVisible, 401)
+}
+
+func TestPagePause(t *testing.T) {
+	var gate tailGate
+	s := newSiteBehind(t, gate.middleware)
+	s.fill(3)
+	p := openTab(t, s.url+"/?q=entry", desktop)
+	p.wait("isLive() && isLoaded()")
+	p.press("p")
+	p.wait(`liveText() === "Paused"`)
+	p.check("location.search", "?q=entry&live=0")
+	// The page has ended its tail, so a new entry does not reach it.
+	p.check("state.tailing.signal.aborted", true)
+	gate.awaitTails(t, 0)
+	s.deliver(errorEntry("entry in the pause"))
+	p.eval("settled()")
+	p.check("messages()", "entry 2|entry 1|entry 0")
+	p.press("p")
+	p.wait(`messages() === "entry in the pause|entry 2|entry 1|entry 0"`)
+	p.check("location.search", "?q=entry")
+}
+
+// The page connects its tail again, and misses nothing in between. It does not
+// report an interruption of less than two seconds.
+func TestPageTailReconnects(t *testing.T) {
+	var gate tailGate
+	s := newSiteBehind(t, gate.middleware)
+	s.fill(1)
+	p := openTab(t, s.url+"/", desktop)
+	p.allowErrors("net::ERR_", "status of 503")
+	p.wait(`isLive() && $$(".row").length === 1`)
+	// On a slow machine the interruption may take longer: never let the two
+	// seconds pass.
+	p.eval(`(() => {
+		window.realTimeout = setTimeout;
+		window.setTimeout = (f, ms) => realTimeout(f, ms === 2000 ? 1e6 : ms);
+		window.shown = [];
+		new MutationObserver(() => shown.push(liveText())).observe($("#liveText"), { childList: true });
+	})()`)
+
+	gate.awaitTails(t, 1)
+	gate.end()
+	s.insert(errorEntry("after an end"))
+	p.wait(`$$(".row").length === 2`)
+	s.closeConnections()
+	s.insert(errorEntry("after a reset"))
+	p.wait(`$$(".row").length === 3`)
+	p.check(`shown.filter(text => text !== "Live").join()`, "")
+
+	// It reports a longer interruption.
+	p.eval("(() => { window.setTimeout = realTimeout; })()")
+	gate.refuse(true)
+	gate.end()
+	p.wait(`liveText() === "Connecting"`)
+	s.insert(errorEntry("meanwhile"))
+	gate.refuse(false)
+	p.wait(`$$(".row").length === 4`)
+	p.wait("isLive()")
+	p.check("messages()", "meanwhile|after a reset|after an end|entry 0")
+}
+
+// The tail starts after the entries that were loaded, no matter when it connects.
+func TestPageLateTail(t *testing.T) {
+	var gate tailGate
+	s := newSiteBehind(t, gate.middleware)
+	s.fill(1)
+	gate.refuse(true)
+	p := openTab(t, s.url+"/", desktop)
+	p.allowErrors("status of 503")
+	p.wait(`$$(".row").length === 1 && isLoaded()`)
+	s.deliver(errorEntry("before the tail"))
+	gate.refuse(false)
+	p.wait("isLive()")
+	s.deliver(errorEntry("after its start"))
+	p.wait(`messages().startsWith("after its start")`)
+	p.check("messages()", "after its start|before the tail|entry 0")
+}
+
+// A page that is loaded while paused also shows what it missed.
+func TestPagePausedLoad(t *testing.T) {
+	s := newSite(t)
+	s.fill(1)
+	p := openTab(t, s.url+"/?live=0", desktop)
+	p.wait(`$$(".row").length === 1 && isLoaded()`)
+	s.insert(errorEntry("in the pause"))
+	p.press("p")
+	p.wait("isLive()")
+	s.deliver(errorEntry("after the pause"))
+	p.wait(`messages().startsWith("after the pause|")`)
+	p.check("messages()", "after the pause|in the pause|entry 0")
+}
+
+// tailBurst is how many entries a tail sends at a time.
+const tailBurst = 500
+
+// If entries arrive faster than a tail sends them, it skips some. The page shows
+// how many, and can load them.
+func TestPageTailSkips(t *testing.T) {
+	s := newSite(t)
+	s.fill(1)
+	p := openTab(t, s.url+"/?q=entry", desktop)
+	p.wait("isLive() && isLoaded()")
+	// The skipped ones do not match.
+	var entries []testEntry
+	for range 100 {
+		entries = append(entries, errorEntry("other"))
+	}
+	for range tailBurst {
+		entries = append(entries, errorEntry("entry"))
+	}
+	s.deliver(entries...)
+	p.wait(fmt.Sprintf("state.entries.length === %d", 1+tailBurst))
+	p.check(`$("#status").textContent.split("  ·  ")[1]`, "up to 100 entries skipped, too many at once Load them")
+	p.click(`buttonWith("Load them")`)
+	p.wait("!state.skipped && state.entries.length === 300")
+}
+
+// A tail that breaks within an event resumes before the event.
+func TestPageTailResumes(t *testing.T) {
+	// The first two tails send the start of a stream and break when released.
+	starts := make(chan string, 2)
+	starts <- "id: 6\n\nid: 7\nda"
+	starts <- "id: 6\n\nevent: skipped\ndata: {\"skipped\":2,\"after\":6,\"before\":9}\n\nid: 9\n"
+	release := make(chan struct{}, 2)
+	var mu sync.Mutex
+	var resumed []string // guarded by mu
+	s := newSiteBehind(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/logs/tail" {
+				next.ServeHTTP(w, r)
+				return
+			}
+			mu.Lock()
+			resumed = append(resumed, r.Header.Get("Last-Event-ID"))
+			mu.Unlock()
+			select {
+			case start := <-starts:
+				_, _ = io.WriteString(w, start)
+				_ = http.NewResponseController(w).Flush()
+				select {
+				case <-release:
+				case <-r.Context().Done():
+				}
+				panic(http.ErrAbortHandler)
+			default:
+				next.ServeHTTP(w, r)
+			}
+		})
+	})
+	s.fill(6)
+	p := openTab(t, s.url+"/", desktop)
+	p.allowErrors("net::ERR_")
+	p.wait("isLoaded() && state.tailHeard")
+	s.insert(errorEntry("seven"), errorEntry("eight"), errorEntry("nine"))
+	release <- struct{}{}
+	p.wait("state.skipped === 2")
+	release <- struct{}{}
+	p.wait("state.entries[0].id === 9")
+	p.wait("isLive()")
+	p.check("state.entries.map(e => e.id).join()", "9,6,5,4,3,2,1")
+	p.check("state.skipped", 2)
+	mu.Lock()
+	defer mu.Unlock()
+	if got, want := strings.Join(resumed, " "), "6 6 8"; got != want {
+		t.Errorf("tails start after the ids %s, want %s", got, want)
+	}
+}
+
+// If the server has replaced its database, the page loads the new one.
+func TestPageDatabaseReplaced(t *testing.T) {
+	newer := newSite(t)
+	var replaced atomic.Bool
+	s := newSiteBehind(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if replaced.Load() {
+				newer.handler.ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	t.Cleanup(newer.endTails) // before s closes its server
+	s.fill(5)
+	p := openTab(t, s.url+"/", desktop)
+	p.wait(`isLive() && $$(".row").length === 5`)
+	newer.insert(errorEntry("first"))
+	replaced.Store(true)
+	s.endTails()
+	p.wait(`messages() === "first"`)
+	p.wait("isLive()")
+	newer.deliver(errorEntry("second"))
+	p.wait(`messages() === "second|first"`)
+}
