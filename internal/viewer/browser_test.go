@@ -286,7 +286,9 @@ const pageHelpers = `
 	const liveText = () => $("#liveText").textContent;
 	const isLive = () => liveText() === "Live";
 	const isLoaded = () => $("#busy").hidden && state.chart;
+	const topOf = (element) => element.getBoundingClientRect().top;
 	const row = (id) => $('.row[data-id="' + id + '"]');
+	const levelButtons = () => $$("#filters .chip").map((chip) => chip.innerText.replace(/\s+/g, " ").trim()).join();
 	const messageOf = (text) => [...text.childNodes].slice(0, -1).map((node) => node.textContent).join("");
 	const messages = () => $$(".row .text").map((text) => messageOf(text).trim()).join("|");
 	const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));

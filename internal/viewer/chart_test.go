@@ -14,7 +14,8 @@ func TestPageHistogramDrag(t *testing.T) {
 	p.check("state.chart.step", 60_000)
 	p.check("(state.chart.end - state.chart.first) / state.chart.step", 60)
 	x := func(slot float64) float64 {
-		return p.eval(fmt.Sprintf(`$("#bars").getBoundingClientRect().left + %v * $("#bars .hover").width.baseVal.value`, slot)).(float64)
+		const position = `$("#bars").getBoundingClientRect().left + %v * $("#bars").clientWidth / 60`
+		return p.eval(fmt.Sprintf(position, slot)).(float64)
 	}
 	y := p.eval(`$("#bars").getBoundingClientRect().top + 30`).(float64)
 	from, to := x(10.5), x(19.5)
@@ -46,7 +47,7 @@ func TestPageHistogramLive(t *testing.T) {
 	warning := errorEntry("third")
 	warning.level = "warning"
 	s.deliver(warning)
-	p.wait(`$$("#filters .chip").map(e => e.innerText.replace(/\s+/g, " ").trim()).join() === "fatal 0,error 2,unknown 0,warn 1"`)
+	p.wait(`levelButtons() === "fatal 0,error 2,unknown 0,warn 1"`)
 	p.check(`$$("#bars .bar-warn").length`, 1)
 	p.check(`$("#bars").getAttribute("aria-label").startsWith("3 entries from ")`, true)
 }

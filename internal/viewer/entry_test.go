@@ -11,7 +11,8 @@ func TestPageOpenedEntry(t *testing.T) {
 	s.insert(
 		testEntry{"error", "other", at, `{"user":{"id":8}}`},
 		testEntry{"err", "line one\n  line two", at,
-			`{"big":12345678901234567890,"stack":"a\n  b","user":{"id":7,"name":"J\u00f6rg"},"list":[1,{"x":null}],"":"odd","yes":true}`},
+			`{"big":12345678901234567890,"stack":"a\n  b","user":{"id":7,"name":"J\u00f6rg"},` +
+				`"list":[1,{"x":null}],"":"odd","yes":true}`},
 	)
 	p := openTab(t, s.url+"/", desktop)
 	p.wait("isLoaded()")

@@ -16,9 +16,12 @@ func TestPageLevelNames(t *testing.T) {
 		t.Errorf("the page knows %d level names, want at least 30", len(known))
 	}
 	names := []string{
-		"trace", "trce", "trc", "silly", "finest", "finer", "debug", "dbug", "dbg", "fine", "config", "verbose", "vrb", "http",
-		"info", "inf", "information", "informational", "notice", "note", "success", "warn", "warning", "wrn",
-		"error", "err", "eror", "fail", "severe", "fatal", "ftl", "critical", "crit", "alert", "emerg", "emergency", "panic", "dpanic",
+		"trace", "trce", "trc", "silly", "finest", "finer",
+		"debug", "dbug", "dbg", "fine", "config", "verbose", "vrb", "http",
+		"info", "inf", "information", "informational", "notice", "note", "success",
+		"warn", "warning", "wrn",
+		"error", "err", "eror", "fail", "severe",
+		"fatal", "ftl", "critical", "crit", "alert", "emerg", "emergency", "panic", "dpanic",
 		"ERROR+4", "error-4", "debug-4", "DEBUG+2", "info+", "+4", "error+4+5", "a-b-1",
 		"", "weird", "unknown", "constructor", "__proto__",
 	}

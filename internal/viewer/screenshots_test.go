@@ -47,7 +47,7 @@ func (p *tab) screenshotOpened(path string) {
 	p.t.Helper()
 	p.press("j", "j", "Enter")
 	p.wait(`$(".row.open .panel")`)
-	p.wait(`$(".row.open").nextSibling.getBoundingClientRect().top >= $(".row.open").getBoundingClientRect().bottom`)
+	p.wait(`topOf($(".row.open").nextSibling) >= $(".row.open").getBoundingClientRect().bottom`)
 	p.screenshot(path)
 }
 
@@ -61,13 +61,15 @@ var shopKinds = []struct {
 	{6, "error", "connection to db-primary refused",
 		`{"service":"orders","host":"node-%02[1]d","port":5432,"attempt":%[2]d,"trace_id":"%08[3]x"}`},
 	{5, "error", "payment provider timed out after 10 s",
-		`{"service":"checkout","provider":"acme-pay","order":%[3]d,"amount":{"value":"%[2]d.90","currency":"EUR"},"retry":true}`},
+		`{"service":"checkout","provider":"acme-pay","order":%[3]d,` +
+			`"amount":{"value":"%[2]d.90","currency":"EUR"},"retry":true}`},
 	{1, "fatal", "out of memory: worker killed",
 		`{"service":"images","pid":%[2]d,"rss_mb":2048}`},
 	{1, "critical", "replica is 42 s behind",
 		`{"service":"db","replica":"db-%[1]d"}`},
 	{4, "error", "TypeError: cannot read properties of undefined (reading 'id')",
-		`{"service":"web","url":"/cart/%[2]d","stack":"TypeError: cannot read properties of undefined\n    at Cart.render (cart.js:%[1]d:17)\n    at main (app.js:8:3)"}`},
+		`{"service":"web","url":"/cart/%[2]d","stack":"TypeError: cannot read properties of undefined` +
+			`\n    at Cart.render (cart.js:%[1]d:17)\n    at main (app.js:8:3)"}`},
 	{2, "unknown", "GET /health 502",
 		`{"upstream":"10.0.3.%[1]d","took_ms":%[2]d}`},
 	{2, "error+4", "payment was refused twice, order is on hold",

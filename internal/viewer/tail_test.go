@@ -27,7 +27,7 @@ func TestPageKeepsPlace(t *testing.T) {
 	s.fill(400)
 	p := openTab(t, s.url+"/", desktop)
 	p.wait("isLive() && isLoaded()")
-	const firstVisible = `$$(".row").filter(e => e.getBoundingClientRect().top >= $("#list").getBoundingClientRect().top)[0].dataset.id`
+	const firstVisible = `$$(".row").find(row => topOf(row) >= topOf($("#list"))).dataset.id`
 
 	// The user has scrolled down.
 	p.eval(`$("#list").scrollTop = 3200`)

@@ -91,7 +91,8 @@ func TestPageFiles(t *testing.T) {
 		}
 	}
 	for _, path := range []string{
-		"/index.html", "/app.js", "/assets/", assetPath(""), assetPath("index.html"), assetPath("missing.js"), assetPath("../viewer.go"),
+		"/index.html", "/app.js", "/assets/", assetPath(""),
+		assetPath("index.html"), assetPath("missing.js"), assetPath("../viewer.go"),
 	} {
 		if got := request(path).Code; got == http.StatusOK {
 			t.Errorf("%s: got status %d, want an error", path, got)
@@ -185,6 +186,36 @@ func TestPagePreloads(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("preloaded modules:\n%v\nwant:\n%v", got, want)
+	}
+}
+
+// The modules must not import each other in a cycle.
+func TestPageModuleCycles(t *testing.T) {
+	importPattern := regexp.MustCompile(`(?m)^(?:import|\}).* from "\./(.*)";$|^import "\./(.*)";$`)
+	imports := make(map[string][]string)
+	for _, name := range assetNames(t) {
+		for _, match := range importPattern.FindAllStringSubmatch(readAsset(t, name), -1) {
+			imports[name] = append(imports[name], match[1]+match[2])
+		}
+	}
+	done := make(map[string]bool)
+	var visit func(name string, importers []string)
+	visit = func(name string, importers []string) {
+		if slices.Contains(importers, name) {
+			t.Fatalf("import cycle: %s", strings.Join(append(importers, name), " imports "))
+		}
+		if !done[name] {
+			for _, imported := range imports[name] {
+				visit(imported, append(importers, name))
+			}
+		}
+		done[name] = true
+	}
+	visit("app.js", nil)
+	for _, name := range assetNames(t) {
+		if path.Ext(name) == ".js" && !done[name] {
+			t.Errorf("%s is not imported", name)
+		}
 	}
 }
 

@@ -1,15 +1,18 @@
 // Starts the page.
 //
-// The modules form layers. A module imports only from lower layers, and reaches
-// higher ones through onReload and onNearEnd:
+// The modules form layers. A module imports only modules from layers below its
+// own. It reaches higher ones through the events onReload and onNearEnd.
 //
-//	input                         what controls and keys do
-//	load, tail                    entries from the server
-//	list                          the list of entries
-//	chart, notice, entry          other parts of the page
-//	controls, server, key
-//	state                         what is shown
-//	query, levels, time, json, dom
+//	input                    handles controls and keys
+//	load                     loads entries
+//	tail                     receives new entries
+//	list                     the list of entries
+//	chart, entry, notice     the histogram, an opened entry, an empty list
+//	controls, server         the header and the status line; requests
+//	key                      the API key
+//	state                    what is shown
+//	query                    the filters, as in the address
+//	dom, json, levels, time
 
 import "./input.js";
 import { onNearEnd } from "./list.js";

@@ -37,8 +37,8 @@ const tip = byId("tip", HTMLElement);
  * @property {number} slots
  * @property {number} slotWidth
  * @property {number} height without the axis
- * @property {SVGRectElement} hover
- * @property {SVGRectElement} selection
+ * @property {SVGRectElement} hover marks the slot under the pointer
+ * @property {SVGRectElement} selection marks the slots that are dragged over
  */
 
 /** @type {Drawing | null} */
@@ -71,7 +71,7 @@ export async function loadChart(signal) {
 
 /**
  * Loads the histogram again after a while, because a range that is relative to
- * now moves on.
+ * the current time moves.
  * @param {AbortSignal} signal
  */
 function reloadLater(signal) {
@@ -87,8 +87,8 @@ function reloadLater(signal) {
 async function fetchChart(signal) {
   const { query } = state;
   const params = filterParams(query);
-  // Count all levels if the page can select them by itself: the filter buttons
-  // show the counts of all levels.
+  // The level buttons show the counts of all levels, and the page can select the
+  // levels to draw. Only other stored names have to be selected by the server.
   if (hasOnlyLevels(query)) params.delete("level");
   params.set("buckets", String(MAX_BUCKETS));
   const response = await get(`logs/histogram?${params}`, signal);
@@ -102,13 +102,16 @@ async function fetchChart(signal) {
     first,
     end: Math.ceil(end / step) * step,
     levels,
-    buckets: new Map(
-      buckets.map((/** @type {{ time: string, levels: Counts }} */ bucket) => [
-        Date.parse(bucket.time),
-        bucket.levels,
-      ]),
-    ),
+    buckets: countsByTime(buckets),
   };
+}
+
+/**
+ * @param {{ time: string, levels: Counts }[]} buckets
+ * @returns {Map<number, Counts>}
+ */
+function countsByTime(buckets) {
+  return new Map(buckets.map(({ time, levels }) => [Date.parse(time), levels]));
 }
 
 /**
@@ -174,34 +177,22 @@ export function drawChart() {
   bars.replaceChildren();
   drawing = null;
   if (width <= 0) return;
-  bars.append(
-    svgElement("line", { class: "axis", x1: 0, x2: width, y1: height + 0.5, y2: height + 0.5 }),
-  );
+  bars.append(axisLine(0, height + 0.5, width, height + 0.5));
   if (!chart || isNaN(chart.first)) return;
 
   const slots = Math.max(1, Math.round(slotCount(chart)));
   const slotWidth = Math.min(width / slots, MAX_SLOT_WIDTH);
-  const size = { x: 0, y: 0, height };
-  const hover = svgElement("rect", {
-    ...size,
-    class: "hover",
-    width: slotWidth,
-    visibility: "hidden",
-  });
-  const selection = svgElement("rect", { ...size, class: "selection", width: 0 });
+  const hover = svgElement("rect", { class: "hover", height });
+  const selection = svgElement("rect", { class: "selection", height });
   drawing = { chart, slots, slotWidth, height, hover, selection };
 
   const levels = shownLevels();
   const sums = bucketSums(chart, levels);
   const max = Math.max(0, ...sums.values());
-  bars.append(
-    hover,
-    drawBars(drawing, levels, sums, max),
-    selection,
-    ...timeLabels(drawing, width),
-  );
-  if (max)
-    bars.append(svgElement("text", { x: width, y: 9, "text-anchor": "end" }, maxLabel(chart, max)));
+  bars.append(hover, barGroup(drawing, levels, sums, max), selection);
+  bars.append(...timeLabels(drawing, width));
+  const topRight = { x: width, y: 9, "text-anchor": "end" };
+  if (max) bars.append(svgElement("text", topRight, maxLabel(chart, max)));
   bars.setAttribute("aria-label", description(chart, sums, max));
 }
 
@@ -226,9 +217,9 @@ function bucketSums(chart, levels) {
  * @param {Map<number, number>} sums
  * @param {number} max the largest of sums
  */
-function drawBars({ chart, slotWidth, height }, levels, sums, max) {
+function barGroup({ chart, slotWidth, height }, levels, sums, max) {
   const gap = barGap(slotWidth);
-  const barWidth = Math.max(0.5, slotWidth - gap).toFixed(2);
+  const width = Math.max(0.5, slotWidth - gap).toFixed(2);
   const group = svgElement("g", {});
   for (const [start, counts] of chart.buckets) {
     const sum = sums.get(start);
@@ -242,15 +233,8 @@ function drawBars({ chart, slotWidth, height }, levels, sums, max) {
       if (!count) continue;
       const part = (full * count) / sum;
       y -= part;
-      group.append(
-        svgElement("rect", {
-          class: `bar-${level}`,
-          x,
-          y: y.toFixed(2),
-          width: barWidth,
-          height: part.toFixed(2),
-        }),
-      );
+      const size = { x, y: y.toFixed(2), width, height: part.toFixed(2) };
+      group.append(svgElement("rect", { class: `bar-${level}`, ...size }));
     }
   }
   return group;
@@ -274,12 +258,21 @@ function timeLabels({ chart, slots, slotWidth, height }, width) {
     const x = slot * slotWidth;
     const label = slotTime(chart, slot);
     if (slot > 0 && x + label.length * CHARACTER_WIDTH > width) break;
-    labels.push(
-      svgElement("line", { class: "axis", x1: x + 0.5, x2: x + 0.5, y1: height, y2: height + 4 }),
-      svgElement("text", { x: x + 3, y: height + 14 }, label),
-    );
+    labels.push(axisLine(x + 0.5, height, x + 0.5, height + 4));
+    labels.push(svgElement("text", { x: x + 3, y: height + 14 }, label));
   }
   return labels;
+}
+
+/**
+ * Returns a line. It is sharp if it runs through the middle of pixels.
+ * @param {number} x1
+ * @param {number} y1
+ * @param {number} x2
+ * @param {number} y2
+ */
+function axisLine(x1, y1, x2, y2) {
+  return svgElement("line", { class: "axis", x1, y1, x2, y2 });
 }
 
 /**
@@ -317,10 +310,8 @@ function description(chart, sums, max) {
   let total = 0;
   for (const sum of sums.values()) total += sum;
   const range = `from ${fullTime(chart.first, utc)} to ${fullTime(chart.end, utc)}`;
-  return (
-    `${formatCount(total)} entries ${range}, ${maxLabel(chart, max)}.` +
-    " Drag to select a time range."
-  );
+  const counts = `${formatCount(total)} entries ${range}, ${maxLabel(chart, max)}.`;
+  return `${counts} Drag to select a time range.`;
 }
 
 // ---- Selecting a time range ----
@@ -335,7 +326,7 @@ function slotAt(event, { slots, slotWidth }) {
 }
 
 /**
- * Returns the first and the last slot of what is dragged over.
+ * Returns the first and the last slot of the range that is dragged over.
  * @param {number} slot under the pointer
  */
 function draggedSlots(slot) {
@@ -366,7 +357,7 @@ function showTip(slot, { chart, slotWidth, hover }) {
   tip.hidden = false;
   placeTip(slot * slotWidth, slotWidth);
   hover.setAttribute("x", String(slot * slotWidth));
-  hover.setAttribute("visibility", "visible");
+  hover.setAttribute("width", String(slotWidth));
 }
 
 /**
@@ -397,7 +388,7 @@ function placeTip(x, slotWidth) {
 
 function hideTip() {
   tip.hidden = true;
-  drawing?.hover.setAttribute("visibility", "hidden");
+  drawing?.hover.removeAttribute("width");
 }
 
 bars.addEventListener("pointerdown", (event) => {

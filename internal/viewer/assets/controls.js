@@ -1,5 +1,5 @@
-// The header, the filter buttons and the status line: what they show. What they
-// do is in input.js.
+// Shows the header, the filter buttons and the status line. input.js handles the
+// input of the header.
 
 import { button, byId, element, formatCount } from "./dom.js";
 import { LEVELS, isLevel } from "./levels.js";

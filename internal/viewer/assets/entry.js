@@ -1,4 +1,5 @@
-// The panel of an opened entry: message, level, times, details and actions.
+// Makes the panel of an opened entry, with its message, level, times, details and
+// actions.
 
 import { button, copyButton, element, highlighted } from "./dom.js";
 import { isContainer, parseJSON } from "./json.js";

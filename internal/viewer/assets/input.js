@@ -1,4 +1,4 @@
-// What the controls in the header, the dialogs and the keys do.
+// Handles input from the header, the dialogs and the keyboard.
 
 import { drawChart } from "./chart.js";
 import { clearFilters, showControls, showLive } from "./controls.js";
@@ -113,8 +113,8 @@ function toggleLive() {
   }
   replaceQuery({ paused: !state.query.paused });
   stopTail();
-  // The list stays. The tail resumes where it ended. If the list is still being
-  // loaded, that starts the tail.
+  // The list stays, and the tail resumes where it ended. While tailFrom is not
+  // known, the list is being loaded, and load starts the tail.
   if (!state.query.paused && state.tailFrom >= 0) startTail();
   showLive();
 }

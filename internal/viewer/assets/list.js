@@ -1,5 +1,5 @@
-// The list of entries. Only the rows in and near the visible part are in the
-// document.
+// The list of entries. The document contains only the rows in and near the
+// visible part.
 
 import { countEntry, drawChart } from "./chart.js";
 import { showStatus } from "./controls.js";
@@ -42,7 +42,7 @@ const panelHeights = new Map();
 let hasFrame = false; // whether a frame is requested
 let nearEnd = () => {};
 
-/** @param {() => void} listener called when the end of the list comes near */
+/** @param {() => void} listener called when the user scrolls near the end of the list */
 export function onNearEnd(listener) {
   nearEnd = listener;
 }
@@ -94,7 +94,7 @@ function lowestIndex(length, isTrue) {
   return low;
 }
 
-/** The vertical positions of all rows. Few of them are open. */
+/** The vertical positions of all rows, computed on the assumption that few are open. */
 class Positions {
   constructor() {
     this.rowHeight = rowHeight();
@@ -143,7 +143,7 @@ export function requestFrame() {
   else requestAnimationFrame(run);
 }
 
-/** Brings the rows in the document in line with the state and the scroll position. */
+/** Updates the rows in the document to match the state and the scroll position. */
 export function layout() {
   const { entries } = state;
   const positions = new Positions();

@@ -1,4 +1,4 @@
-// Loading the entries of the query.
+// Loads the entries of the query.
 
 import { loadChart } from "./chart.js";
 import { showBusy, showControls, showStatus } from "./controls.js";
@@ -37,8 +37,8 @@ export async function load() {
 
 /** @param {AbortSignal} signal */
 async function loadFirstPage(signal) {
-  // The tail starts after the newest entry now, so that it misses none, however
-  // long it takes to connect.
+  // The tail starts after the entry that is the newest now. It therefore misses
+  // no entry, no matter how long it takes to connect.
   if (!state.query.until) state.tailFrom = await newestID(signal);
   if (canBeLive() && !state.query.paused) startTail();
   const { open } = state.query;
@@ -59,8 +59,8 @@ async function loadFirstPage(signal) {
 }
 
 /**
- * Makes the list start at an entry further down. A gap separates it from new
- * entries, so they are not shown.
+ * Marks the list as starting further down. It then shows no new entries, because
+ * the entries in between are missing.
  */
 function anchorList() {
   stopTail();

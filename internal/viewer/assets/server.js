@@ -1,4 +1,4 @@
-// Requests to the server. All addresses are relative, so that the page works
+// Sends requests to the server. All addresses are relative, so that the page works
 // behind a proxy that serves it under a path.
 
 import { askForKey, apiKey } from "./key.js";
@@ -30,8 +30,7 @@ export class ServerError extends Error {
 export async function get(path, signal, headers = {}) {
   const key = apiKey();
   if (key) headers.Authorization = `Bearer ${key}`;
-  const credentials = "same-origin";
-  const response = await fetch(path, { signal, headers, cache: "no-store", credentials });
+  const response = await fetch(path, { signal, headers, cache: "no-store" });
   if (response.ok) return response;
   const message = await errorMessage(response);
   // A late response may be about a key that has been replaced since.

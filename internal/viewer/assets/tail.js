@@ -7,12 +7,12 @@ import { filterParams } from "./query.js";
 import { ServerError, get, lineChunks, parseEntry } from "./server.js";
 import { reload, state } from "./state.js";
 
+/** @import { TailStatus } from "./state.js" */
+
 const MIN_RETRY_MS = 500;
 const MAX_RETRY_MS = 10_000;
 const LOST_AFTER_MS = 2000; // shorter interruptions are not shown
 const SILENCE_MS = 40_000; // the server sends something every 15 seconds
-
-/** @import { TailStatus } from "./state.js" */
 
 /**
  * A server-sent event. Every field is optional.
@@ -22,7 +22,7 @@ const SILENCE_MS = 40_000; // the server sends something every 15 seconds
  * @property {string} [data]
  */
 
-/** Starts the tail after state.tailFrom. It ends with the next load or pause. */
+/** Starts the tail after state.tailFrom. It ends at the next load or pause. */
 export function startTail() {
   state.tailing = new AbortController();
   const signal = AbortSignal.any([state.loading.signal, state.tailing.signal]);
@@ -105,7 +105,7 @@ class Tail {
     showLive();
   }
 
-  /** Shows that the tail is not connected, unless it was a moment ago. */
+  /** Shows that the tail is not connected, after a delay if it was connected. */
   showLost() {
     if (state.tail !== "on") {
       this.show("connecting");
@@ -142,10 +142,11 @@ class EventParser {
 }
 
 /**
- * Reports whether the server has replaced its database. Ids only increase, so a
- * lower id is from another database, and none of the list's entries are in it.
- * The first event may have a lower id without that: behind a load balancer the
- * list may come from another server, and reloading would not end.
+ * Reports whether the server has replaced its database. Ids only increase, so an
+ * event with a lower id is from another database, which has none of the entries
+ * in the list. This ignores the first event after a load: behind a load balancer
+ * the list and the tail may come from different servers, and reloading would
+ * never end.
  * @param {TailEvent} event
  */
 function isOfAnotherDatabase(event) {

@@ -1,4 +1,4 @@
-// Reading and formatting times. All times are in milliseconds since the epoch.
+// Parses and formats times. All times are in milliseconds since the epoch.
 
 const MINUTE = 60;
 const HOUR = 3600;
@@ -18,7 +18,7 @@ const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
  */
 
 /**
- * Reads a stored timestamp. A time without a zone is in UTC, as on the server.
+ * Parses a stored timestamp. A time without a zone is in UTC, as on the server.
  * @param {string} text
  * @returns {number} NaN if text is not a time
  */
@@ -36,26 +36,17 @@ export function parseTime(text) {
  * @returns {TimeParts}
  */
 function timeParts(ms, utc) {
-  const date = new Date(ms);
-  if (utc) {
-    return {
-      year: date.getUTCFullYear(),
-      month: date.getUTCMonth(),
-      day: date.getUTCDate(),
-      hour: date.getUTCHours(),
-      minute: date.getUTCMinutes(),
-      second: date.getUTCSeconds(),
-      ms: date.getUTCMilliseconds(),
-    };
-  }
+  // Shift local times, so that the UTC methods return their parts.
+  const offset = utc ? 0 : new Date(ms).getTimezoneOffset() * MINUTE * 1000;
+  const date = new Date(ms - offset);
   return {
-    year: date.getFullYear(),
-    month: date.getMonth(),
-    day: date.getDate(),
-    hour: date.getHours(),
-    minute: date.getMinutes(),
-    second: date.getSeconds(),
-    ms: date.getMilliseconds(),
+    year: date.getUTCFullYear(),
+    month: date.getUTCMonth(),
+    day: date.getUTCDate(),
+    hour: date.getUTCHours(),
+    minute: date.getUTCMinutes(),
+    second: date.getUTCSeconds(),
+    ms: date.getUTCMilliseconds(),
   };
 }
 
