@@ -86,7 +86,7 @@ type devtoolsMessage struct {
 type object = map[string]any
 
 // errNoChromium means that Chromium is not installed.
-var errNoChromium = errors.New("Chromium is not installed (apt-get install chromium)")
+var errNoChromium = errors.New("chromium is not installed (apt-get install chromium)")
 
 func findChromium() (string, error) {
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
