@@ -72,12 +72,19 @@ func goCommand(e *endpoint, key string) *exec.Cmd {
 }
 
 func pythonCommand(e *endpoint, key string) *exec.Cmd {
+	return exec.Command(venvPython(e.t), filepath.Join(e.copyExample("python", key), "main.py"))
+}
+
+// venvPython returns the Python that has the packages of requirements.txt and
+// requirements-test.txt.
+func venvPython(t *testing.T) string {
+	t.Helper()
 	python, err := filepath.Abs("python/venv/bin/python")
 	if err != nil {
-		e.t.Fatal(err)
+		t.Fatal(err)
 	}
-	require(e.t, exists(python), "python-json-logger in examples/python/venv")
-	return exec.Command(python, filepath.Join(e.copyExample("python", key), "main.py"))
+	require(t, exists(python), "the virtual environment examples/python/venv")
+	return python
 }
 
 func nodeCommand(library string) func(e *endpoint, key string) *exec.Cmd {
@@ -240,4 +247,53 @@ func TestLoggerReportsRefusal(t *testing.T) {
 		}
 		checkRows(t, e.rows(), nil)
 	})
+}
+
+// send-file.sh sends a large file in parts, and each part again while the
+// service is busy or down.
+func TestCurlSendsFile(t *testing.T) {
+	t.Parallel()
+	for _, program := range []string{"curl", "split", "gzip"} {
+		require(t, installed(program), program)
+	}
+	e := newEndpoint(t)
+	script := filepath.Join(e.copyExample("curl", apiKey), "send-file.sh")
+	file := filepath.Join(t.TempDir(), "app.log")
+	var text strings.Builder
+	var want []row
+	for i := range 9000 { // 9 MB, so two parts
+		message := fmt.Sprintf("%d %s", i, strings.Repeat("x", 1000))
+		fmt.Fprintf(&text, `{"level":"error","message":"%s"}`+"\n", message)
+		want = append(want, row{"error", message})
+	}
+	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stop := e.failRequests(busy)
+	client := startProcess(t, exec.Command(script, file))
+	stop()
+	e.startService()
+	if status := client.wait(); status != 0 {
+		t.Errorf("exit status: got %d, want 0", status)
+	}
+	if got := e.rows(); !slices.Equal(got, want) {
+		t.Errorf("stored rows: got %d, want the %d of the file", len(got), len(want))
+	}
+}
+
+func TestCurlReportsRefusal(t *testing.T) {
+	t.Parallel()
+	require(t, installed("curl"), "curl")
+	e := newEndpoint(t)
+	e.startService()
+	file := filepath.Join(t.TempDir(), "app.log")
+	if err := os.WriteFile(file, []byte("{}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	client := startProcess(t, exec.Command(filepath.Join(e.copyExample("curl", "wrong-"+apiKey), "send-file.sh"), file))
+	status := client.wait()
+	if stderr := client.stderr.String(); status == 0 || !strings.Contains(stderr, "401") {
+		t.Errorf("got exit status %d and %q, want an error and a 401", status, stderr)
+	}
+	checkRows(t, e.rows(), nil)
 }

@@ -25,6 +25,8 @@ const timeout = time.Minute
 
 const apiKey = "key-of-the-test"
 
+var client = &http.Client{Timeout: timeout}
+
 // require skips the test unless ok. In CI it fails the test instead.
 func require(t *testing.T, ok bool, what string) {
 	t.Helper()
@@ -108,7 +110,7 @@ func (e *endpoint) startService() {
 		if e.service.exited() {
 			e.t.Fatalf("the service exited: %s", e.service.stderr.String())
 		}
-		res, err := http.Get("http://" + e.addr() + "/readyz")
+		res, err := client.Get("http://" + e.addr() + "/readyz")
 		if err != nil {
 			return false
 		}
@@ -121,10 +123,7 @@ func (e *endpoint) startService() {
 // are refused.
 func (e *endpoint) stopService() {
 	e.t.Helper()
-	if err := e.service.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		e.t.Fatal(err)
-	}
-	if status := e.service.wait(); status != 0 {
+	if status := e.service.terminate(); status != 0 {
 		e.t.Fatalf("the service's exit status is %d, want 0", status)
 	}
 	e.service = nil
@@ -144,19 +143,21 @@ func (e *endpoint) failRequests(ways ...failure) (stop func()) {
 	requests := 0
 	all := make(chan struct{})
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body) // an error is the client's to see
+		io.Copy(io.Discard, r.Body) // if it fails, the client has gone
 		mu.Lock()
 		requests++
 		n := requests
+		mu.Unlock()
 		if n == len(ways) {
 			defer close(all)
 		}
-		mu.Unlock()
 		if ways[min(n, len(ways))-1] == closed {
 			panic(http.ErrAbortHandler)
 		}
 		w.Header().Set("Retry-After", "1")
-		http.Error(w, `{"error":"busy"}`, http.StatusServiceUnavailable)
+		w.Header().Set("Content-Length", "0")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		http.NewResponseController(w).Flush() // before stop closes the connection
 	})}
 	go server.Serve(listener) // until Close
 	e.t.Cleanup(func() { server.Close() })
@@ -202,7 +203,7 @@ func (e *endpoint) request(method, path, body string) []byte {
 		e.t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+apiKey)
-	res, err := http.DefaultClient.Do(req)
+	res, err := client.Do(req)
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -249,7 +250,7 @@ func (e *endpoint) copyExample(dir, key string) (copied string) {
 type process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
-	stdin  io.WriteCloser
+	stdin  *os.File
 	stderr buffer
 	done   chan struct{} // closed when it has exited
 }
@@ -257,11 +258,14 @@ type process struct {
 func startProcess(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{t: t, cmd: cmd, done: make(chan struct{})}
-	stdin, err := cmd.StdinPipe()
+	stdin, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.stdin = stdin
+	defer stdin.Close()
+	p.stdin = writer
+	t.Cleanup(func() { writer.Close() }) // finish may have closed it
+	cmd.Stdin = stdin
 	cmd.Stderr = &p.stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
@@ -284,6 +288,9 @@ func startProcess(t *testing.T, cmd *exec.Cmd) *process {
 // writeLines writes lines to the standard input of the process.
 func (p *process) writeLines(lines ...string) {
 	p.t.Helper()
+	if err := p.stdin.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+		p.t.Fatal(err)
+	}
 	if _, err := io.WriteString(p.stdin, strings.Join(lines, "\n")+"\n"); err != nil {
 		p.t.Fatal(err)
 	}
@@ -294,6 +301,15 @@ func (p *process) writeLines(lines ...string) {
 func (p *process) finish() int {
 	p.t.Helper()
 	if err := p.stdin.Close(); err != nil {
+		p.t.Fatal(err)
+	}
+	return p.wait()
+}
+
+// terminate sends SIGTERM and returns the exit status.
+func (p *process) terminate() int {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		p.t.Fatal(err)
 	}
 	return p.wait()
