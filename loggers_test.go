@@ -9,12 +9,13 @@ import (
 	"time"
 )
 
-// What the real loggers and shippers send is stored as testdata/README.md has
-// it, at the lowest threshold and at the usual one.
-func TestLoggers(t *testing.T) {
+// TestLoggersAreStored posts what real loggers and shippers send and checks the
+// stored rows, with the lowest level and with the default one. The files are
+// described in testdata/loggers/README.md.
+func TestLoggersAreStored(t *testing.T) {
 	bodies, err := filepath.Glob("testdata/loggers/*.body")
 	if err != nil || len(bodies) < 20 {
-		t.Fatalf("%d fixtures, %v", len(bodies), err)
+		t.Fatalf("got %d fixtures, %v, want at least 20", len(bodies), err)
 	}
 	for _, path := range bodies {
 		name := strings.TrimSuffix(filepath.Base(path), ".body")
@@ -27,19 +28,19 @@ func TestLoggers(t *testing.T) {
 				s := newTestService(t, "-level", threshold)
 				began := time.Now().UTC()
 				if w := s.post(string(body)); w.Code != 200 {
-					t.Fatalf("%d %s", w.Code, w.Body)
+					t.Fatalf("status: got %d %s, want 200", w.Code, w.Body)
 				}
 				ended := time.Now().UTC()
 				want := readGolden(t, strings.TrimSuffix(path, "body")+"rows", threshold == "trace")
 				got := readRows(t, s.path)
 				if len(got) != len(want) {
-					t.Fatalf("%d rows, want %d", len(got), len(want))
+					t.Fatalf("rows: got %d, want %d", len(got), len(want))
 				}
 				for i := range want {
 					if want[i][2] == "ARRIVAL" {
 						arrived, err := time.Parse(time.RFC3339Nano, got[i][2])
 						if err != nil || arrived.Before(began) || arrived.After(ended) {
-							t.Errorf("row %d: the time of arrival is %s", i, got[i][2])
+							t.Errorf("row %d: got arrival time %s, want it between %v and %v", i, got[i][2], began, ended)
 						}
 						got[i][2] = "ARRIVAL"
 					}
@@ -52,7 +53,7 @@ func TestLoggers(t *testing.T) {
 	}
 }
 
-// readGolden reads the expected rows, all of them or those that the threshold
+// readGolden reads the expected rows: all of them, or only those that -level
 // error keeps.
 func readGolden(t *testing.T, path string, all bool) (rows [][4]string) {
 	text, err := os.ReadFile(path)

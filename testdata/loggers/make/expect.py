@@ -1,5 +1,6 @@
-"""Writes NAME.rows for each NAME.body of a directory: the rows that must come
-out, by the plainest reading of the rules, with a parser of its own.
+"""Writes NAME.rows for each NAME.body in a directory: the rows that the service
+must store. The script implements the rules independently, as simply as
+possible, with its own parser.
 
 usage: expect.py DIRECTORY
 """
@@ -36,7 +37,8 @@ def space(s, i):
 
 
 def members(s, i):
-    """The members of the object at s[i]: key, raw key, raw value; and its end."""
+    """Returns the members of the object at s[i] as (key, raw key, raw value), and
+    the index of its end."""
     assert s[i] == "{", s[i:i + 20]
     out = []
     i = space(s, i + 1)
@@ -59,7 +61,7 @@ def members(s, i):
 
 
 def entries(s):
-    """One object, objects one after the other, or one array of objects."""
+    """Yields the entries of one object, concatenated objects, or an array of objects."""
     i = space(s, 0)
     array = s[i] == "["
     if array:
@@ -75,7 +77,7 @@ def entries(s):
 
 
 def text(raw):
-    """A string's value; what UTF-8 cannot hold becomes U+FFFD."""
+    """Returns the value of a string. A lone surrogate becomes U+FFFD."""
     return re.sub("[\ud800-\udfff]", "\ufffd", json.loads(raw, strict=True))
 
 
@@ -84,7 +86,7 @@ def is_number(raw):
 
 
 def level(raw):
-    """The level's name, or None where it cannot be read."""
+    """Returns the name of the level, or None if it is unreadable."""
     if raw.startswith('"'):
         return text(raw).lower()
     if is_number(raw):
@@ -96,7 +98,7 @@ def level(raw):
 
 
 def kept(name):
-    """Whether a level is stored at -level error: unknown ones always are."""
+    """Reports whether -level error keeps a level. Unknown levels are kept."""
     m = SLOG.fullmatch(name)
     if m:
         return SLOG_BASE[m[1]] + int(m[2]) >= SLOG_BASE["error"]
@@ -114,7 +116,7 @@ DATE = re.compile(
 
 
 def when(raw):
-    """The time as it is stored, or None where it cannot be read."""
+    """Returns the time as the service stores it, or None if it is unreadable."""
     if raw.startswith('"'):
         m = DATE.fullmatch(text(raw))
         if not m:
@@ -181,7 +183,7 @@ def row(entry):
 
 def main():
     for body in sorted(pathlib.Path(sys.argv[1]).glob("*.body")):
-        # Each byte that is no UTF-8 becomes one U+FFFD.
+        # Each byte of invalid UTF-8 becomes one U+FFFD.
         s = body.read_bytes().decode("utf-8", "surrogateescape")
         s = re.sub("[\udc80-\udcff]", "\ufffd", s)
         body.with_suffix(".rows").write_text("".join(row(e) + "\n" for e in entries(s)), encoding="utf-8")

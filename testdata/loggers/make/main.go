@@ -1,5 +1,5 @@
-// Command fixtures writes what Go's JSON loggers write, into the directory
-// named by its argument. Only the clock is fixed; every byte is the logger's.
+// Command fixtures writes the output of Go's JSON loggers to files in the
+// directory given as its argument. It fixes the clock and changes nothing else.
 package main
 
 import (
@@ -25,7 +25,7 @@ const (
 	decoy  = `payload was {"level":"error","message":"inner"}`
 )
 
-// clock goes on by a second and a bit at every look.
+// A clock advances by a second and a bit on each call of Now.
 type clock struct{ t time.Time }
 
 func (c *clock) Now() time.Time {
@@ -39,7 +39,7 @@ func newClock(loc *time.Location) *clock {
 	return &clock{time.Date(2026, 11, 22, 15, 24, 0, 123456789, time.UTC).In(loc)}
 }
 
-// timed gives each record the clock's time and leaves the rest to Handler.
+// timed is a slog.Handler that replaces the time of each record.
 type timed struct {
 	slog.Handler
 	c *clock
@@ -73,15 +73,15 @@ func slogDefault(w io.Writer) {
 	l.Error(quoted, "html", "<b>&</b>", "path", `C:\temp`)
 	l.Error(ansi)
 	l.Log(ctx, slog.LevelError+4, "disk is gone", "device", "/dev/sda1", "at", time.Date(2026, 11, 22, 15, 0, 0, 0, time.UTC))
-	// slog writes an attribute beside a built-in key of the same name.
+	// slog writes an attribute even if it has the name of a built-in key.
 	l.Error("first msg wins", "msg", "second msg", "level", "INFO", "time", "later")
-	// message comes before msg, so the attribute is the message.
+	// The service prefers message to msg, so the attribute becomes the message.
 	l.Error("in msg", "message", "in message")
 	l.Error("null and nested", "nothing", nil, "map", map[string]any{"b": 1, "a": map[string]any{"x": nil}})
 }
 
 func slogSeverity(w io.Writer) {
-	// Built as a service would have it: source, and Google's names for the keys.
+	// A typical setup: source locations, and the key names of Google Cloud Logging.
 	l := slog.New(timed{slog.NewJSONHandler(w, &slog.HandlerOptions{
 		AddSource: true,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
@@ -126,7 +126,7 @@ func zapLog(l *zap.Logger) {
 func zapProduction(w io.Writer) {
 	cfg := zap.NewProductionEncoderConfig()
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(cfg), zapcore.AddSync(w), zap.DebugLevel)
-	// The options zap.NewProduction sets.
+	// The same options as zap.NewProduction.
 	zapLog(zap.New(core, zap.WithClock(newClock(time.UTC)), zap.AddCaller(), zap.AddStacktrace(zap.ErrorLevel)))
 }
 
@@ -189,7 +189,7 @@ func logrusLog(w io.Writer) {
 	l().Trace("entering handler")
 	l().WithField("key", "user:42").Debug("cache miss")
 	l().WithField("user", "Zoé").Info(french)
-	// Keys are sorted, so the decoy in ctx stands before the level.
+	// logrus sorts keys, so the level inside ctx comes before the real level.
 	l().WithField("ctx", logrus.Fields{"level": "error"}).Info(decoy)
 	l().WithField("status", 499).Warn("slow request")
 	l().WithError(errors.New("card declined")).WithField("amount", 12.5).Error("payment failed")

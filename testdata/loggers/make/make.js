@@ -1,6 +1,7 @@
-// Writes what pino, winston and bunyan write, into the directory named by the
-// argument. Only the clock, the host name and the pid are fixed; every byte is
-// the logger's, and winston's bodies are what its HTTP transport posted.
+// Logs with pino, winston and bunyan and writes their output to files in the
+// directory given as the argument. For winston, these are the request bodies of
+// its HTTP transport. The script fixes the clock, the host name and the process
+// ID, so that the output is reproducible, and changes nothing else.
 'use strict'
 const fs = require('node:fs')
 const http = require('node:http')
@@ -13,7 +14,7 @@ if (!dir) {
   process.exit(2)
 }
 
-// The clock goes on by a second and a bit at every look.
+// The clock advances by a second and a bit each time it is read.
 const RealDate = Date
 let now
 function resetClock() { now = RealDate.UTC(2026, 10, 22, 15, 24, 0, 123) }
@@ -33,8 +34,8 @@ const ansi = '\x1b[31mred\x1b[0m alert\ttab \x01 \x7f'
 const quoted = 'said "no"\nthen C:\\temp\\x and </script> & \'rest\'\u2028end'
 const decoy = 'payload was {"level":"error","message":"inner"}'
 
-// Errors are thrown in a script of a fixed name, so that their stacks do not
-// tell where this one lies.
+// Errors are created in a script with a fixed name, so that their stack traces
+// do not contain the path of this file.
 Error.stackTraceLimit = 2
 const failing = vm.runInThisContext(`
 function charge() { const e = new TypeError('card declined: "insufficient funds"'); e.code = 'E_CARD'; return e }
@@ -64,7 +65,7 @@ pinoFile('pino', { customLevels: { audit: 55, notice: 35 } }, (l) => {
   l.error(ansi)
   l.error({ code: 7 })
   l.audit({ actor: 'root' }, 'a level of its own between error and fatal')
-  // pino writes a field beside its own key of the same name.
+  // pino writes a field even if it has the name of one of its own keys.
   l.error({ level: 30, time: 'later', msg: 'second' }, 'first and last')
   l.error({ lone: '\ud800', nothing: null, big: 12345678901234567890n }, 'odd values')
   l.child({ requestId: 'r-1' }).fatal('giving up')
@@ -122,7 +123,7 @@ function winstonLog(l) {
 }
 const { combine, timestamp, json, errors, colorize } = winston.format
 
-// winston posts to a server that keeps the body.
+// winston posts to a server that writes the body to a file.
 function winstonPost(name, format, options, log) {
   return new Promise((resolve, reject) => {
     resetClock()

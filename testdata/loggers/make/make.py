@@ -1,5 +1,6 @@
-"""Writes what Python's JSON loggers write, into the directory named by the
-argument. Only the clock is fixed; every byte is the logger's."""
+"""Logs with Python's JSON loggers and writes their output to files in the
+directory given as the argument. The script fixes the clock, so that the output
+is reproducible, and changes nothing else."""
 
 import datetime
 import io
@@ -18,8 +19,8 @@ ANSI = "\x1b[31mred\x1b[0m alert\ttab \x01 \x7f"
 QUOTED = "said \"no\"\nthen C:\\temp\\x and </script> & 'rest'\u2028end"
 DECOY = 'payload was {"level":"error","message":"inner"}'
 
-# Errors are raised in code of a fixed name, so that tracebacks do not tell
-# where this file lies.
+# Errors are raised in code with a fixed file name, so that tracebacks do not
+# contain the path of this file.
 FAILING = """\
 def charge(amount):
     raise ValueError(f"card declined: {amount!r}")
@@ -73,12 +74,12 @@ def main():
     logging.addLevelName(logging.INFO + 5, "NOTICE")
     logging.Formatter.converter = time.gmtime
     fields = "%(asctime)s %(levelname)s %(name)s %(message)s"
-    # As its README has it: asctime is none of the time's keys.
+    # The format of its README. The service does not read asctime as the time.
     write("python-json-logger", JsonFormatter(fields), records)
-    # Renamed, the time with logging's comma and without a zone.
+    # With renamed fields. The time has logging's comma and no zone.
     write("python-json-logger-renamed", JsonFormatter(
         fields, rename_fields={"levelname": "level", "asctime": "time"}), records)
-    # The formatter's own timestamp, and UTF-8 instead of escapes.
+    # With the formatter's own timestamp, and UTF-8 instead of escapes.
     write("python-json-logger-timestamp", JsonFormatter(
         "%(levelname)s %(message)s", timestamp=True, json_ensure_ascii=False), lambda l: (
             l.info(FRENCH), l.error(FRENCH), call(lambda: l.exception("payment failed"))))

@@ -1,4 +1,5 @@
-"""Has rsyslogd with omhttp post syslog lines to a server that keeps the body.
+"""Sends syslog lines to rsyslogd, whose module omhttp posts them to a server
+that writes the request body to a file.
 
 usage: rsyslog.py RSYSLOGD MODULES DIRECTORY
 """
@@ -12,7 +13,7 @@ import tempfile
 import threading
 import time
 
-# RFC 5424, whose time and severity stand in the line.
+# The lines have the format of RFC 5424, which includes the time and severity.
 LINES = [
     "<15>1 2026-11-22T15:24:01.123456Z web-1 shop 42 - - cache miss",
     "<14>1 2026-11-22T15:24:02.123456Z web-1 shop 42 - - commande passée à « Zoé » — 注文 ✓ 🚀",
@@ -60,7 +61,7 @@ def capture(rsyslogd, modules, form):
             port = pathlib.Path(tmp, "port")
             while not (port.exists() and port.read_text().strip()):
                 if daemon.poll() is not None:
-                    sys.exit("rsyslogd ended early")
+                    sys.exit("rsyslogd exited")
                 time.sleep(0.05)
             with socket.create_connection(("127.0.0.1", int(port.read_text()))) as s:
                 for line in LINES:
@@ -73,7 +74,7 @@ def capture(rsyslogd, modules, form):
             daemon.terminate()
             daemon.wait()
     if len(bodies) != 1:
-        sys.exit(f"{len(bodies)} requests, want 1")
+        sys.exit(f"requests: got {len(bodies)}, want 1")
     return bodies[0]
 
 
