@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -69,11 +70,31 @@ type endpoint struct {
 	service *process // nil if it does not run
 }
 
+// lookAtService looks at each file of the service, because go test reuses the
+// result of an earlier run unless a file that a test looked at has changed.
+var lookAtService = sync.OnceValue(func() error {
+	return filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && (entry.Name() == ".git" || path == "../examples" || path == "../forward") {
+			return filepath.SkipDir
+		}
+		if slices.Contains([]string{".go", ".s", ".mod", ".html", ".css", ".js"}, filepath.Ext(path)) {
+			_, err = os.Stat(path)
+		}
+		return err
+	})
+})
+
 // newEndpoint returns an endpoint where connections are refused. It binds the
 // port without listening, which keeps the port free for the test: the listeners
 // of the service and of the test may bind it too, because of SO_REUSEADDR.
 func newEndpoint(t *testing.T) *endpoint {
 	t.Helper()
+	if err := lookAtService(); err != nil {
+		t.Fatal(err)
+	}
 	syscall.ForkLock.RLock()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err == nil {
