@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 	if sharedServer != nil {
 		sharedServer.remove()
 	}
+	reportSkips(code)
 	os.Exit(code)
 }
 
@@ -367,7 +368,7 @@ func TestEnvironmentStandsInForFlags(t *testing.T) {
 func TestSourceDefaultsToTheHostName(t *testing.T) {
 	host, err := os.Hostname()
 	if err != nil {
-		t.Skip(err)
+		skipOrFail(t, "needs a host name")
 	}
 	cfg, err := parse([]string{"-to", "postgres://h/d"}, nil)
 	if err != nil || cfg.source != host {

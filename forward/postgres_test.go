@@ -37,9 +37,10 @@ var (
 // sharedPostgres is for tests that do not stop it. TestMain ends it.
 func sharedPostgres(tb testing.TB) *postgres {
 	tb.Helper()
-	sharedOnce.Do(func() { sharedServer = newPostgres(tb) })
+	bin := postgresBin(tb)
+	sharedOnce.Do(func() { sharedServer = newPostgres(tb, bin) })
 	if sharedServer == nil {
-		tb.Skip("the shared PostgreSQL could not be started, see the first test that needed it")
+		tb.Fatal("the shared PostgreSQL server did not start; see the first test that needed it")
 	}
 	return sharedServer
 }
@@ -47,14 +48,14 @@ func sharedPostgres(tb testing.TB) *postgres {
 // startPostgres is for tests that crash it.
 func startPostgres(tb testing.TB) *postgres {
 	tb.Helper()
-	p := newPostgres(tb)
+	p := newPostgres(tb, postgresBin(tb))
 	tb.Cleanup(p.remove)
 	return p
 }
 
-func newPostgres(tb testing.TB) *postgres {
+func newPostgres(tb testing.TB, bin string) *postgres {
 	tb.Helper()
-	p := &postgres{bin: postgresBin(tb)}
+	p := &postgres{bin: bin}
 	if os.Geteuid() == 0 { // PostgreSQL refuses to run as root
 		p.cred = ordinaryUser(tb)
 	}
@@ -93,11 +94,7 @@ func postgresBin(tb testing.TB) string {
 			return dir
 		}
 	}
-	const need = "this test needs the server programs of PostgreSQL (apt-get install postgresql, or their directory in FORWARD_TEST_POSTGRES)"
-	if os.Getenv("CI") != "" {
-		tb.Fatal(need)
-	}
-	tb.Skip(need)
+	skipOrFail(tb, "needs PostgreSQL server programs: apt-get install postgresql, or set FORWARD_TEST_POSTGRES to their directory")
 	return ""
 }
 
