@@ -221,7 +221,7 @@ func TestSIGTERMEndsCleanly(t *testing.T) {
 		f := startProcess(t, "-db", path, "-to", address)
 		waitForRows(t, address, 10)
 		f.terminate(t)
-		if !strings.Contains(f.out.String(), "told to end") {
+		if !strings.Contains(f.out.String(), "msg=stopped") {
 			t.Errorf("the log:\n%s", f.out.String())
 		}
 	})
@@ -260,7 +260,7 @@ func TestSIGTERMEndsCleanly(t *testing.T) {
 		path, address := newSource(t, 10)
 		p.crash(t)
 		f := startProcess(t, "-db", path, "-to", address)
-		f.waitFor(t, "will try again")
+		f.waitFor(t, "retrying")
 		f.terminate(t)
 	})
 }
@@ -273,7 +273,7 @@ func TestReconnects(t *testing.T) {
 	db := newFile(t, path)
 	p.crash(t)
 	f := startProcess(t, "-db", path, "-to", address, "-source", "web1")
-	f.waitFor(t, "will try again")
+	f.waitFor(t, "retrying")
 	for i := range 3 {
 		write(t, db, entries(100, 100*i)...)
 		p.start(t)

@@ -351,16 +351,16 @@ func TestEnvironmentStandsInForFlags(t *testing.T) {
 	} {
 		t.Setenv(name, value)
 	}
-	cfg, err := parse(nil, nil)
+	cfg, err := parseConfig(nil, nil)
 	if err != nil || cfg.to.Host != "h" || cfg.to.Port != 1234 || cfg.db != "other.db" || cfg.source != "web1" || !cfg.once || cfg.metrics != "127.0.0.1:9" {
 		t.Errorf("from the environment: %+v, %v", cfg, err)
 	}
-	cfg, err = parse([]string{"-db", "this.db", "-once=false"}, nil)
+	cfg, err = parseConfig([]string{"-db", "this.db", "-once=false"}, nil)
 	if err != nil || cfg.db != "this.db" || cfg.once || cfg.source != "web1" {
 		t.Errorf("a flag goes before the environment: %+v, %v", cfg, err)
 	}
 	t.Setenv("FORWARD_ONCE", "perhaps")
-	if _, err = parse(nil, nil); err == nil || !strings.Contains(err.Error(), "FORWARD_ONCE") {
+	if _, err = parseConfig(nil, nil); err == nil || !strings.Contains(err.Error(), "FORWARD_ONCE") {
 		t.Errorf("FORWARD_ONCE=perhaps: %v", err)
 	}
 }
@@ -370,7 +370,7 @@ func TestSourceDefaultsToTheHostName(t *testing.T) {
 	if err != nil {
 		skipOrFail(t, "needs a host name")
 	}
-	cfg, err := parse([]string{"-to", "postgres://h/d"}, nil)
+	cfg, err := parseConfig([]string{"-to", "postgres://h/d"}, nil)
 	if err != nil || cfg.source != host {
 		t.Errorf("source %q, %v; want %q", cfg.source, err, host)
 	}
@@ -416,7 +416,7 @@ func TestThePasswordIsNeverTold(t *testing.T) {
 	}
 	t.Run("unreachable", func(t *testing.T) {
 		f := startProcess(t, "-db", path, "-to", "postgres://u:"+password+"@/d?host="+t.TempDir())
-		f.waitFor(t, "will try again")
+		f.waitFor(t, "retrying")
 		f.terminate(t)
 		if out := f.out.String(); strings.Contains(out, password) {
 			t.Errorf("it is told:\n%s", out)

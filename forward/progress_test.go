@@ -13,7 +13,7 @@ func TestProgress(t *testing.T) {
 	var p progress
 	now := time.Now()
 	p.update(now, s)
-	if got := p.String(); got != "0 rows shipped, 0 to go, 0 rows/s" {
+	if got := p.String(); got != "0 rows shipped, 0 remaining, 0 rows/s" {
 		t.Errorf("before anything: %s", got)
 	}
 	for range 40 {
@@ -23,13 +23,13 @@ func TestProgress(t *testing.T) {
 		s.fileEnd.Store(10_000_000)
 		p.update(now, s)
 	}
-	if got, want := p.String(), "4,000,000 rows shipped, 6,000,000 to go, "; !strings.HasPrefix(got, want) {
+	if got, want := p.String(), "4,000,000 rows shipped, 6,000,000 remaining, "; !strings.HasPrefix(got, want) {
 		t.Errorf("%s, want %s…", got, want)
 	}
 	if p.rate < 99_000 || p.rate > 101_000 {
 		t.Errorf("%f rows a second, want about 100,000", p.rate)
 	}
-	if e := p.estimate(); e < 59*time.Second || e > 61*time.Second {
+	if e := p.timeLeft(); e < 59*time.Second || e > 61*time.Second {
 		t.Errorf("estimate %s, want about a minute", e)
 	}
 }
@@ -51,20 +51,20 @@ func TestStatusLineStaysBelowTheLog(t *testing.T) {
 }
 
 func TestProgressGoesWhereItCanBeRead(t *testing.T) {
-	p := progress{before: 10, shipped: 3000, left: 7000, rate: 1000}
+	p := progress{previous: 10, shipped: 3000, remaining: 7000, rate: 1000}
 	var terminal, file bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&file, nil))
-	p.tell("web1", &statusWriter{w: &terminal}, true, nil)
-	if got := terminal.String(); !strings.HasSuffix(got, "web1: 3,000 rows shipped, 7,000 to go, 1,000 rows/s, about 7s left") {
+	p.report("web1", &statusWriter{w: &terminal}, true, nil)
+	if got := terminal.String(); !strings.HasSuffix(got, "web1: 3,000 rows shipped, 7,000 remaining, 1,000 rows/s, about 7s left") {
 		t.Errorf("on a terminal: %q", got)
 	}
-	p.tell("web1", nil, false, log)
-	if got := file.String(); !strings.Contains(got, "shipped=3000 left=7000 rows_per_s=1000 estimate=7s") {
+	p.report("web1", nil, false, log)
+	if got := file.String(); !strings.Contains(got, "shipped=3000 remaining=7000 rows_per_s=1000 time_left=7s") {
 		t.Errorf("elsewhere: %q", got)
 	}
 	file.Reset()
-	p.before = p.shipped
-	p.tell("web1", nil, false, log)
+	p.previous = p.shipped
+	p.report("web1", nil, false, log)
 	if got := file.String(); got != "" {
 		t.Errorf("with nothing new: %q", got)
 	}

@@ -65,7 +65,7 @@ func TestOddRowsDoNotBlockTheRest(t *testing.T) {
 	}
 }
 
-// What fitJSON lets through, jsonb takes: no row has to go as text for it.
+// What sanitizeJSON lets through, jsonb takes: no row has to go as text for it.
 func TestAnyJSONFits(t *testing.T) {
 	address := sharedPostgres(t).newDatabase(t, "")
 	path := filepath.Join(t.TempDir(), "logs.db")
@@ -76,7 +76,7 @@ func TestAnyJSONFits(t *testing.T) {
 		var batch []entry
 		for range 100 {
 			details := randomJSON(r, 0)
-			if _, ok := fitJSON(details); !ok {
+			if _, ok := sanitizeJSON(details); !ok {
 				asText++
 			}
 			batch = append(batch, entry{"error", "m", "2026-11-22T15:24:00Z", details})
@@ -128,7 +128,7 @@ func randomJSON(r *rand.Rand, depth int) string {
 	}
 }
 
-// What fit does not foresee, a trigger stands in for it here: of 1,000 rows
+// What sanitize does not foresee, a trigger stands in for it here: of 1,000 rows
 // one goes as text, one not at all, and the others as they are.
 func TestARefusedRowDoesNotBlockTheRest(t *testing.T) {
 	address := sharedPostgres(t).newDatabase(t, "")
@@ -302,7 +302,7 @@ func TestTablesOtherThanExpected(t *testing.T) {
 			waitForRows(t, address, 20)
 			execute(t, address, statement)
 			write(t, db, entries(10, 20)...)
-			if code := f.wait(t); code != 1 || !strings.Contains(f.out.String(), "cannot go on") {
+			if code := f.wait(t); code != 1 || !strings.Contains(f.out.String(), "giving up") {
 				t.Errorf("exit code %d:\n%s", code, f.out.String())
 			}
 		})

@@ -20,53 +20,34 @@ import (
 )
 
 const (
-	// A batch is one transaction in PostgreSQL. It ends at whichever comes
-	// first; only a single row can be larger, up to four values of valueLimit.
+	// A batch ends when it reaches batchRows or batchBytes. Its last row may
+	// exceed batchBytes by up to four values of valueLimit bytes.
 	batchRows  = 10_000
 	batchBytes = 2 << 20
 	valueLimit = 32 << 20
 
-	// How often an idle forwarder looks for new rows.
+	// pollInterval is how often an idle forwarder looks for new rows.
 	pollInterval = 200 * time.Millisecond
 )
 
-// A position is how far a source has been shipped.
-type position struct {
-	id   int64     // every id up to this one is dealt with
-	hash []byte    // fingerprint of row id in logs.db; nil when it had none
-	time time.Time // its time, for a next row that has none; or zero
-}
-
-// A batch accounts for every id after one position up to another: its row is
-// here, or was deleted before it was read, or was refused by PostgreSQL.
-type batch struct {
-	after   int64
-	end     position
-	rows    []row
-	lost    int64 // rows deleted before they were read
-	skipped int64 // rows PostgreSQL refused
-	fitted  int64 // rows changed to fit PostgreSQL
-	fileEnd int64 // the highest id the file had given out
-}
-
-// A source is a logs.db, opened for reading.
+// A source is a logs.db that is open for reading.
 type source struct {
-	path string
-	info fs.FileInfo // the file that was opened, to notice another in its place
-	db   *sql.DB
-	full int // rows in the last batch, a guess for the next one
+	path     string
+	info     fs.FileInfo // the file that was opened, to detect that it was replaced
+	db       *sql.DB
+	lastRows int // number of rows in the last batch, the initial capacity of the next one
 }
 
-// openSource opens the file once it is there and has its table.
-// With once, a missing file is an error.
+// openSource waits until the file exists and has tables, and opens it. With
+// once it does not wait: a missing file is an error.
 func openSource(ctx context.Context, path string, once bool, log *slog.Logger) (*source, error) {
 	for waiting := false; ; waiting = true {
-		s, err := tryOpen(ctx, path)
+		s, err := tryOpenSource(ctx, path)
 		if err == nil || once || !errors.Is(err, fs.ErrNotExist) {
 			return s, err
 		}
 		if !waiting {
-			log.Info("waiting for the file to be made", "db", path)
+			log.Info("waiting for the file to be created", "db", path)
 		}
 		if err := sleep(ctx, pollInterval); err != nil {
 			return nil, err
@@ -74,19 +55,20 @@ func openSource(ctx context.Context, path string, once bool, log *slog.Logger) (
 	}
 }
 
-// tryOpen's error is fs.ErrNotExist when there is no file or it is still empty.
-func tryOpen(ctx context.Context, path string) (*source, error) {
-	// Stat, never Open: closing a descriptor of the file would drop the locks
-	// that SQLite holds on it in this process.
+// tryOpenSource returns an error that is fs.ErrNotExist if the file does not
+// exist or has no tables yet.
+func tryOpenSource(ctx context.Context, path string) (*source, error) {
+	// Use Stat, not Open: closing a descriptor of the file would drop the POSIX
+	// locks that SQLite holds on it in this process.
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, permanentError{err}
 	}
 	if info.IsDir() {
-		return nil, permanent("%s is a directory", path)
+		return nil, permanentErrorf("%s is a directory", path)
 	}
-	if info.Size() == 0 { // a reader could get in the way of its making
-		return nil, noTableYet(path)
+	if info.Size() == 0 { // opening it could disturb the ingester that is creating it
+		return nil, noTablesError(path)
 	}
 	db, err := openReadOnly(path)
 	if err != nil {
@@ -107,16 +89,17 @@ func openReadOnly(path string) (*sql.DB, error) {
 	dsn := url.URL{Scheme: "file", Path: filepath.ToSlash(abs), RawQuery: "mode=ro&_pragma=busy_timeout(10000)"}
 	db, err := sql.Open("sqlite", dsn.String())
 	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", path, err)
+		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	db.SetMaxOpenConns(1)
 	return db, nil
 }
 
-func noTableYet(path string) error {
-	return permanentError{fmt.Errorf("%s holds no table yet: %w", path, fs.ErrNotExist)}
+func noTablesError(path string) error {
+	return permanentErrorf("%s has no tables yet: %w", path, fs.ErrNotExist)
 }
 
+// checkTable returns an error unless the file has the ingester's table logs.
 func checkTable(ctx context.Context, db *sql.DB, path string) error {
 	var tables int
 	var columns, definition sql.NullString
@@ -129,35 +112,35 @@ func checkTable(ctx context.Context, db *sql.DB, path string) error {
 		return sourceError(path, err)
 	}
 	if tables == 0 {
-		return noTableYet(path)
+		return noTablesError(path)
 	}
 	if !definition.Valid {
-		return permanent("%s has no table logs: is it the file of a log ingester?", path)
+		return permanentErrorf("%s has no table logs: it is not the file of a log ingester", path)
 	}
 	want := []string{"id", "level", "message", "timestamp", "details"}
 	got := strings.Split(columns.String, ", ")
 	if slices.Sort(got); !slices.Equal(got, slices.Sorted(slices.Values(want))) {
-		return permanent("table logs of %s has the columns %s; want %s", path, columns.String, strings.Join(want, ", "))
+		return permanentErrorf("table logs in %s has columns %s; want %s", path, columns.String, strings.Join(want, ", "))
 	}
 	if !strings.Contains(strings.ToUpper(definition.String), "AUTOINCREMENT") {
-		// Without it SQLite gives the ids of deleted rows to new ones, which
-		// would then pass for shipped.
-		return permanent("table logs of %s is not made with id INTEGER PRIMARY KEY AUTOINCREMENT", path)
+		// Without AUTOINCREMENT, SQLite reuses the ids of deleted rows. Rows
+		// with reused ids would count as shipped.
+		return permanentErrorf("table logs in %s lacks id INTEGER PRIMARY KEY AUTOINCREMENT", path)
 	}
 	return nil
 }
 
-// sourceError tells the failures that pass, like a locked file, from those
-// that stay.
+// sourceError wraps an error from SQLite. Errors that may pass, such as a
+// locked file, are not permanent.
 func sourceError(path string, err error) error {
-	wrapped := fmt.Errorf("reading %s: %w", path, err)
+	wrapped := fmt.Errorf("read %s: %w", path, err)
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
 		return wrapped
 	}
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_AUTH:
-		return permanentError{fmt.Errorf("%w (forward needs to read the file, and to write beside it: SQLite's readers share FILE-shm)", wrapped)}
+		return permanentErrorf("%w (forward needs to read the file and to write in its directory, because SQLite's readers share FILE-shm)", wrapped)
 	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
 		return permanentError{wrapped}
 	}
@@ -166,8 +149,8 @@ func sourceError(path string, err error) error {
 
 func (s *source) close() error { return s.db.Close() }
 
-// follow sends batches from pos on. With once it ends when it has reached the
-// end of the file, else with ctx or an error.
+// follow sends the batches after pos. With once it returns at the end of the
+// file, otherwise only when ctx ends or an error occurs.
 func (s *source) follow(ctx context.Context, pos position, once bool, batches chan<- batch) error {
 	for {
 		b, atEnd, err := s.read(ctx, pos)
@@ -188,9 +171,10 @@ func (s *source) follow(ctx context.Context, pos position, once bool, batches ch
 		if once {
 			return nil
 		}
-		// Only here, so that a file that was moved away is shipped to its end.
+		// Check only at the end, so that a file that was moved away is shipped
+		// completely.
 		if info, err := os.Stat(s.path); err != nil || !os.SameFile(info, s.info) {
-			return fmt.Errorf("%s was moved or replaced, opening it anew", s.path)
+			return fmt.Errorf("%s was moved or replaced, reopening it", s.path)
 		}
 		if err := sleep(ctx, pollInterval); err != nil {
 			return err
@@ -198,18 +182,19 @@ func (s *source) follow(ctx context.Context, pos position, once bool, batches ch
 	}
 }
 
-// selectRows leaves a value over the limit where it is, without loading it.
+// selectRows does not load values over valueLimit: it selects a note of their
+// size instead.
 var selectRows = fmt.Sprintf(`
 	SELECT id, %s, %s, %s, %s FROM logs WHERE id >= ? ORDER BY id LIMIT %d`,
-	bounded("level"), bounded("message"), bounded("timestamp"), bounded("details"), batchRows+1)
+	limited("level"), limited("message"), limited("timestamp"), limited("details"), batchRows+1)
 
-func bounded(column string) string {
+func limited(column string) string {
 	return fmt.Sprintf("iif(octet_length(%[1]s) > %[2]d, '(' || octet_length(%[1]s) || ' bytes, too large to ship)', %[1]s)", column, valueLimit)
 }
 
-// read returns the batch after pos, and whether it reaches the end of the
-// file. Its transaction ends before it returns: however long shipping takes,
-// nothing keeps the WAL from being checkpointed.
+// read returns the batch after pos, and whether it reaches the end of the file.
+// It ends its transaction before it returns, so slow shipping never keeps the
+// ingester from checkpointing the WAL.
 func (s *source) read(ctx context.Context, pos position) (b batch, atEnd bool, err error) {
 	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
@@ -222,58 +207,65 @@ func (s *source) read(ctx context.Context, pos position) (b batch, atEnd bool, e
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return b, false, sourceError(s.path, err)
 	}
-	// The last row shipped is read again: while it is the same, so is the file.
+	// The query includes the last shipped row. If it changed, so did the file.
 	rows, err := tx.QueryContext(ctx, selectRows, pos.id)
 	if err != nil {
 		return b, false, sourceError(s.path, err)
 	}
 	defer rows.Close()
+	// Check this after the query, which fails if the table was dropped. Then
+	// fileEnd is 0, but the file is not a different one.
 	if b.fileEnd < pos.id {
-		return b, false, s.otherFile("its last row was %d, while row %d was shipped", b.fileEnd, pos.id)
+		return b, false, s.differentFileError("its last row was %d, but row %d was shipped", b.fileEnd, pos.id)
 	}
+	atEnd, err = s.fill(&b, rows, pos)
+	return b, atEnd, err
+}
+
+// fill reads the rows of the batch after pos. It reports whether it reached the
+// end of the file.
+func (s *source) fill(b *batch, rows *sql.Rows, pos position) (atEnd bool, err error) {
 	var raw rawRow
-	b.rows = make([]row, 0, s.full)
+	b.rows = make([]row, 0, s.lastRows)
 	for size := 0; size < batchBytes && len(b.rows) < batchRows; {
 		if !rows.Next() {
 			atEnd = true
 			break
 		}
 		if err := rows.Scan(&raw.id, &raw.level, &raw.message, &raw.timestamp, &raw.details); err != nil {
-			return b, false, sourceError(s.path, err)
+			return false, sourceError(s.path, err)
 		}
 		if raw.id == pos.id {
 			if pos.hash != nil && !bytes.Equal(pos.hash, raw.hash()) {
-				return b, false, s.otherFile("row %d is not the one that was shipped", raw.id)
+				return false, s.differentFileError("row %d differs from the one that was shipped", raw.id)
 			}
 			continue
 		}
-		r, changed := fit(raw, b.end.time)
+		r, changed := sanitize(raw, b.end.time)
 		if changed {
-			b.fitted++
+			b.sanitized++
 		}
-		b.rows = append(b.rows, r)
-		b.lost += raw.id - b.end.id - 1
-		b.end.id, b.end.time = r.id, r.time
+		b.add(r)
 		size += raw.size()
 	}
 	if err := rows.Err(); err != nil {
-		return b, false, sourceError(s.path, err)
+		return false, sourceError(s.path, err)
 	}
-	if s.full = len(b.rows); s.full > 0 {
+	if s.lastRows = len(b.rows); s.lastRows > 0 {
 		b.end.hash = raw.hash()
 	}
-	if atEnd && b.fileEnd > b.end.id {
+	if atEnd && b.fileEnd > b.end.id { // the rows after the last one were deleted
 		b.lost += b.fileEnd - b.end.id
 		b.end.id, b.end.hash = b.fileEnd, nil
 	}
-	return b, atEnd, nil
+	return atEnd, nil
 }
 
-// otherFile is the error for a file that does not hold what was shipped. To
-// go on from its ids would pass its rows off for shipped, or ship rows twice,
-// so somebody has to say what it is.
-func (s *source) otherFile(format string, args ...any) error {
-	return permanent("%s is not the file that was shipped so far under this source name: %s "+
-		"(was it replaced, restored, or set back by a power cut?); nothing of it was shipped now; "+
-		"ship it under a name of its own with -source NAME", s.path, fmt.Sprintf(format, args...))
+// differentFileError reports that the file does not contain the rows that were
+// shipped. Resuming at the old position could skip its rows or ship rows twice,
+// so the user has to decide.
+func (s *source) differentFileError(format string, args ...any) error {
+	return permanentErrorf("%s is not the file that was shipped under this source name: %s "+
+		"(was it replaced, restored, or set back by a power failure?); none of its new rows were shipped; "+
+		"to ship it, set a new name with -source NAME", s.path, fmt.Sprintf(format, args...))
 }

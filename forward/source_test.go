@@ -182,22 +182,22 @@ func TestAnotherFileIsNotTakenForTheOneShipped(t *testing.T) {
 			other := filepath.Join(tb.TempDir(), "logs.db")
 			write(tb, newFile(tb, other), entries(99, 0)...)
 			return other
-		}, "its last row was 99, while row 100 was shipped"},
+		}, "its last row was 99, but row 100 was shipped"},
 		{"new and empty", func(tb testing.TB, path string, db *sql.DB) string {
 			other := filepath.Join(tb.TempDir(), "logs.db")
 			newFile(tb, other)
 			return other
-		}, "its last row was 0, while row 100 was shipped"},
+		}, "its last row was 0, but row 100 was shipped"},
 		{"new and longer", func(tb testing.TB, path string, db *sql.DB) string {
 			other := filepath.Join(tb.TempDir(), "logs.db")
 			write(tb, newFile(tb, other), entries(200, 1)...)
 			return other
-		}, "row 100 is not the one that was shipped"},
+		}, "row 100 differs from the one that was shipped"},
 		{"set back, and grown again", func(tb testing.TB, path string, db *sql.DB) string {
 			change(tb, db, "DELETE FROM logs WHERE id > 95", "UPDATE sqlite_sequence SET seq = 95")
 			write(tb, db, entries(50, 1000)...)
 			return path
-		}, "row 100 is not the one that was shipped"},
+		}, "row 100 differs from the one that was shipped"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			source := fmt.Sprint("web", i)
@@ -275,11 +275,11 @@ func TestFilesThatAreNoneOfOurs(t *testing.T) {
 		name, setup, want string
 	}{
 		{"missing", "missing", "no such file"},
-		{"empty", "", "holds no table yet"},
+		{"empty", "", "has no tables yet"},
 		{"no database", "text", "not a database"},
 		{"another program's", "CREATE TABLE other (id)", "no table logs"},
-		{"a column less", "CREATE TABLE logs (id INTEGER PRIMARY KEY AUTOINCREMENT, level, message, timestamp)", "has the columns id, level, message, timestamp; want"},
-		{"a column more", strings.Replace(createTable, "details TEXT", "details TEXT, host TEXT", 1), "has the columns"},
+		{"a column less", "CREATE TABLE logs (id INTEGER PRIMARY KEY AUTOINCREMENT, level, message, timestamp)", "has columns id, level, message, timestamp; want"},
+		{"a column more", strings.Replace(createTable, "details TEXT", "details TEXT, host TEXT", 1), "has columns"},
 		{"ids that come again", strings.Replace(createTable, "AUTOINCREMENT", "", 1), "AUTOINCREMENT"},
 		{"a directory", "directory", "is a directory"},
 	} {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestFitText(t *testing.T) {
+func TestSanitizeText(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                     "",
 		"plain":                "plain",
@@ -21,13 +21,13 @@ func TestFitText(t *testing.T) {
 		"\uFFFD stays":         "\uFFFD stays",
 		"line\nbreak\tand\x01": "line\nbreak\tand\x01",
 	} {
-		if got := fitText(in); got != want {
-			t.Errorf("fitText(%q) = %q, want %q", in, got, want)
+		if got := sanitizeText(in); got != want {
+			t.Errorf("sanitizeText(%q) = %q, want %q", in, got, want)
 		}
 	}
 }
 
-func TestFitJSON(t *testing.T) {
+func TestSanitizeJSON(t *testing.T) {
 	nested := func(depth int) string { return strings.Repeat("[", depth) + strings.Repeat("]", depth) }
 	for _, c := range []struct {
 		in   string
@@ -62,12 +62,12 @@ func TestFitJSON(t *testing.T) {
 		{nested(maxDepth), nested(maxDepth)},
 		{`"` + nested(maxDepth+1) + `,,,"`, `"` + nested(maxDepth+1) + `,,,"`},
 	} {
-		got, ok := fitJSON(c.in)
+		got, ok := sanitizeJSON(c.in)
 		if !ok || got != c.want {
-			t.Errorf("fitJSON(%.80q) = %.80q, %v; want %.80q", c.in, got, ok, c.want)
+			t.Errorf("sanitizeJSON(%.80q) = %.80q, %v; want %.80q", c.in, got, ok, c.want)
 		}
 		if !json.Valid([]byte(got)) {
-			t.Errorf("fitJSON(%.80q) = %.80q, which is no JSON", c.in, got)
+			t.Errorf("sanitizeJSON(%.80q) = %.80q, which is no JSON", c.in, got)
 		}
 	}
 	for _, in := range []string{
@@ -75,14 +75,14 @@ func TestFitJSON(t *testing.T) {
 		nested(maxDepth + 1), nested(100_000),
 		"[1" + strings.Repeat(",1", maxValues-1) + "]",
 	} {
-		if got, ok := fitJSON(in); ok {
-			t.Errorf("fitJSON(%.80q) = %.80q, want it refused", in, got)
+		if got, ok := sanitizeJSON(in); ok {
+			t.Errorf("sanitizeJSON(%.80q) = %.80q, want it refused", in, got)
 		}
 	}
 }
 
 // encoding/json is the reference for what is JSON, and for what it means.
-func FuzzFitJSON(f *testing.F) {
+func FuzzSanitizeJSON(f *testing.F) {
 	for _, s := range []string{
 		`{"a":[1,-2.5e+3,"\u00e9\ud83d\ude00\ud83d",true,null,{}],"b":{"c":[]}} `, `1e200000`, `-0.0E-99999`, `"\u0000"`,
 		`{"a":1,}`, `[1 2]`, `tru`, `"\ud83d\u12"`, "\"\xff\x00\"", `01`, `1.`, `-`, `1e`, `"\`, `{"a"`, `{1:2}`, "\x00",
@@ -93,18 +93,18 @@ func FuzzFitJSON(f *testing.F) {
 		if strings.Count(s, "[")+strings.Count(s, "{") > maxDepth {
 			return // may be too deep
 		}
-		got, ok := fitJSON(s)
-		if want := json.Valid([]byte(fitText(s))); ok != want {
+		got, ok := sanitizeJSON(s)
+		if want := json.Valid([]byte(sanitizeText(s))); ok != want {
 			t.Fatalf("%q: taken %v, valid %v", s, ok, want)
 		}
 		if !ok {
 			return
 		}
-		if again, ok := fitJSON(got); !ok || again != got {
+		if again, ok := sanitizeJSON(got); !ok || again != got {
 			t.Errorf("%q became %q, and that %q", s, got, again)
 		}
 		// Token by token they are the same, apart from what was replaced.
-		before, after := json.NewDecoder(strings.NewReader(fitText(s))), json.NewDecoder(strings.NewReader(got))
+		before, after := json.NewDecoder(strings.NewReader(sanitizeText(s))), json.NewDecoder(strings.NewReader(got))
 		before.UseNumber()
 		after.UseNumber()
 		for {
@@ -129,7 +129,7 @@ func FuzzFitJSON(f *testing.F) {
 	})
 }
 
-func TestFitNotesWhatHasNoPlace(t *testing.T) {
+func TestSanitizeNotesWhatHasNoPlace(t *testing.T) {
 	before := time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC)
 	const at = "2026-11-22T15:24:00Z"
 	for _, c := range []struct {
@@ -156,7 +156,7 @@ func TestFitNotesWhatHasNoPlace(t *testing.T) {
 		if !raw.details.Valid {
 			raw.details.String = ""
 		}
-		got, changed := fit(raw, before)
+		got, changed := sanitize(raw, before)
 		details := "NULL"
 		if got.details.Valid {
 			details = got.details.String
@@ -172,7 +172,7 @@ func TestFitNotesWhatHasNoPlace(t *testing.T) {
 
 func TestAnOddTimeWithNothingBeforeIsThePresent(t *testing.T) {
 	start := time.Now()
-	r, _ := fit(rawRow{timestamp: text("soon")}, time.Time{})
+	r, _ := sanitize(rawRow{timestamp: text("soon")}, time.Time{})
 	if r.time.Before(start) || r.time.After(time.Now()) {
 		t.Errorf("%s", r.time)
 	}
