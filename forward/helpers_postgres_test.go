@@ -14,18 +14,14 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
+	"time"
 )
 
-// The tests start PostgreSQL themselves, on a socket in a temporary directory.
-// They need its server programs: `apt-get install postgresql` on Debian.
-// Without them they are skipped; with CI in the environment they fail.
-
-// A postgres is a server of the tests' own.
+// A postgres is a PostgreSQL server that the tests start. It listens on a socket
+// in a temporary directory.
 type postgres struct {
 	bin, dir string
-	cred     *syscall.Credential // whom it runs as; nil for the present user
+	cred     *syscall.Credential // the user it runs as; nil for the current user
 }
 
 var (
@@ -34,7 +30,8 @@ var (
 	databases    atomic.Int64
 )
 
-// sharedPostgres is for tests that do not stop it. TestMain ends it.
+// sharedPostgres returns the server of all tests that do not stop it. TestMain
+// removes it.
 func sharedPostgres(tb testing.TB) *postgres {
 	tb.Helper()
 	bin := postgresBin(tb)
@@ -45,7 +42,7 @@ func sharedPostgres(tb testing.TB) *postgres {
 	return sharedServer
 }
 
-// startPostgres is for tests that crash it.
+// startPostgres starts a server for a test that crashes it.
 func startPostgres(tb testing.TB) *postgres {
 	tb.Helper()
 	p := newPostgres(tb, postgresBin(tb))
@@ -57,7 +54,7 @@ func newPostgres(tb testing.TB, bin string) *postgres {
 	tb.Helper()
 	p := &postgres{bin: bin}
 	if os.Geteuid() == 0 { // PostgreSQL refuses to run as root
-		p.cred = ordinaryUser(tb)
+		p.cred = unprivilegedUser(tb)
 	}
 	var err error
 	if p.dir, err = os.MkdirTemp("", "forward-postgres-"); err != nil {
@@ -68,7 +65,7 @@ func newPostgres(tb testing.TB, bin string) *postgres {
 			tb.Fatal(err)
 		}
 	}
-	// So that programs of other users reach the socket.
+	// Let processes of other users reach the socket.
 	if err := os.Chmod(p.dir, 0o755); err != nil {
 		tb.Fatal(err)
 	}
@@ -81,6 +78,7 @@ func newPostgres(tb testing.TB, bin string) *postgres {
 	return p
 }
 
+// postgresBin returns the directory of the server programs.
 func postgresBin(tb testing.TB) string {
 	tb.Helper()
 	dirs := []string{os.Getenv("FORWARD_TEST_POSTGRES"), "/usr/lib/postgresql/15/bin"}
@@ -98,7 +96,7 @@ func postgresBin(tb testing.TB) string {
 	return ""
 }
 
-func ordinaryUser(tb testing.TB) *syscall.Credential {
+func unprivilegedUser(tb testing.TB) *syscall.Credential {
 	tb.Helper()
 	for _, name := range []string{"postgres", "nobody"} {
 		u, err := user.Lookup(name)
@@ -117,20 +115,24 @@ func ordinaryUser(tb testing.TB) *syscall.Credential {
 
 func (p *postgres) data() string { return filepath.Join(p.dir, "data") }
 
-func (p *postgres) run(tb testing.TB, program string, args ...string) {
-	tb.Helper()
-	if out, err := p.command(program, args...).CombinedOutput(); err != nil {
-		tb.Fatalf("%s: %v\n%s", program, err, out)
-	}
-}
-
-func (p *postgres) command(program string, args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(p.bin, program), args...)
+// tryRun runs a server program and returns its output.
+func (p *postgres) tryRun(program string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(p.bin, program), args...)
 	cmd.Dir = p.dir
+	cmd.WaitDelay = 10 * time.Second
 	if p.cred != nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.cred}
 	}
-	return cmd
+	return cmd.CombinedOutput()
+}
+
+func (p *postgres) run(tb testing.TB, program string, args ...string) {
+	tb.Helper()
+	if out, err := p.tryRun(program, args...); err != nil {
+		tb.Fatalf("%s: %v\n%s", program, err, out)
+	}
 }
 
 func (p *postgres) start(tb testing.TB) {
@@ -139,59 +141,26 @@ func (p *postgres) start(tb testing.TB) {
 		"-o", fmt.Sprintf("-c listen_addresses='' -k %s", p.dir))
 }
 
-// crash ends the server as a failure would: it has to recover when it starts.
+// crash stops the server without a clean shutdown, so that it recovers at the
+// next start.
 func (p *postgres) crash(tb testing.TB) {
 	tb.Helper()
 	p.run(tb, "pg_ctl", "stop", "-m", "immediate", "-w", "-D", p.data())
 }
 
 func (p *postgres) remove() {
-	p.command("pg_ctl", "stop", "-m", "immediate", "-w", "-D", p.data()).Run() // it may be stopped already
+	p.tryRun("pg_ctl", "stop", "-m", "immediate", "-w", "-D", p.data()) // fails if it is stopped already
 	os.RemoveAll(p.dir)
 }
 
-// newDatabase returns the address of an empty database.
+// newDatabase creates an empty database and returns its address.
 func (p *postgres) newDatabase(tb testing.TB, options string) string {
 	tb.Helper()
 	name := fmt.Sprintf("test%d", databases.Add(1))
-	execute(tb, p.address("postgres"), "CREATE DATABASE "+name+" "+options)
+	execPostgres(tb, p.address("postgres"), "CREATE DATABASE "+name+" "+options)
 	return p.address(name)
 }
 
 func (p *postgres) address(database string) string {
 	return fmt.Sprintf("postgres:///%s?host=%s&user=postgres", database, p.dir)
-}
-
-func dial(tb testing.TB, address string) *pgx.Conn {
-	tb.Helper()
-	conn, err := pgx.Connect(context.Background(), address)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { conn.Close(context.Background()) })
-	return conn
-}
-
-// execute runs statements, each in a transaction of its own.
-func execute(tb testing.TB, address string, statements ...string) {
-	tb.Helper()
-	conn := dial(tb, address)
-	defer conn.Close(context.Background())
-	for _, s := range statements {
-		if _, err := conn.Exec(context.Background(), s); err != nil {
-			tb.Fatalf("%s: %v", s, err)
-		}
-	}
-}
-
-// query1 returns the one value a query gives.
-func query1[T any](tb testing.TB, address, query string, args ...any) T {
-	tb.Helper()
-	conn := dial(tb, address)
-	defer conn.Close(context.Background())
-	var v T
-	if err := conn.QueryRow(context.Background(), query, args...).Scan(&v); err != nil {
-		tb.Fatalf("%s: %v", query, err)
-	}
-	return v
 }
