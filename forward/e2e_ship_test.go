@@ -106,8 +106,7 @@ func TestShipSanitizesRows(t *testing.T) {
 		insert(t, db, append(makeEntries(2, 2*i), c.in)...)
 	}
 	insert(t, db, makeEntries(1, 100)...)
-	// An invalid time becomes the time of the row before, which is made
-	// predictable here.
+	// An invalid time becomes the time of the row before. Set that time.
 	execSQLite(t, db, "UPDATE logs SET timestamp = '"+at+"' WHERE message LIKE 'connection%'")
 	out := shipAll(t, path, address, "web1")
 	if n := countRows(t, address); n != 3*len(cases)+1 {

@@ -42,7 +42,7 @@ func waitUntil(tb testing.TB, description string, condition func() bool) {
 	}
 }
 
-// logs.db
+// Helpers for logs.db.
 
 // createTable is the statement of the ingester.
 const createTable = `CREATE TABLE IF NOT EXISTS logs (
@@ -134,7 +134,7 @@ func readFile(tb testing.TB, path string) []byte {
 	return data
 }
 
-// PostgreSQL
+// Helpers for PostgreSQL.
 
 func dial(tb testing.TB, address string) *pgx.Conn {
 	tb.Helper()
@@ -250,7 +250,7 @@ func sameJSON(tb testing.TB, a, b *string) bool {
 	return reflect.DeepEqual(x, y)
 }
 
-// forward
+// Helpers that run forward.
 
 // runForward calls run in this process.
 func runForward(tb testing.TB, args ...string) (code int, output string) {
