@@ -17,6 +17,7 @@ import (
 	"io"
 	"log-ingester/internal/fastpath"
 	"log-ingester/internal/pipetest"
+	"log-ingester/internal/testskip"
 	"log/slog"
 	"math/big"
 	"net"
@@ -31,6 +32,50 @@ import (
 	"testing"
 	"time"
 )
+
+// must fails the test if err is not nil.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// skipOrFail skips a test that this machine cannot run; need says what is
+// missing and how to get it. If the CI variable is not empty, the test fails
+// instead.
+func skipOrFail(t testing.TB, need string) {
+	t.Helper()
+	testskip.SkipOrFail(t, need)
+}
+
+// waitTimeout limits each wait of a test. It is far longer than any wait should
+// take.
+const waitTimeout = time.Minute
+
+// waitFor waits until cond returns true. what describes the condition, for
+// example "the queue is empty".
+func waitFor(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(waitTimeout); !cond(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("timeout: %s is still not true", what)
+		}
+	}
+}
+
+// receive returns the next value from c, or the zero value if c is closed. what
+// describes the value.
+func receive[T any](t testing.TB, what string, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(waitTimeout):
+	}
+	t.Fatalf("timeout: did not receive %s", what)
+	panic("not reached")
+}
 
 // A testService is the service within the test, its writer running.
 type testService struct {
