@@ -1,38 +1,20 @@
 package main
 
 import (
-	"context"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
 	"log-ingester/internal/dbfile"
 	"log/slog"
 	"os"
 	"slices"
 	"strings"
 	"time"
-
-	"modernc.org/sqlite"
 )
 
 // schema is the Rust service's table, so that its files go on being used.
 const schema = `CREATE TABLE IF NOT EXISTS logs (
   id INTEGER PRIMARY KEY AUTOINCREMENT, level TEXT NOT NULL, message TEXT NOT NULL,
   timestamp TEXT NOT NULL, details TEXT)`
-
-// Result codes of SQLite. https://www.sqlite.org/rescode.html
-const (
-	sqliteBusy     = 5
-	sqliteReadOnly = 8
-	sqliteIOErr    = 10
-	sqliteFull     = 13
-	sqliteCantOpen = 14
-	sqliteNotADB   = 26
-)
-
-// lockWait is how long a transaction waits for another process's lock.
-const lockWait = 5 * time.Second
 
 // pageSize is that of a new database, in bytes.
 const pageSize = 8192
@@ -58,16 +40,13 @@ const (
 )
 
 // A database is the writer's connection to logs.db. Only the writer uses it.
-//
-// It speaks to the driver itself: database/sql would add its locks and copies
-// to each of the calls, and hide which connection they go to.
 type database struct {
 	path        string
 	synchronous string
 	log         *slog.Logger
 	pending     *pendingTable
 
-	conn                            sqlConn // nil while the file cannot be opened
+	conn                            *conn // nil while the file cannot be opened
 	begin, insert, commit, rollback statement
 
 	files    [3]dbfile.File // the database, its WAL, and the WAL's index
@@ -84,23 +63,6 @@ type database struct {
 	// how it failed.
 	unsureOf  int64
 	unsureWhy error
-}
-
-// A statement is a prepared one without parameters.
-type statement interface {
-	driver.Stmt
-	driver.StmtExecContext
-}
-
-func execute(s statement) (driver.Result, error) {
-	return s.ExecContext(context.Background(), nil)
-}
-
-// sqlConn is what the driver's connections offer.
-type sqlConn interface {
-	driver.Conn
-	driver.ExecerContext
-	driver.QueryerContext
 }
 
 // openDatabase opens path, or makes it, for one writer. synchronous is a value
@@ -155,16 +117,10 @@ func (d *database) open() (err error) {
 		err = fmt.Errorf("opening %s: %w", d.path, err)
 	}()
 
-	drv := new(sqlite.Driver)
-	if err := drv.RegisterModule("pending", d.pending); err != nil {
+	if d.conn, err = openConn(dbfile.URI(d.path), d.pending); err != nil {
 		return err
 	}
-	conn, err := drv.Open(dbfile.URI(d.path))
-	if err != nil {
-		return err
-	}
-	d.conn = conn.(sqlConn)
-	if err := d.setLockWait(lockWait); err != nil {
+	if err := d.conn.setBusyTimeout(busyTimeout); err != nil {
 		return err
 	}
 	if err := d.checkColumns(); resultCode(err) == sqliteNotADB {
@@ -175,15 +131,15 @@ func (d *database) open() (err error) {
 	if empty {
 		// Both have to be set before the first page is written. 8 KiB pages
 		// hold some forty entries and take a third fewer page writes than 4 KiB.
-		if err := d.exec(fmt.Sprintf("PRAGMA page_size=%d", pageSize), "PRAGMA auto_vacuum=INCREMENTAL"); err != nil {
+		if err := d.conn.exec(fmt.Sprintf("PRAGMA page_size=%d", pageSize), "PRAGMA auto_vacuum=INCREMENTAL"); err != nil {
 			return err
 		}
 	}
-	rows, err := d.query("PRAGMA page_size")
+	rows, err := d.conn.query("PRAGMA page_size")
 	if err != nil {
 		return err
 	}
-	if err := d.exec(
+	if err := d.conn.exec(
 		"PRAGMA journal_mode=WAL",
 		"PRAGMA synchronous="+d.synchronous,
 		"PRAGMA temp_store=MEMORY",
@@ -201,21 +157,19 @@ func (d *database) open() (err error) {
 		&d.commit:   "COMMIT",
 		&d.rollback: "ROLLBACK",
 	} {
-		prepared, err := conn.Prepare(text)
-		if err != nil {
-			return fmt.Errorf("%s: %w", text, err)
+		if *stmt, err = d.conn.prepare(text); err != nil {
+			return err
 		}
-		*stmt = prepared.(statement)
 	}
 	// SQLite opens a file that it may not write to, and tells when it should. A
 	// lock tells nothing, so that it is not waited for.
-	if err := d.setLockWait(0); err != nil {
+	if err := d.conn.setBusyTimeout(0); err != nil {
 		return err
 	}
-	if err := d.exec("DELETE FROM logs WHERE false"); err != nil && !isBusy(err) {
+	if err := d.conn.exec("DELETE FROM logs WHERE false"); err != nil && !isBusy(err) {
 		return err
 	}
-	if err := d.setLockWait(lockWait); err != nil {
+	if err := d.conn.setBusyTimeout(busyTimeout); err != nil {
 		return err
 	}
 	return d.identify(before)
@@ -225,7 +179,7 @@ func (d *database) open() (err error) {
 // before it was opened: where that was replaced meanwhile, the next check tells.
 func (d *database) identify(before os.FileInfo) error {
 	// SQLite follows links, and has the WAL beside the file itself.
-	rows, err := d.query("SELECT file FROM pragma_database_list WHERE name = 'main'")
+	rows, err := d.conn.query("SELECT file FROM pragma_database_list WHERE name = 'main'")
 	if err != nil {
 		return err
 	}
@@ -265,7 +219,7 @@ func (d *database) ready() error {
 			d.log.Warn("opening the database anew", "why", moved)
 			// Committed rows that are only in the WAL belong into the database,
 			// wherever it is now; SQLite would not put them there.
-			d.checkpoint() // clearMoved sees if it failed
+			d.conn.checkpoint() // clearMoved sees if it failed
 		}
 		d.disconnect() // what it is closed for is known
 	}
@@ -332,7 +286,7 @@ func (d *database) disconnect() error {
 			*stmt = nil
 		}
 	}
-	err = errors.Join(err, d.conn.Close())
+	err = errors.Join(err, d.conn.close())
 	d.conn, d.doubtful = nil, false
 	return err
 }
@@ -355,7 +309,7 @@ func create(path string) (os.FileInfo, error) {
 // checkColumns makes sure that the table logs, where there is one, is ours, and
 // notes where there is none.
 func (d *database) checkColumns() error {
-	rows, err := d.query("SELECT type FROM sqlite_schema WHERE name = 'logs' AND type <> 'table'")
+	rows, err := d.conn.query("SELECT type FROM sqlite_schema WHERE name = 'logs' AND type <> 'table'")
 	if err != nil {
 		return err
 	}
@@ -363,7 +317,7 @@ func (d *database) checkColumns() error {
 		return fmt.Errorf("its logs is a %s; name another file with -db", rows[0][0])
 	}
 	// A row has to get an id by itself, and need not have details.
-	rows, err = d.query(`SELECT name || iif(pk, ' ' || upper(type) || ' PRIMARY KEY', '') || iif(name = 'details' AND "notnull", ' NOT NULL', '')
+	rows, err = d.conn.query(`SELECT name || iif(pk, ' ' || upper(type) || ' PRIMARY KEY', '') || iif(name = 'details' AND "notnull", ' NOT NULL', '')
 		FROM pragma_table_info('logs')`)
 	if err != nil {
 		return err
@@ -381,53 +335,6 @@ func (d *database) checkColumns() error {
 			strings.Join(columns, ", "), strings.Join(want, ", "))
 	}
 	return nil
-}
-
-func (d *database) exec(statements ...string) error {
-	for _, s := range statements {
-		if _, err := d.conn.ExecContext(context.Background(), s, nil); err != nil {
-			return fmt.Errorf("%s: %w", s, err)
-		}
-	}
-	return nil
-}
-
-// query returns all rows of the answer. It serves short answers.
-func (d *database) query(statement string, args ...driver.Value) (all [][]driver.Value, err error) {
-	rows, err := d.conn.QueryContext(context.Background(), statement, numbered(args))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", statement, err)
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for {
-		row := make([]driver.Value, len(rows.Columns()))
-		switch err := rows.Next(row); err {
-		case nil:
-			all = append(all, row)
-		case io.EOF:
-			return all, nil
-		default:
-			return nil, fmt.Errorf("%s: %w", statement, err)
-		}
-	}
-}
-
-// change runs a statement and returns how many rows it changed.
-func (d *database) change(statement string, args ...driver.Value) (int64, error) {
-	result, err := d.conn.ExecContext(context.Background(), statement, numbered(args))
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", statement, err)
-	}
-	return result.RowsAffected()
-}
-
-// numbered are the arguments of a statement, for its question marks in order.
-func numbered(args []driver.Value) []driver.NamedValue {
-	named := make([]driver.NamedValue, len(args))
-	for i, a := range args {
-		named[i] = driver.NamedValue{Ordinal: i + 1, Value: a}
-	}
-	return named
 }
 
 // write stores the rows of all batches, in their order, in one transaction, and
@@ -506,7 +413,7 @@ func (d *database) unsure() bool { return d.unsureOf != 0 }
 // applied to the file that is open: ids are never used twice, so the row of the
 // last id tells.
 func (d *database) resolve(batches []*batch) (applied bool, err error) {
-	rows, err := d.query("SELECT level, message, timestamp, details FROM logs WHERE id = ?", d.unsureOf)
+	rows, err := d.conn.query("SELECT level, message, timestamp, details FROM logs WHERE id = ?", d.unsureOf)
 	if err != nil {
 		return false, err
 	}
@@ -521,9 +428,9 @@ func (d *database) probe() error {
 	if err := d.ready(); err != nil {
 		return err
 	}
-	rows, err := d.query("PRAGMA user_version")
+	rows, err := d.conn.query("PRAGMA user_version")
 	if err == nil {
-		err = d.exec(fmt.Sprintf("PRAGMA user_version=%d", rows[0][0]))
+		err = d.conn.exec(fmt.Sprintf("PRAGMA user_version=%d", rows[0][0]))
 	}
 	d.doubt(err)
 	return err
@@ -539,9 +446,9 @@ func (d *database) shrink() {
 	size := d.files[1].Info.Size()
 	outgrown := size > walMost
 	if outgrown {
-		d.setLockWait(shrinkWait) // if it cannot be set, more time is lost
-		err := d.checkpoint()
-		d.setLockWait(lockWait) // likewise
+		d.conn.setBusyTimeout(shrinkWait) // if it cannot be set, more time is lost
+		err := d.conn.checkpoint()
+		d.conn.setBusyTimeout(busyTimeout) // likewise
 		d.doubt(err)
 		outgrown = err != nil
 	}
@@ -557,30 +464,6 @@ func (d *database) shrink() {
 	d.outgrown = outgrown
 }
 
-var (
-	errNotOpen  = errors.New("the database is not open")
-	errWALInUse = errors.New("another's transaction lasts")
-)
-
-// checkpoint brings the WAL into the database and empties it. It returns
-// errWALInUse where another's transaction is in the way, and errNotOpen while
-// the file cannot be opened.
-func (d *database) checkpoint() error {
-	if d.conn == nil {
-		return errNotOpen
-	}
-	rows, err := d.query("PRAGMA wal_checkpoint(TRUNCATE)")
-	if err == nil && rows[0][0] != int64(0) {
-		err = errWALInUse
-	}
-	return err
-}
-
-// setLockWait sets how long a statement waits for another's lock.
-func (d *database) setLockWait(wait time.Duration) error {
-	return d.exec(fmt.Sprintf("PRAGMA busy_timeout=%d", wait.Milliseconds()))
-}
-
 // doubt makes the connection be opened anew where err may be its fault: a
 // network file system gave its files up, say, or they were read-only.
 func (d *database) doubt(err error) {
@@ -591,43 +474,13 @@ func (d *database) doubt(err error) {
 	}
 }
 
-// isBusy reports whether err is that another connection holds a lock.
-func isBusy(err error) bool { return resultCode(err) == sqliteBusy }
-
-// isFull reports whether err is that the disk is full.
-func isFull(err error) bool { return resultCode(err) == sqliteFull }
-
-// resultCode returns SQLite's primary result code, or 0 for other errors.
-func resultCode(err error) int {
-	var e *sqlite.Error
-	if errors.As(err, &e) {
-		return e.Code() & 0xff
-	}
-	return 0
-}
-
 // close empties the WAL into the database, if it can, and closes it.
 func (d *database) close() error {
 	if d.conn == nil {
 		return nil
 	}
-	if err := d.checkpoint(); err != nil {
+	if err := d.conn.checkpoint(); err != nil {
 		d.log.Warn("entries stay in the WAL; keep it beside the database", "wal", d.files[1].Name, "why", err)
 	}
 	return d.disconnect()
-}
-
-// sqliteVersion returns the version of the SQLite library.
-func sqliteVersion() string {
-	conn, err := new(sqlite.Driver).Open(":memory:")
-	if err != nil {
-		return err.Error()
-	}
-	defer conn.Close()
-	d := &database{conn: conn.(sqlConn)}
-	rows, err := d.query("SELECT sqlite_version()")
-	if err != nil {
-		return err.Error()
-	}
-	return rows[0][0].(string)
 }

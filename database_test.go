@@ -193,8 +193,8 @@ func TestStartWhileLocked(t *testing.T) {
 	if err := d.open(); err != nil {
 		t.Fatal(err)
 	}
-	rows, err := d.query("PRAGMA busy_timeout")
-	if err != nil || rows[0][0] != lockWait.Milliseconds() {
+	rows, err := d.conn.query("PRAGMA busy_timeout")
+	if err != nil || rows[0][0] != busyTimeout.Milliseconds() {
 		t.Errorf("a lock is waited for for %v ms, %v", rows, err)
 	}
 	if _, err := other.Exec("ROLLBACK"); err != nil {
@@ -213,7 +213,7 @@ func TestIDsAreUsedOnce(t *testing.T) {
 		if last, err := db.write([]*batch{newTestBatch("a", "b")}); err != nil || last != want {
 			t.Errorf("the last id is %d, %v; want %d", last, err, want)
 		}
-		if err := db.exec("DELETE FROM logs"); err != nil {
+		if err := db.conn.exec("DELETE FROM logs"); err != nil {
 			t.Fatal(err)
 		}
 		if err := db.close(); err != nil {

@@ -73,7 +73,7 @@ func (r *retention) makeRoom() bool {
 	}
 	r.nextSweep = time.Time{}
 	for n := retentionStep; n > 0; {
-		r.db.checkpoint() // if it fails, the next step may do with less
+		r.db.conn.checkpoint() // if it fails, the next step may do with less
 		more, err := r.work(n)
 		if isFull(err) {
 			n /= 4
@@ -81,7 +81,7 @@ func (r *retention) makeRoom() bool {
 			break
 		}
 	}
-	r.db.checkpoint() // if it fails, there is no room yet
+	r.db.conn.checkpoint() // if it fails, there is no room yet
 	return !r.reserved || r.setReserve() == nil
 }
 
@@ -144,7 +144,7 @@ func (r *retention) sweep(n int) (more bool, err error) {
 		}
 		r.nextSweep = now.Add(sweepEvery)
 	}
-	rows, err := r.db.query("SELECT count(*), ifnull(max(id), 0) FROM (SELECT id FROM logs WHERE id > ? ORDER BY id LIMIT ?)", r.cursor, int64(n))
+	rows, err := r.db.conn.query("SELECT count(*), ifnull(max(id), 0) FROM (SELECT id FROM logs WHERE id > ? ORDER BY id LIMIT ?)", r.cursor, int64(n))
 	if err != nil {
 		return false, err
 	}
@@ -168,7 +168,7 @@ func (r *retention) sweep(n int) (more bool, err error) {
 
 // delete deletes the rows that the condition holds for.
 func (r *retention) delete(condition string, args ...driver.Value) (int64, error) {
-	n, err := r.db.change("DELETE FROM logs WHERE "+condition, args...)
+	n, err := r.db.conn.change("DELETE FROM logs WHERE "+condition, args...)
 	r.metrics.deleted.Add(n)
 	return n, err
 }
@@ -183,7 +183,7 @@ func (r *retention) vacuum() (more bool, err error) {
 	if tooLarge := r.maxSize > 0 && size > r.maxSize; !tooLarge && free <= size/8 {
 		return false, nil
 	}
-	if err := r.db.exec("PRAGMA incremental_vacuum(100)"); err != nil {
+	if err := r.db.conn.exec("PRAGMA incremental_vacuum(100)"); err != nil {
 		return false, err
 	}
 	after, _, err := r.pages()
@@ -192,7 +192,7 @@ func (r *retention) vacuum() (more bool, err error) {
 
 // pages returns the size of the database and of the free pages in it, in bytes.
 func (r *retention) pages() (size, free int64, err error) {
-	rows, err := r.db.query("SELECT page_count * page_size, freelist_count * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size")
+	rows, err := r.db.conn.query("SELECT page_count * page_size, freelist_count * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size")
 	if err != nil {
 		return 0, 0, err
 	}

@@ -122,7 +122,7 @@ func TestRetainBySize(t *testing.T) {
 	if got := query(t, path, "SELECT count(*) > 2000 AND min(id) + count(*) = max(id) + 1 FROM logs"); got != "1" {
 		t.Error("more than the oldest rows went")
 	}
-	if err := r.db.checkpoint(); err != nil {
+	if err := r.db.conn.checkpoint(); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Size() > 1<<20 {

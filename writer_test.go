@@ -188,8 +188,8 @@ func TestUnsureCommit(t *testing.T) {
 		w.db.commit = &faultyStmt{statement: w.db.commit, failures: 1, applied: applied}
 		// It comes before the failure is known, and waits until that is over.
 		w.db.rollback = &hookedStmt{w.db.rollback, func() { w.put("later") }}
-		conn := &faultyConn{sqlConn: w.db.conn, failures: 2}
-		w.db.conn = conn
+		conn := &faultyConn{driverConn: w.db.conn.driver, failures: 2}
+		w.db.conn.driver = conn
 		w.put("a")
 		committed := w.putWaiting("b")
 		w.start()
@@ -218,14 +218,14 @@ func TestUnsureCommit(t *testing.T) {
 func TestReopenAfterFailedCommit(t *testing.T) {
 	for _, applied := range []bool{false, true} {
 		w := newTestWriter(t, 1<<20)
-		_, fault := w.db.query("SELECT * FROM missing")
+		_, fault := w.db.conn.query("SELECT * FROM missing")
 		if resultCode(fault) == 0 {
 			t.Fatalf("not an error of SQLite: %v", fault)
 		}
 		w.db.commit = &faultyStmt{statement: w.db.commit, failures: 1, applied: applied, err: fault}
 		const most = 1000
-		old := &faultyConn{sqlConn: w.db.conn, failures: most}
-		w.db.conn = old
+		old := &faultyConn{driverConn: w.db.conn.driver, failures: most}
+		w.db.conn.driver = old
 		// It cannot be opened as long as it has another table.
 		w.db.rollback = &hookedStmt{w.db.rollback, func() {
 			runSQL(t, w.path, "ALTER TABLE logs RENAME TO ours", "CREATE TABLE logs(other)")
@@ -297,7 +297,7 @@ func TestDroppedTable(t *testing.T) {
 
 // A faultyConn fails its first queries.
 type faultyConn struct {
-	sqlConn
+	driverConn
 	failures int
 }
 
@@ -306,7 +306,7 @@ func (c *faultyConn) QueryContext(ctx context.Context, q string, args []driver.N
 		c.failures--
 		return nil, errFault
 	}
-	return c.sqlConn.QueryContext(ctx, q, args)
+	return c.driverConn.QueryContext(ctx, q, args)
 }
 
 // Who waits for a commit that fails is told that nothing was stored, and
@@ -362,7 +362,7 @@ func TestWaitersBehindATransaction(t *testing.T) {
 // write again; then it goes on by itself, though nothing was waiting.
 func TestBrokenDatabase(t *testing.T) {
 	w := newTestWriter(t, 1<<20)
-	if err := w.db.exec("PRAGMA max_page_count=10"); err != nil {
+	if err := w.db.conn.exec("PRAGMA max_page_count=10"); err != nil {
 		t.Fatal(err)
 	}
 	w.start()
@@ -384,7 +384,7 @@ func TestBrokenDatabase(t *testing.T) {
 // stored once it lets go.
 func TestLockedDatabase(t *testing.T) {
 	w := newTestWriter(t, 1<<20)
-	if err := w.db.exec("PRAGMA busy_timeout=1"); err != nil {
+	if err := w.db.conn.exec("PRAGMA busy_timeout=1"); err != nil {
 		t.Fatal(err)
 	}
 	other, err := sql.Open("sqlite", w.path)
