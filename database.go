@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"log-ingester/internal/dbfile"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
-	"time"
 )
 
 // schema is the Rust service's table, so that its files go on being used.
@@ -18,26 +16,6 @@ const schema = `CREATE TABLE IF NOT EXISTS logs (
 
 // pageSize is that of a new database, in bytes.
 const pageSize = 8192
-
-// walCheckpoint is the size of the WAL, in bytes, from which each commit brings
-// it into the database. SQLite's own, four times as much with large pages, is no
-// faster here, and keeps more from the disk when that is full.
-const walCheckpoint = 2 << 20
-
-// walLimit is the size, in bytes, that SQLite cuts the WAL to when it begins it
-// anew. It does so after every few MB, unless a reader still needs what is in
-// it: then it grows, and from walMost on the writer sees to it that it shrinks.
-const (
-	walLimit = 16 << 20
-	walMost  = 2 * walLimit
-)
-
-// A WAL that has outgrown walMost is tried to shrink every shrinkEvery, waiting
-// for readers as long as shrinkWait.
-const (
-	shrinkEvery = time.Second
-	shrinkWait  = 50 * time.Millisecond
-)
 
 // A database is the writer's connection to logs.db. Only the writer uses it.
 type database struct {
@@ -49,12 +27,9 @@ type database struct {
 	conn                            *conn // nil while the file cannot be opened
 	begin, insert, commit, rollback statement
 
-	files    [3]dbfile.File // the database, its WAL, and the WAL's index
-	doubtful bool           // the connection failed or its files were moved: it is opened anew before it is used
-
-	// While the WAL has outgrown walMost, nextShrink is when to try again.
-	outgrown   bool
-	nextShrink time.Time
+	files    openFiles
+	wal      walShrinker
+	doubtful bool // the connection failed or its files were moved: it is opened anew before it is used
 
 	renewed  bool   // the file or its table is another one than before, so that ids begin anew
 	onReopen func() // is told of that once it is open; or nil
@@ -69,7 +44,8 @@ type database struct {
 // of SQLite's pragma of that name. A file that is not a database, or whose
 // table logs has other columns, is left as it is and is an error.
 func openDatabase(path, synchronous string, log *slog.Logger) (*database, error) {
-	d := &database{path: path, synchronous: synchronous, log: log, pending: new(pendingTable)}
+	d := &database{path: path, synchronous: synchronous, log: log, pending: new(pendingTable),
+		files: openFiles{log: log}, wal: walShrinker{log: log}}
 	if err := d.open(); err != nil {
 		return nil, err
 	}
@@ -79,27 +55,9 @@ func openDatabase(path, synchronous string, log *slog.Logger) (*database, error)
 
 // open opens the file that is at the path now, or makes it.
 func (d *database) open() (err error) {
-	if err := d.clearMoved(); err != nil {
+	file, err := d.files.prepare(d.path)
+	if err != nil {
 		return err
-	}
-	before, err := os.Stat(d.path)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if before != nil && !before.Mode().IsRegular() {
-		return fmt.Errorf("opening %s: it is not a regular file; name another with -db", d.path)
-	}
-	empty := before == nil || before.Size() == 0
-	if empty {
-		// It is of a database that was moved away, and SQLite would delete it.
-		if err := d.setAside(dbfile.Sidecar(d.path, "-wal")); err != nil {
-			return err
-		}
-	}
-	if before == nil {
-		if before, err = create(d.path); err != nil {
-			return err
-		}
 	}
 	defer func() {
 		if err == nil {
@@ -128,7 +86,7 @@ func (d *database) open() (err error) {
 	} else if err != nil {
 		return err
 	}
-	if empty {
+	if file.Size() == 0 {
 		// Both have to be set before the first page is written. 8 KiB pages
 		// hold some forty entries and take a third fewer page writes than 4 KiB.
 		if err := d.conn.exec(fmt.Sprintf("PRAGMA page_size=%d", pageSize), "PRAGMA auto_vacuum=INCREMENTAL"); err != nil {
@@ -172,46 +130,23 @@ func (d *database) open() (err error) {
 	if err := d.conn.setBusyTimeout(busyTimeout); err != nil {
 		return err
 	}
-	return d.identify(before)
-}
-
-// identify remembers which files are open. before is what was at the path
-// before it was opened: where that was replaced meanwhile, the next check tells.
-func (d *database) identify(before os.FileInfo) error {
-	// SQLite follows links, and has the WAL beside the file itself.
-	rows, err := d.conn.query("SELECT file FROM pragma_database_list WHERE name = 'main'")
-	if err != nil {
-		return err
-	}
-	name := fmt.Sprint(rows[0][0])
-	d.files = [3]dbfile.File{{Name: d.path}, {Name: name + "-wal"}, {Name: name + "-shm"}}
-	for i := range d.files {
-		if d.files[i].Info, err = os.Stat(d.files[i].Name); err != nil {
-			return err
-		}
-	}
-	d.files[0].Info = before
-	return nil
+	return d.files.record(d.conn, d.path, file)
 }
 
 // moved returns an error unless others find the files that are open: what is
 // written to files that were deleted, renamed or replaced is lost to them.
 func (d *database) moved() error {
-	for i, f := range d.files {
-		now, err := f.Check()
-		if err != nil {
-			d.doubtful = true
-			return err
-		}
-		d.files[i].Info = now
+	err := d.files.check()
+	if err != nil {
+		d.doubtful = true
 	}
-	return nil
+	return err
 }
 
 // ready sees to it that the file at the path is open.
 func (d *database) ready() error {
 	if d.conn != nil {
-		if _, err := d.files[0].Check(); err == nil && !d.doubtful {
+		if _, err := d.files.database.Check(); err == nil && !d.doubtful {
 			return nil
 		}
 		if moved := d.moved(); moved != nil {
@@ -219,7 +154,7 @@ func (d *database) ready() error {
 			d.log.Warn("opening the database anew", "why", moved)
 			// Committed rows that are only in the WAL belong into the database,
 			// wherever it is now; SQLite would not put them there.
-			d.conn.checkpoint() // clearMoved sees if it failed
+			d.conn.checkpoint() // the WAL is kept if it failed
 		}
 		d.disconnect() // what it is closed for is known
 	}
@@ -230,50 +165,6 @@ func (d *database) ready() error {
 		d.onReopen()
 	}
 	d.renewed = false
-	return nil
-}
-
-// clearMoved puts the WAL of a database that was moved out of the way, which
-// SQLite would replay into the one that is at the path now, and removes the
-// WAL's index, which others may still have open.
-func (d *database) clearMoved() error {
-	if d.files[0].Info == nil {
-		return nil
-	}
-	switch _, err := d.files[0].Check(); {
-	case err == nil:
-		return nil
-	case !errors.Is(err, dbfile.ErrReplaced):
-		return err
-	}
-	if _, err := d.files[1].Check(); err == nil {
-		if err := d.setAside(d.files[1].Name); err != nil {
-			return err
-		}
-	}
-	if _, err := d.files[2].Check(); err == nil {
-		return os.Remove(d.files[2].Name)
-	}
-	return nil
-}
-
-// setAside renames the WAL of a database that was moved, or removes it where
-// it is empty.
-func (d *database) setAside(wal string) error {
-	info, err := os.Stat(wal)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case info.Size() == 0:
-		return os.Remove(wal)
-	}
-	aside := wal + "." + time.Now().UTC().Format("20060102T150405.000000000Z")
-	if err := os.Rename(wal, aside); err != nil {
-		return err
-	}
-	d.log.Warn("the last rows of a database that was moved are in its WAL; where it still is, give the WAL its name and -wal before it is opened", "wal", aside)
 	return nil
 }
 
@@ -289,21 +180,6 @@ func (d *database) disconnect() error {
 	err = errors.Join(err, d.conn.close())
 	d.conn, d.doubtful = nil, false
 	return err
-}
-
-// fileMode is that of a new database, less the umask; SQLite gives the same to
-// the WAL. Logs are not for everyone on the machine, but a reader needs no more
-// than the file's group, since reading a WAL does not take writing.
-const fileMode = 0o640
-
-// create makes an empty file at path and returns what it is.
-func create(path string) (os.FileInfo, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, fileMode)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() // it is empty: nothing can be lost
-	return f.Stat()
 }
 
 // checkColumns makes sure that the table logs, where there is one, is ours, and
@@ -436,32 +312,12 @@ func (d *database) probe() error {
 	return err
 }
 
-// shrink empties the WAL when it has outgrown walMost, as soon as no reader's
-// transaction keeps it from that.
-func (d *database) shrink() {
-	now := time.Now()
-	if d.conn == nil || now.Before(d.nextShrink) {
-		return
+// shrinkWAL truncates the WAL if it is too large and no other transaction
+// prevents that.
+func (d *database) shrinkWAL() {
+	if d.conn != nil {
+		d.doubt(d.wal.shrink(d.conn, d.files.wal.Info.Size()))
 	}
-	size := d.files[1].Info.Size()
-	outgrown := size > walMost
-	if outgrown {
-		d.conn.setBusyTimeout(shrinkWait) // if it cannot be set, more time is lost
-		err := d.conn.checkpoint()
-		d.conn.setBusyTimeout(busyTimeout) // likewise
-		d.doubt(err)
-		outgrown = err != nil
-	}
-	switch {
-	case outgrown:
-		if !d.outgrown {
-			d.log.Warn("the WAL grows until another's transaction ends", "bytes", size)
-		}
-		d.nextShrink = now.Add(shrinkEvery)
-	case d.outgrown:
-		d.log.Info("the WAL is small again")
-	}
-	d.outgrown = outgrown
 }
 
 // doubt makes the connection be opened anew where err may be its fault: a
@@ -480,7 +336,7 @@ func (d *database) close() error {
 		return nil
 	}
 	if err := d.conn.checkpoint(); err != nil {
-		d.log.Warn("entries stay in the WAL; keep it beside the database", "wal", d.files[1].Name, "why", err)
+		d.log.Warn("entries remain in the WAL; keep it next to the database", "wal", d.files.wal.Name, "why", err)
 	}
 	return d.disconnect()
 }

@@ -189,10 +189,7 @@ func TestStartWhileLocked(t *testing.T) {
 	if _, err := other.Exec("BEGIN IMMEDIATE"); err != nil {
 		t.Fatal(err)
 	}
-	d := &database{path: path, synchronous: "full", log: slog.New(slog.DiscardHandler), pending: new(pendingTable)}
-	if err := d.open(); err != nil {
-		t.Fatal(err)
-	}
+	d := mustOpen(t, path)
 	rows, err := d.conn.query("PRAGMA busy_timeout")
 	if err != nil || rows[0][0] != busyTimeout.Milliseconds() {
 		t.Errorf("a lock is waited for for %v ms, %v", rows, err)

@@ -157,7 +157,7 @@ func TestEndOnFullDisk(t *testing.T) {
 	if status := p.signal(os.Interrupt); status != 0 {
 		t.Errorf("exit status %d", status)
 	}
-	p.saidOnce("entries stay in the WAL")
+	p.saidOnce("entries remain in the WAL")
 	free()
 	p = start(t, p.db)
 	l.mustPost(p, "?wait=1", "after", http.StatusOK)

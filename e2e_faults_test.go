@@ -191,20 +191,20 @@ func TestLongReader(t *testing.T) {
 		}
 	}
 	release := hold(t, p.db, "BEGIN", "SELECT count(*) FROM logs")
-	grow(walMost)
-	p.until("the log tells", func() bool { return p.says("the WAL grows") > 0 })
-	grow(walMost + walMost/4)
+	grow(walShrinkSize)
+	p.until("the log tells", func() bool { return p.says("WAL is growing") > 0 })
+	grow(walShrinkSize + walShrinkSize/4)
 	time.Sleep(2*shrinkEvery + shrinkEvery/2) // it is tried again and again
-	p.saidOnce("the WAL grows")
-	if p.says("the WAL is small") != 0 {
+	p.saidOnce("WAL is growing")
+	if p.says("WAL truncated") != 0 {
 		t.Error("the log says that the WAL is small")
 	}
 	release()
 	p.until("the WAL shrinks", func() bool { return size() <= walLimit })
-	p.until("the log tells", func() bool { return p.says("the WAL is small") > 0 })
+	p.until("the log tells", func() bool { return p.says("WAL truncated") > 0 })
 	l.mustPost(p, "?wait=1", "after", http.StatusOK)
-	p.saidOnce("the WAL grows")
-	p.saidOnce("the WAL is small")
+	p.saidOnce("WAL is growing")
+	p.saidOnce("WAL truncated")
 	p.books()
 	if status := p.signal(os.Interrupt); status != 0 {
 		t.Errorf("exit status %d", status)

@@ -61,7 +61,7 @@ func (w *writer) run() {
 		if w.retention == nil || !isFull(err) || w.retention.makeRoom() {
 			entries, err = w.store()
 		}
-		w.db.shrink()
+		w.db.shrinkWAL()
 		if err != nil {
 			w.failed(err)
 			backoff = min(max(2*backoff, retryFirst), retryMost)
@@ -94,7 +94,7 @@ func (w *writer) await() bool {
 			if w.db.moved() != nil {
 				return true
 			}
-			w.db.shrink()
+			w.db.shrinkWAL()
 			for w.retention != nil && w.retention.step(0) && len(w.queue.batches) == 0 && !w.queue.stopped.Load() {
 			}
 		}
