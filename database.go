@@ -3,92 +3,216 @@ package main
 import (
 	"errors"
 	"fmt"
-	"log-ingester/internal/dbfile"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
+
+	"log-ingester/internal/dbfile"
 )
 
-// schema is the Rust service's table, so that its files go on being used.
+// schema is the table of the Rust service that this service replaces, so that
+// existing files keep working.
 const schema = `CREATE TABLE IF NOT EXISTS logs (
   id INTEGER PRIMARY KEY AUTOINCREMENT, level TEXT NOT NULL, message TEXT NOT NULL,
   timestamp TEXT NOT NULL, details TEXT)`
 
-// pageSize is that of a new database, in bytes.
+// pageSize is the page size of a new database, in bytes. Such a page holds about
+// forty entries, so a transaction writes a third fewer pages than with 4 KiB.
 const pageSize = 8192
 
 // A database is the writer's connection to logs.db. Only the writer uses it.
 type database struct {
 	path        string
-	synchronous string
+	synchronous string // the value of PRAGMA synchronous
 	log         *slog.Logger
-	pending     *pendingTable
+	onReopen    func() // called when the open file or its table was replaced; may be nil
 
 	conn                            *conn // nil while the file cannot be opened
 	begin, insert, commit, rollback statement
+	pending                         pendingTable // the rows that insert copies
 
-	files    openFiles
-	wal      walShrinker
-	doubtful bool // the connection failed or its files were moved: it is opened anew before it is used
+	files openFiles
+	wal   walShrinker
 
-	renewed  bool   // the file or its table is another one than before, so that ids begin anew
-	onReopen func() // is told of that once it is open; or nil
-
-	// The last id of a commit that failed but may have been applied, or 0, and
-	// how it failed.
-	unsureOf  int64
-	unsureWhy error
+	stale    bool           // the connection failed or its files were moved: reopen before the next use
+	replaced bool           // the file or table was replaced, so ids restart
+	inDoubt  *inDoubtCommit // must be resolved before the next transaction; nil if there is none
 }
 
-// openDatabase opens path, or makes it, for one writer. synchronous is a value
-// of SQLite's pragma of that name. A file that is not a database, or whose
-// table logs has other columns, is left as it is and is an error.
+// An inDoubtCommit is a commit that failed but may have been applied.
+type inDoubtCommit struct {
+	lastID int64 // of the transaction's rows
+	err    error // how it failed
+}
+
+// openDatabase opens or creates the database at path for the only writer.
+// synchronous is a value of SQLite's pragma of that name. A file that is not a
+// database, or whose table logs has other columns, is an error and stays
+// unchanged.
 func openDatabase(path, synchronous string, log *slog.Logger) (*database, error) {
-	d := &database{path: path, synchronous: synchronous, log: log, pending: new(pendingTable),
-		files: openFiles{log: log}, wal: walShrinker{log: log}}
+	d := &database{
+		path:        path,
+		synchronous: synchronous,
+		log:         log,
+		files:       openFiles{log: log},
+		wal:         walShrinker{log: log},
+	}
 	if err := d.open(); err != nil {
 		return nil, err
 	}
-	d.renewed = false
+	d.replaced = false // there are no readers to inform
 	return d, nil
 }
 
-// open opens the file that is at the path now, or makes it.
-func (d *database) open() (err error) {
+// ensureOpen makes sure that the file that is now at the path is open.
+func (d *database) ensureOpen() error {
+	if d.conn != nil {
+		if _, err := d.files.database.Check(); err == nil && !d.stale {
+			return nil
+		}
+		if err := d.checkFiles(); err != nil {
+			d.replaced = true
+			d.log.Warn("reopening the database", "err", err)
+			// Committed rows that are only in the WAL belong in the database
+			// file, wherever it is now. SQLite does not move them there when it
+			// closes a moved file. If this fails, open preserves the WAL.
+			d.conn.checkpoint()
+		}
+		d.disconnect() // the log or the caller already has the cause
+	}
+	if err := d.open(); err != nil {
+		return err
+	}
+	if d.replaced && d.onReopen != nil {
+		d.onReopen()
+	}
+	d.replaced = false
+	return nil
+}
+
+// checkFiles returns an error if the open files were deleted, renamed or
+// replaced, and marks the connection as stale then.
+func (d *database) checkFiles() error {
+	err := d.files.check()
+	if err != nil {
+		d.stale = true
+	}
+	return err
+}
+
+// markStale marks the connection as stale if it may have caused err, for example
+// because a network file system dropped its files.
+func (d *database) markStale(err error) {
+	switch resultCode(err) {
+	case 0, sqliteBusy, sqliteFull:
+	default:
+		d.stale = true
+	}
+}
+
+// open opens or creates the file that is now at the path.
+func (d *database) open() error {
 	file, err := d.files.prepare(d.path)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err == nil {
-			return
-		}
+	if err := d.connect(file); err != nil {
 		if d.conn != nil {
-			d.disconnect() // what went wrong is known already
+			d.disconnect() // err is the cause
 		}
-		switch resultCode(err) {
-		case sqliteReadOnly, sqliteCantOpen:
-			err = fmt.Errorf("%w; the file and its directory must be writable", err)
-		case sqliteIOErr:
-			err = fmt.Errorf("%w; the disk may be full", err)
-		}
-		err = fmt.Errorf("opening %s: %w", d.path, err)
-	}()
+		return openError(d.path, err)
+	}
+	return nil
+}
 
-	if d.conn, err = openConn(dbfile.URI(d.path), d.pending); err != nil {
+// connect opens the connection to file, which is at the path and is empty if
+// it is new.
+func (d *database) connect(file os.FileInfo) error {
+	c, err := openConn(dbfile.URI(d.path), &d.pending)
+	if err != nil {
 		return err
 	}
+	d.conn = c
 	if err := d.conn.setBusyTimeout(busyTimeout); err != nil {
 		return err
 	}
-	if err := d.checkColumns(); resultCode(err) == sqliteNotADB {
-		return errors.New("it is not a SQLite database; name another file with -db")
-	} else if err != nil {
+	if err := d.checkTable(); err != nil {
 		return err
 	}
-	if file.Size() == 0 {
-		// Both have to be set before the first page is written. 8 KiB pages
-		// hold some forty entries and take a third fewer page writes than 4 KiB.
+	if err := d.configure(file.Size() == 0); err != nil {
+		return err
+	}
+	if err := d.prepareStatements(); err != nil {
+		return err
+	}
+	if err := d.checkWritable(); err != nil {
+		return err
+	}
+	return d.files.record(d.conn, d.path, file)
+}
+
+// openError adds to err what the user can do about it.
+func openError(path string, err error) error {
+	switch resultCode(err) {
+	case sqliteNotADB:
+		err = errors.New("not a SQLite database; choose another file with -db")
+	case sqliteReadOnly, sqliteCantOpen:
+		err = fmt.Errorf("%w; the file and its directory must be writable", err)
+	case sqliteIOErr:
+		err = fmt.Errorf("%w; the disk may be full", err)
+	}
+	return fmt.Errorf("open %s: %w", path, err)
+}
+
+// checkTable returns an error unless the table logs is missing or has the
+// columns of schema. If it is missing, ids restart, so replaced is set.
+func (d *database) checkTable() error {
+	rows, err := d.conn.query("SELECT type FROM sqlite_schema WHERE name = 'logs' AND type <> 'table'")
+	if err != nil {
+		return err
+	}
+	if len(rows) > 0 {
+		return fmt.Errorf("logs is a %s, not a table; choose another file with -db", rows[0][0])
+	}
+	rows, err = d.conn.query(`SELECT name, type, pk, "notnull" FROM pragma_table_info('logs')`)
+	if err != nil {
+		return err
+	}
+	if len(rows) == 0 {
+		d.replaced = true
+		return nil
+	}
+	var columns []string
+	for _, row := range rows {
+		columns = append(columns, describeColumn(fmt.Sprint(row[0]), fmt.Sprint(row[1]), row[2] != int64(0), row[3] != int64(0)))
+	}
+	want := []string{"id INTEGER PRIMARY KEY", "level", "message", "timestamp", "details"}
+	if !slices.Equal(columns, want) {
+		return fmt.Errorf("table logs has the columns %s, not %s; choose another file with -db",
+			strings.Join(columns, ", "), strings.Join(want, ", "))
+	}
+	return nil
+}
+
+// describeColumn returns the name of a column and the properties that matter:
+// SQLite must assign the id, and the details may be missing.
+func describeColumn(name, declaredType string, primaryKey, notNull bool) string {
+	switch {
+	case primaryKey && strings.EqualFold(declaredType, "INTEGER"):
+		return name + " INTEGER PRIMARY KEY"
+	case primaryKey:
+		return name + " " + declaredType + " PRIMARY KEY"
+	case name == "details" && notNull:
+		return name + " NOT NULL"
+	}
+	return name
+}
+
+// configure sets up the connection and creates the table if it is missing.
+func (d *database) configure(isNew bool) error {
+	if isNew {
+		// Both must be set before the first page is written.
 		if err := d.conn.exec(fmt.Sprintf("PRAGMA page_size=%d", pageSize), "PRAGMA auto_vacuum=INCREMENTAL"); err != nil {
 			return err
 		}
@@ -97,218 +221,160 @@ func (d *database) open() (err error) {
 	if err != nil {
 		return err
 	}
-	if err := d.conn.exec(
+	return d.conn.exec(
 		"PRAGMA journal_mode=WAL",
 		"PRAGMA synchronous="+d.synchronous,
 		"PRAGMA temp_store=MEMORY",
-		"PRAGMA cache_size=-256", // rows are only added at the end
+		"PRAGMA cache_size=-256", // small, because rows are only appended
 		fmt.Sprintf("PRAGMA journal_size_limit=%d", walLimit),
 		fmt.Sprintf("PRAGMA wal_autocheckpoint=%d", walCheckpoint/rows[0][0].(int64)),
 		schema,
 		"CREATE VIRTUAL TABLE temp.pending USING pending",
-	); err != nil {
-		return err
+	)
+}
+
+// A preparedStatement is where a statement is stored, and its text.
+type preparedStatement struct {
+	stmt *statement
+	text string
+}
+
+func (d *database) statements() []preparedStatement {
+	return []preparedStatement{
+		{&d.begin, "BEGIN IMMEDIATE"},
+		{&d.insert, "INSERT INTO logs(level, message, timestamp, details) SELECT level, message, timestamp, details FROM temp.pending"},
+		{&d.commit, "COMMIT"},
+		{&d.rollback, "ROLLBACK"},
 	}
-	for stmt, text := range map[*statement]string{
-		&d.begin:    "BEGIN IMMEDIATE",
-		&d.insert:   "INSERT INTO logs(level, message, timestamp, details) SELECT level, message, timestamp, details FROM temp.pending",
-		&d.commit:   "COMMIT",
-		&d.rollback: "ROLLBACK",
-	} {
-		if *stmt, err = d.conn.prepare(text); err != nil {
+}
+
+func (d *database) prepareStatements() error {
+	for _, p := range d.statements() {
+		stmt, err := d.conn.prepare(p.text)
+		if err != nil {
 			return err
 		}
+		*p.stmt = stmt
 	}
-	// SQLite opens a file that it may not write to, and tells when it should. A
-	// lock tells nothing, so that it is not waited for.
+	return nil
+}
+
+// checkWritable returns an error if the file is read-only. SQLite opens such a
+// file without an error and fails when it has to write. A lock proves nothing,
+// so this does not wait for one.
+func (d *database) checkWritable() error {
 	if err := d.conn.setBusyTimeout(0); err != nil {
 		return err
 	}
 	if err := d.conn.exec("DELETE FROM logs WHERE false"); err != nil && !isBusy(err) {
 		return err
 	}
-	if err := d.conn.setBusyTimeout(busyTimeout); err != nil {
-		return err
-	}
-	return d.files.record(d.conn, d.path, file)
-}
-
-// moved returns an error unless others find the files that are open: what is
-// written to files that were deleted, renamed or replaced is lost to them.
-func (d *database) moved() error {
-	err := d.files.check()
-	if err != nil {
-		d.doubtful = true
-	}
-	return err
-}
-
-// ready sees to it that the file at the path is open.
-func (d *database) ready() error {
-	if d.conn != nil {
-		if _, err := d.files.database.Check(); err == nil && !d.doubtful {
-			return nil
-		}
-		if moved := d.moved(); moved != nil {
-			d.renewed = true
-			d.log.Warn("opening the database anew", "why", moved)
-			// Committed rows that are only in the WAL belong into the database,
-			// wherever it is now; SQLite would not put them there.
-			d.conn.checkpoint() // the WAL is kept if it failed
-		}
-		d.disconnect() // what it is closed for is known
-	}
-	if err := d.open(); err != nil {
-		return err
-	}
-	if d.renewed && d.onReopen != nil {
-		d.onReopen()
-	}
-	d.renewed = false
-	return nil
+	return d.conn.setBusyTimeout(busyTimeout)
 }
 
 // disconnect closes the connection.
 func (d *database) disconnect() error {
 	var err error
-	for _, stmt := range []*statement{&d.begin, &d.insert, &d.commit, &d.rollback} {
-		if *stmt != nil {
-			err = errors.Join(err, (*stmt).Close())
-			*stmt = nil
+	for _, p := range d.statements() {
+		if *p.stmt != nil {
+			err = errors.Join(err, (*p.stmt).Close())
+			*p.stmt = nil
 		}
 	}
 	err = errors.Join(err, d.conn.close())
-	d.conn, d.doubtful = nil, false
+	d.conn, d.stale = nil, false
 	return err
 }
 
-// checkColumns makes sure that the table logs, where there is one, is ours, and
-// notes where there is none.
-func (d *database) checkColumns() error {
-	rows, err := d.conn.query("SELECT type FROM sqlite_schema WHERE name = 'logs' AND type <> 'table'")
-	if err != nil {
-		return err
-	}
-	if len(rows) > 0 {
-		return fmt.Errorf("its logs is a %s; name another file with -db", rows[0][0])
-	}
-	// A row has to get an id by itself, and need not have details.
-	rows, err = d.conn.query(`SELECT name || iif(pk, ' ' || upper(type) || ' PRIMARY KEY', '') || iif(name = 'details' AND "notnull", ' NOT NULL', '')
-		FROM pragma_table_info('logs')`)
-	if err != nil {
-		return err
-	}
-	var columns []string
-	for _, row := range rows {
-		columns = append(columns, fmt.Sprint(row[0]))
-	}
-	if len(columns) == 0 {
-		d.renewed = true
-	}
-	want := []string{"id INTEGER PRIMARY KEY", "level", "message", "timestamp", "details"}
-	if len(columns) > 0 && !slices.Equal(columns, want) {
-		return fmt.Errorf("its table logs has the columns %s, not %s; name another file with -db",
-			strings.Join(columns, ", "), strings.Join(want, ", "))
-	}
-	return nil
-}
-
-// write stores the rows of all batches, in their order, in one transaction, and
-// returns the last row's id. After an error none of them is stored, unless
-// d.unsure: then they may be, and the next call must bring the same batches.
-func (d *database) write(batches []*batch) (last int64, err error) {
+// write stores the rows of all batches, in order, in one transaction, and
+// returns the last row's id. After an error none of them is stored, unless the
+// commit is in doubt: they may be stored then, and the next call must pass the
+// same batches.
+func (d *database) write(batches []*batch) (lastID int64, err error) {
 	for {
-		if err := d.ready(); err != nil {
+		if err := d.ensureOpen(); err != nil {
 			return 0, err
 		}
-		if d.unsure() {
-			last, why := d.unsureOf, d.unsureWhy
-			applied, err := d.resolve(batches)
-			if err != nil {
-				d.doubt(err)
-				return 0, errors.Join(why, err)
+		if commit := d.inDoubt; commit != nil {
+			applied, lookupErr := d.resolveInDoubt(batches)
+			switch {
+			case lookupErr != nil:
+				d.markStale(lookupErr)
+				return 0, errors.Join(commit.err, lookupErr)
+			case applied:
+				return commit.lastID, nil
+			case !errors.Is(commit.err, dbfile.ErrReplaced):
+				return 0, commit.err
 			}
-			if applied {
-				return last, nil
-			}
-			if !errors.Is(why, dbfile.ErrReplaced) {
-				return 0, why
-			}
+			// The rows are in a file that was moved. Store them in this one.
 		}
-		last, err := d.transact(batches)
-		switch {
-		case err == nil:
-			if err = d.moved(); err == nil {
-				return last, nil
+		lastID, writeErr := d.transact(batches)
+		if writeErr != nil {
+			d.markStale(writeErr)
+			if lastID == 0 {
+				return 0, writeErr
 			}
-		case last == 0:
-			d.doubt(err)
-			return 0, err
-		default:
-			// A commit that failed may yet be found in the WAL by the next who
-			// opens it, so that is done before asking.
-			d.doubt(err)
+		} else if writeErr = d.checkFiles(); writeErr == nil {
+			return lastID, nil
 		}
-		d.unsureOf, d.unsureWhy = last, err
+		// A failed commit may still be in the WAL, where the next open recovers
+		// it. A stale connection is therefore reopened before the lookup.
+		d.inDoubt = &inDoubtCommit{lastID, writeErr}
 	}
 }
 
-// transact is write's transaction. With an error, last is the last id of a
-// commit that failed, or 0.
-func (d *database) transact(batches []*batch) (last int64, err error) {
+// transact executes the transaction of write. If the commit fails, it returns
+// the last row's id and an error; after an earlier error the id is 0.
+func (d *database) transact(batches []*batch) (lastID int64, err error) {
 	if _, err := execute(d.begin); err != nil {
-		d.undo()
-		return 0, fmt.Errorf("beginning a transaction: %w", err)
+		d.rollBack()
+		return 0, fmt.Errorf("begin transaction: %w", err)
 	}
 	d.pending.batches = batches
 	result, err := execute(d.insert)
 	d.pending.batches = nil
 	if err == nil {
-		last, err = result.LastInsertId()
+		lastID, err = result.LastInsertId()
 	}
 	if err != nil {
-		d.undo()
-		return 0, fmt.Errorf("inserting: %w", err)
+		d.rollBack()
+		return 0, fmt.Errorf("insert entries: %w", err)
 	}
 	if _, err := execute(d.commit); err != nil {
-		d.undo()
-		return last, fmt.Errorf("committing: %w", err)
+		d.rollBack()
+		return lastID, fmt.Errorf("commit: %w", err)
 	}
-	return last, nil
+	return lastID, nil
 }
 
-// undo rolls back. It discards the error, since SQLite may have rolled back by
-// itself and then says that no transaction is active; where one is after all,
-// the next BEGIN fails.
-func (d *database) undo() { execute(d.rollback) }
+// rollBack ignores errors: SQLite may have rolled back already. If a transaction
+// is still open, the next BEGIN fails.
+func (d *database) rollBack() { execute(d.rollback) }
 
-// unsure reports whether a commit failed that may still have been applied.
-func (d *database) unsure() bool { return d.unsureOf != 0 }
-
-// resolve finds out whether the commit that the database is unsure of was
-// applied to the file that is open: ids are never used twice, so the row of the
-// last id tells.
-func (d *database) resolve(batches []*batch) (applied bool, err error) {
-	rows, err := d.conn.query("SELECT level, message, timestamp, details FROM logs WHERE id = ?", d.unsureOf)
+// resolveInDoubt reports whether the commit in doubt was applied to the open
+// file, which ends the doubt. No id is used twice, so it is sufficient to
+// compare the row that has the transaction's last id.
+func (d *database) resolveInDoubt(batches []*batch) (applied bool, err error) {
+	rows, err := d.conn.query("SELECT level, message, timestamp, details FROM logs WHERE id = ?", d.inDoubt.lastID)
 	if err != nil {
 		return false, err
 	}
-	d.unsureOf, d.unsureWhy = 0, nil
-	b := batches[len(batches)-1]
-	return len(rows) == 1 && slices.Equal(rows[0], b.values(len(b.rows)-1)), nil
+	d.inDoubt = nil
+	last := batches[len(batches)-1]
+	return len(rows) == 1 && slices.Equal(rows[0], last.values(len(last.rows)-1)), nil
 }
 
-// probe finds out whether the database takes writes, by writing what it
-// holds already.
+// probe checks whether the database accepts writes: it writes a value that the
+// database already has.
 func (d *database) probe() error {
-	if err := d.ready(); err != nil {
+	if err := d.ensureOpen(); err != nil {
 		return err
 	}
 	rows, err := d.conn.query("PRAGMA user_version")
 	if err == nil {
 		err = d.conn.exec(fmt.Sprintf("PRAGMA user_version=%d", rows[0][0]))
 	}
-	d.doubt(err)
+	d.markStale(err)
 	return err
 }
 
@@ -316,27 +382,18 @@ func (d *database) probe() error {
 // prevents that.
 func (d *database) shrinkWAL() {
 	if d.conn != nil {
-		d.doubt(d.wal.shrink(d.conn, d.files.wal.Info.Size()))
+		d.markStale(d.wal.shrink(d.conn, d.files.wal.Info.Size()))
 	}
 }
 
-// doubt makes the connection be opened anew where err may be its fault: a
-// network file system gave its files up, say, or they were read-only.
-func (d *database) doubt(err error) {
-	switch resultCode(err) {
-	case 0, sqliteBusy, sqliteFull:
-	default:
-		d.doubtful = true
-	}
-}
-
-// close empties the WAL into the database, if it can, and closes it.
+// close moves the content of the WAL into the database, if possible, and closes
+// the connection.
 func (d *database) close() error {
 	if d.conn == nil {
 		return nil
 	}
 	if err := d.conn.checkpoint(); err != nil {
-		d.log.Warn("entries remain in the WAL; keep it next to the database", "wal", d.files.wal.Name, "why", err)
+		d.log.Warn("entries remain in the WAL; keep it next to the database", "wal", d.files.wal.Name, "err", err)
 	}
 	return d.disconnect()
 }

@@ -101,9 +101,9 @@ func TestForeignFiles(t *testing.T) {
 	for path, want := range map[string]string{
 		write("text.db", "hello, I am a text of more than sixteen bytes"): "not a SQLite database",
 		write("short.db", "short"):                                        "not a SQLite database",
-		other:                                                             "has the columns id INTEGER PRIMARY KEY, text",
-		more:                                                              "has the columns id INTEGER PRIMARY KEY, level, message, timestamp, details, host",
-		noKey:                                                             "has the columns id, level",
+		other:                                                             "table logs has the columns id INTEGER PRIMARY KEY, text",
+		more:                                                              "table logs has the columns id INTEGER PRIMARY KEY, level, message, timestamp, details, host",
+		noKey:                                                             "table logs has the columns id, level",
 		needed:                                                            "details NOT NULL",
 		view:                                                              "logs is a view",
 	} {

@@ -275,7 +275,7 @@ func TestMovedFile(t *testing.T) {
 			}
 			m.rename(other, m.p.db)
 			return m.p.db + ".1"
-		}, "replaced"},
+		}, "another file has taken its place"},
 		"replaced by something else": {func(m movedFile) string {
 			m.rename(m.p.db, m.p.db+".1")
 			text := "this is a text of more than sixteen bytes"
@@ -288,7 +288,7 @@ func TestMovedFile(t *testing.T) {
 			}
 			m.remove(m.p.db)
 			return m.p.db + ".1"
-		}, "replaced"},
+		}, "is no longer the open file"},
 		"its directory deleted": {func(m movedFile) string {
 			if err := os.RemoveAll(m.dir); err != nil {
 				m.t.Fatal(err)
@@ -323,7 +323,7 @@ func TestMovedFile(t *testing.T) {
 			m.mustPost(p, "?wait=1", "before", http.StatusOK)
 			p.get("/logs") // so that there is a connection for reading
 			old := c.move(m)
-			p.until("it is noticed", func() bool { return p.says("opening the database anew") > 0 })
+			p.until("it is noticed", func() bool { return p.says("reopening the database") > 0 })
 			m.untilPosted(p, "after")
 			_, read := p.get("/logs")
 			if !strings.Contains(read, "after-") || strings.Contains(read, "before") != (old == p.db) {
@@ -331,7 +331,7 @@ func TestMovedFile(t *testing.T) {
 			}
 			m.mustPost(p, "", "at the end", http.StatusAccepted)
 			p.books()
-			p.saidOnce("opening the database anew")
+			p.saidOnce("reopening the database")
 			if p.says(c.log) == 0 {
 				t.Errorf("the log does not say %q", c.log)
 			}
@@ -398,7 +398,7 @@ func TestRenameUnderLoad(t *testing.T) {
 		}
 		p.until("it is noticed", func() bool {
 			<-answered
-			return p.says("opening the database anew") > i
+			return p.says("reopening the database") > i
 		})
 		storeSome()
 	}
@@ -408,7 +408,7 @@ func TestRenameUnderLoad(t *testing.T) {
 	if status := p.signal(os.Interrupt); status != 0 {
 		t.Errorf("exit status %d", status)
 	}
-	if got := p.says("opening the database anew"); got != len(files) {
+	if got := p.says("reopening the database"); got != len(files) {
 		t.Errorf("the log tells of %d renames, want %d", got, len(files))
 	}
 	var all, before []string

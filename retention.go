@@ -98,7 +98,7 @@ func (r *retention) step(written int) (more bool) {
 
 // work looks at n rows, or deletes as many, or gives free pages back.
 func (r *retention) work(n int) (more bool, err error) {
-	if err := r.db.ready(); err != nil {
+	if err := r.db.ensureOpen(); err != nil {
 		return false, err
 	}
 	if more, err := r.deleteBySize(n); more || err != nil {

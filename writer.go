@@ -91,7 +91,7 @@ func (w *writer) await() bool {
 			return true
 		case <-w.queue.flushNow:
 		case <-w.tick:
-			if w.db.moved() != nil {
+			if w.db.checkFiles() != nil {
 				return true
 			}
 			w.db.shrinkWAL()
@@ -108,7 +108,7 @@ func (w *writer) take(most int64) {
 	for _, b := range w.taken {
 		size += b.size()
 	}
-	for !w.db.unsure() && size < most {
+	for w.db.inDoubt == nil && size < most {
 		select {
 		case b := <-w.queue.batches:
 			w.taken = append(w.taken, w.queue.closeToJoins(b))
@@ -227,7 +227,7 @@ func (w *writer) failed(err error) {
 		// the database from writing may last: nothing more is accepted then.
 		w.queue.broken.Store(&err)
 	}
-	if w.db.unsure() {
+	if w.db.inDoubt != nil {
 		return
 	}
 	w.take(math.MaxInt64) // somebody may wait behind a transaction's share
