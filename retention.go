@@ -4,100 +4,116 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"log-ingester/internal/dbfile"
 	"log/slog"
 	"os"
 	"time"
+
+	"log-ingester/internal/dbfile"
 )
 
 const (
-	// retentionStep is how many rows one step looks at or deletes at the
-	// least: some ten milliseconds of work.
-	retentionStep = 1000
+	// minStepRows is the minimum number of rows that one step examines or
+	// deletes: about ten milliseconds of work.
+	minStepRows = 1000
 
-	// A sweep for expired rows ends when it has met this many rows without
-	// one. Rows are stored as they come, so that behind them are younger ones.
-	sweepPatience = 10_000
+	// A sweep for expired rows stops after this many rows in a row that have
+	// not expired. Rows are stored in order of arrival, so the rows after them
+	// are younger.
+	sweepGiveUpAfter = 10_000
 
-	sweepEvery     = 10 * time.Second
-	fullSweepEvery = time.Hour // to the last row, past any number of rows dated in the future
+	sweepEvery = 10 * time.Second
 
-	// reserveSize is the size, in bytes, of a file that makes way when the disk
-	// is full: deleting takes room before it gives any, as much as it takes to
-	// bring the WAL into the database, so that the WAL's own room is free.
+	// A full sweep examines all rows. It finds expired rows that follow many
+	// rows with a time in the future.
+	fullSweepEvery = time.Hour
+
+	// reserveSize is the size, in bytes, of a placeholder file that is removed
+	// when the disk is full, because deleting rows needs space before it frees
+	// any: enough to checkpoint the WAL, so that the WAL can be overwritten.
 	reserveSize = 3*walCheckpoint + 2<<20
 )
 
-// A retention deletes the oldest rows: those older than maxAge, and as many as
-// the database is larger than maxSize. It works in steps, each a transaction of
-// its own. It belongs to the writer's goroutine.
+// A retention deletes the oldest rows: those older than maxAge, and those that
+// make the database larger than maxSize. It works in steps, each with its own
+// transaction. It belongs to the writer's goroutine. A nil retention deletes
+// nothing.
 type retention struct {
 	db      *database
 	log     *slog.Logger
 	metrics *metrics
-	maxAge  time.Duration // 0: any age
-	maxSize int64         // in bytes; 0: any size
+	maxAge  time.Duration // 0 for no limit
+	maxSize int64         // in bytes; 0 for no limit
 
 	sweeping  bool
-	full      bool  // the sweep goes on to the last row
-	cursor    int64 // the sweep has seen the rows up to this id
-	unexpired int   // rows since the last one that had expired
+	full      bool  // the current sweep examines all rows
+	cursor    int64 // the current sweep has examined the rows up to this id
+	unexpired int   // rows examined since the last expired one
 	nextSweep time.Time
 	nextFull  time.Time
-	failing   bool // the last step failed
-	reserved  bool // there was room for the reserve when it was asked for
+
+	failing    bool // the last step failed
+	hasReserve bool // the reserve file could be created at startup
 }
 
-// newRetention returns nil where there is nothing to delete ever.
+// newRetention creates the reserve file. It returns nil if there is no limit.
 func newRetention(db *database, maxAge time.Duration, maxSize int64, log *slog.Logger, m *metrics) *retention {
 	r := &retention{db: db, log: log, metrics: m, maxAge: maxAge, maxSize: maxSize}
 	if maxAge == 0 && maxSize == 0 {
-		if err := r.close(); err != nil { // it is that of a program that was killed
-			log.Warn(err.Error())
+		// A killed process may have left its reserve file behind.
+		if err := r.close(); err != nil {
+			log.Warn("cannot clean up", "err", err)
 		}
 		return nil
 	}
-	err := r.setReserve()
+	err := r.createReserve()
 	if err != nil {
-		log.Warn("no reserve for deleting on a full disk", "err", err)
+		log.Warn("cannot create the reserve file for deleting entries on a full disk", "err", err)
 	}
-	r.reserved = err == nil
+	r.hasReserve = err == nil
 	return r
 }
 
-// makeRoom deletes what it may on a full disk. It returns false when that is not
-// enough to set up the reserve again, which is for deleting only.
+// makeRoom deletes rows on a full disk, and returns whether the writer should
+// try again. If there was a reserve file, it returns false until that exists
+// again, because its space is for deleting only.
 func (r *retention) makeRoom() bool {
-	if r.reserved {
-		os.Remove(r.reservePath()) // setReserve tells if that failed
+	if r == nil {
+		return true
+	}
+	if r.hasReserve {
+		os.Remove(r.reservePath()) // if this fails, createReserve reports it
 	}
 	r.nextSweep = time.Time{}
-	for n := retentionStep; n > 0; {
-		r.db.conn.checkpoint() // if it fails, the next step may do with less
-		more, err := r.work(n)
+	for n := minStepRows; n > 0; {
+		r.db.conn.checkpoint() // if this fails, a smaller step may need less space
+		more, err := r.deleteOrVacuum(n)
 		if isFull(err) {
 			n /= 4
 		} else if !more {
 			break
 		}
 	}
-	r.db.conn.checkpoint() // if it fails, there is no room yet
-	return !r.reserved || r.setReserve() == nil
+	r.db.conn.checkpoint() // if this fails, there is no space yet
+	return !r.hasReserve || r.createReserve() == nil
 }
 
-// step does a part of the work, in proportion to the rows that were written
-// since the last step. more reports that there is more to do at once.
+// step does a part of the work, in proportion to the number of rows written
+// since the last step. It reports whether there is more to do now.
 func (r *retention) step(written int) (more bool) {
-	more, err := r.work(max(retentionStep, 2*written))
+	if r == nil {
+		return false
+	}
+	more, err := r.deleteOrVacuum(max(minStepRows, 2*written))
 	if err != nil && !r.failing {
-		r.log.Warn("cannot delete old entries, trying again", "err", err)
+		r.log.Warn("cannot delete old entries, retrying", "err", err)
 	}
 	r.failing = err != nil
 	return more
 }
 
-// work looks at n rows, or deletes as many, or gives free pages back.
-func (r *retention) work(n int) (more bool, err error) {
+// deleteOrVacuum examines or deletes up to n rows or, if there is nothing to
+// delete, returns free pages to the file system.
+func (r *retention) deleteOrVacuum(n int) (more bool, err error) {
 	if err := r.db.ensureOpen(); err != nil {
 		return false, err
 	}
@@ -110,14 +126,14 @@ func (r *retention) work(n int) (more bool, err error) {
 	return r.vacuum()
 }
 
-// deleteBySize deletes the oldest rows, at most n, where the database is too
-// large: as many as it has to lose, and at least one. It leaves a little room
-// below the limit, so that new rows find free pages.
+// deleteBySize deletes up to n of the oldest rows if the database is too large:
+// as many as necessary, and at least one. It leaves some space below the limit,
+// so that new rows find free pages.
 func (r *retention) deleteBySize(n int) (more bool, err error) {
 	if r.maxSize == 0 {
 		return false, nil
 	}
-	size, free, err := r.pages()
+	size, free, err := r.pageBytes()
 	if err != nil || size-free <= r.maxSize-r.maxSize/64 {
 		return false, err
 	}
@@ -129,20 +145,15 @@ func (r *retention) deleteBySize(n int) (more bool, err error) {
 	return deleted > 0, err
 }
 
-// sweep deletes those of the next n rows that have expired. A time that SQLite
-// cannot read never expires.
+// sweep deletes the expired rows among the next n rows. A row whose time SQLite
+// cannot parse never expires.
 func (r *retention) sweep(n int) (more bool, err error) {
 	now := time.Now()
 	if !r.sweeping {
 		if r.maxAge == 0 || now.Before(r.nextSweep) {
 			return false, nil
 		}
-		r.sweeping, r.cursor, r.unexpired = true, 0, 0
-		r.full = !now.Before(r.nextFull)
-		if r.full {
-			r.nextFull = now.Add(fullSweepEvery)
-		}
-		r.nextSweep = now.Add(sweepEvery)
+		r.startSweep(now)
 	}
 	rows, err := r.db.conn.query("SELECT count(*), ifnull(max(id), 0) FROM (SELECT id FROM logs WHERE id > ? ORDER BY id LIMIT ?)", r.cursor, int64(n))
 	if err != nil {
@@ -162,21 +173,31 @@ func (r *retention) sweep(n int) (more bool, err error) {
 	} else {
 		r.unexpired += int(seen)
 	}
-	r.sweeping = seen > 0 && (r.full || r.unexpired < sweepPatience)
+	r.sweeping = seen > 0 && (r.full || r.unexpired < sweepGiveUpAfter)
 	return r.sweeping, nil
 }
 
-// delete deletes the rows that the condition holds for.
+// startSweep starts a sweep at the oldest row.
+func (r *retention) startSweep(now time.Time) {
+	r.sweeping, r.cursor, r.unexpired = true, 0, 0
+	r.nextSweep = now.Add(sweepEvery)
+	r.full = !now.Before(r.nextFull)
+	if r.full {
+		r.nextFull = now.Add(fullSweepEvery)
+	}
+}
+
+// delete deletes the rows that match condition.
 func (r *retention) delete(condition string, args ...driver.Value) (int64, error) {
 	n, err := r.db.conn.change("DELETE FROM logs WHERE "+condition, args...)
 	r.metrics.deleted.Add(n)
 	return n, err
 }
 
-// vacuum gives free pages back to the file system where the file is larger
-// than it may be, or a good part of it is free.
+// vacuum returns free pages to the file system if the file is larger than
+// maxSize, or if more than an eighth of it is free.
 func (r *retention) vacuum() (more bool, err error) {
-	size, free, err := r.pages()
+	size, free, err := r.pageBytes()
 	if err != nil || free == 0 {
 		return false, err
 	}
@@ -186,12 +207,14 @@ func (r *retention) vacuum() (more bool, err error) {
 	if err := r.db.conn.exec("PRAGMA incremental_vacuum(100)"); err != nil {
 		return false, err
 	}
-	after, _, err := r.pages()
-	return after < size, err // a file of the Rust service keeps its pages, for new rows
+	after, _, err := r.pageBytes()
+	// A file without auto_vacuum, such as the Rust service's, keeps its pages
+	// for new rows.
+	return after < size, err
 }
 
-// pages returns the size of the database and of the free pages in it, in bytes.
-func (r *retention) pages() (size, free int64, err error) {
+// pageBytes returns the size of the database and of its free pages, in bytes.
+func (r *retention) pageBytes() (size, free int64, err error) {
 	rows, err := r.db.conn.query("SELECT page_count * page_size, freelist_count * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size")
 	if err != nil {
 		return 0, 0, err
@@ -201,18 +224,22 @@ func (r *retention) pages() (size, free int64, err error) {
 
 func (r *retention) reservePath() string { return dbfile.Sidecar(r.db.path, "-reserve") }
 
-// setReserve makes the reserve, if there is room for it.
-func (r *retention) setReserve() error {
+// createReserve creates the reserve file, or none if there is too little space.
+func (r *retention) createReserve() error {
 	err := os.WriteFile(r.reservePath(), make([]byte, reserveSize), 0o600)
 	if err != nil {
-		os.Remove(r.reservePath()) // half of a reserve is none
+		os.Remove(r.reservePath()) // an incomplete reserve is useless
 	}
 	return err
 }
 
+// close removes the reserve file.
 func (r *retention) close() error {
+	if r == nil {
+		return nil
+	}
 	if err := os.Remove(r.reservePath()); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("removing the reserve: %w", err)
+		return fmt.Errorf("remove reserve file: %w", err)
 	}
 	return nil
 }

@@ -61,7 +61,7 @@ func TestRetainByAge(t *testing.T) {
 	insertRows(t, path, 1, "1970", "1970-01-01T00:00:00.000000000Z")
 	insertRows(t, path, 1, "unreadable", "yesterday")
 	insertRows(t, path, 3000, "old", ago(2*time.Hour))
-	insertRows(t, path, 2*sweepPatience, "future", "2099-01-01T00:00:00.000000000Z")
+	insertRows(t, path, 2*sweepGiveUpAfter, "future", "2099-01-01T00:00:00.000000000Z")
 	insertRows(t, path, 500, "old", ago(70*time.Minute))
 	insertRows(t, path, 1, "old, of the Rust service", time.Now().Add(-2*time.Hour).UTC().Format("2006-01-02T15:04:05.999999999+00:00"))
 	insertRows(t, path, 1, "old, elsewhere", time.Now().Add(-2*time.Hour).In(time.FixedZone("", 14*3600)).Format(time.RFC3339))
@@ -74,7 +74,7 @@ func TestRetainByAge(t *testing.T) {
 		steps++
 	}
 	got := query(t, path, "SELECT group_concat(message||' '||n) FROM (SELECT message, count(*) n FROM logs GROUP BY message ORDER BY min(id))")
-	want := fmt.Sprintf("2099 1,unreadable 1,future %d,young 700", 2*sweepPatience)
+	want := fmt.Sprintf("2099 1,unreadable 1,future %d,young 700", 2*sweepGiveUpAfter)
 	if got != want {
 		t.Errorf("left %s\nwant %s", got, want)
 	}
@@ -90,7 +90,7 @@ func TestRetainByAge(t *testing.T) {
 	for r.step(0) {
 	}
 	if n := r.metrics.deleted.Load(); n != 3504 {
-		t.Errorf("behind %d rows of the future, the short sweep found a row", 2*sweepPatience)
+		t.Errorf("behind %d rows of the future, the short sweep found a row", 2*sweepGiveUpAfter)
 	}
 	r.nextSweep = time.Time{}
 	r.nextFull = time.Time{}
@@ -108,12 +108,12 @@ func TestRetainBySize(t *testing.T) {
 	insertRows(t, path, 20_000, strings.Repeat("x", 100), ago(0))
 	insertRows(t, path, 100, "newest", ago(0))
 	r := newTestRetention(t, path, "-max-db", "1MiB")
-	if size, _, err := r.pages(); err != nil || size < 3<<20 {
+	if size, _, err := r.pageBytes(); err != nil || size < 3<<20 {
 		t.Fatalf("the test's database has %d bytes, %v", size, err)
 	}
 	for r.step(0) {
 	}
-	if size, _, err := r.pages(); err != nil || size > 1<<20 {
+	if size, _, err := r.pageBytes(); err != nil || size > 1<<20 {
 		t.Errorf("the database has %d bytes, %v", size, err)
 	}
 	if got := query(t, path, "SELECT count(*) FROM logs WHERE message='newest'"); got != "100" {
@@ -157,7 +157,7 @@ func TestRetainBySizeWithoutVacuum(t *testing.T) {
 	r := newTestRetention(t, path, "-max-db", "1MiB")
 	for r.step(0) {
 	}
-	size, free, err := r.pages()
+	size, free, err := r.pageBytes()
 	if err != nil || size-free > 1<<20 || size-free < 1<<19 {
 		t.Errorf("%d of %d bytes are used, %v", size-free, size, err)
 	}
