@@ -61,7 +61,7 @@ func newRetention(db *database, maxAge time.Duration, maxSize int64, log *slog.L
 	if maxAge == 0 && maxSize == 0 {
 		// A killed process may have left its reserve file behind.
 		if err := r.close(); err != nil {
-			log.Warn("cannot clean up", "err", err)
+			log.Warn("cannot remove an old reserve file", "err", err)
 		}
 		return nil
 	}
