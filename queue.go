@@ -116,10 +116,13 @@ func (b *batch) values(i int) []driver.Value {
 	return values
 }
 
+// awaited reports whether a client waits for the commit.
+func (b *batch) awaited() bool { return b.committed != nil }
+
 // join appends the rows of next and reports whether it did. It does not if a
 // client waits for either batch, or if they are too large together.
 func (b *batch) join(next *batch) bool {
-	if b.committed != nil || next.committed != nil || len(b.text)+len(next.text) > maxJoinedText {
+	if b.awaited() || next.awaited() || len(b.text)+len(next.text) > maxJoinedText {
 		return false
 	}
 	start := uint32(len(b.text))
@@ -201,15 +204,15 @@ func (q *queue) put(b *batch) (reserved int64, err error) {
 	if !q.reserve(reserved) {
 		return 0, errQueueFull
 	}
-	// The writer exits once the queue is stopped and bytes is 0. A put that
-	// reserved before it saw stopped unset is therefore still written.
+	// A put that reserved before it saw stopped unset is still written, because
+	// the writer does not exit before the queue is drained.
 	if q.stopped.Load() {
 		q.release(reserved)
 		q.wake()
 		return 0, errShuttingDown
 	}
 	q.entries.Add(int64(len(b.rows)))
-	urgent := b.committed != nil || q.overTarget()
+	urgent := b.awaited() || q.overTarget()
 	if q.send(b) {
 		q.release(batchOverhead)
 		reserved -= batchOverhead
@@ -287,6 +290,10 @@ func (q *queue) stop() {
 	q.stopped.Store(true)
 	q.wake()
 }
+
+// drained reports whether the queue is stopped and all its batches are settled,
+// so that the writer can exit. The order of the two loads matters: see put.
+func (q *queue) drained() bool { return q.stopped.Load() && q.bytes.Load() == 0 }
 
 // reserve reserves size bytes, and waits up to queueTimeout for them. Waiting
 // calls are served in order of arrival. An empty queue accepts a batch larger

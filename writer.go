@@ -4,114 +4,125 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"slices"
 	"time"
 )
 
-// commitEvery is how long after a transaction the next one begins, unless
-// somebody waits for it or the queue fills: it lets one sync serve the batches
-// of many requests.
+// commitEvery is the time from the start of one transaction to the next, unless
+// a client waits for a commit or the queue fills up. One sync then serves the
+// batches of many requests.
 const commitEvery = 20 * time.Millisecond
 
-// A transaction that failed is tried again after retryFirst, then after twice
-// as long each time, up to retryMost.
+// maintainEvery is how often an idle writer checks the files of the database,
+// shrinks the WAL and deletes old entries.
+const maintainEvery = time.Second
+
+// A failed transaction is retried after minBackoff. The delay doubles with each
+// further failure, up to maxBackoff.
 const (
-	retryFirst = 50 * time.Millisecond
-	retryMost  = time.Second
+	minBackoff = 50 * time.Millisecond
+	maxBackoff = time.Second
 )
 
-// A writer stores what its queue holds. Its fields belong to the goroutine
-// that is in run, the only one that writes to the database.
+// A writer stores the batches of its queue. Its other fields belong to the
+// goroutine in run, the only one that writes to the database.
 type writer struct {
 	queue     *queue
 	memory    *budget
 	db        *database
-	retention *retention // nil where all is kept for ever
+	retention *retention // nil if nothing is ever deleted
 	log       *slog.Logger
 	metrics   *metrics
-	committed func(lastID int64) // is told of each commit
+	committed func(lastID int64) // called after each commit
 
-	tick    <-chan time.Time // when to look after the database though nothing is written
-	taken   []*batch         // those of the transaction at hand
-	failing error            // why the last transaction failed, or nil
-	since   time.Time
+	held []*batch // received from the queue and not yet settled
+
+	// txnSize is how many of held form the transaction. It stays fixed while
+	// the commit is in doubt, because a retry must have the same batches.
+	txnSize int
+
+	lastErr      error // why the last transaction failed; nil if it succeeded
+	failingSince time.Time
+	backoff      time.Duration // delay of the current retry
 }
 
 // run stores batches until the queue is stopped and empty.
 func (w *writer) run() {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	ticker := time.NewTicker(time.Second)
-	defer ticker.Stop()
-	w.tick = ticker.C
-	var backoff time.Duration
-	for {
-		if w.failing == nil && len(w.taken) == 0 && !w.await() {
-			return
-		}
-		w.take(w.queue.txnTarget())
-		if w.failing != nil || !w.urgent() {
-			w.pause(timer)
-			w.take(w.queue.txnTarget())
-		}
-		if w.queue.stopped.Load() && w.queue.bytes.Load() == 0 {
-			return
-		}
+	next := time.NewTimer(0)
+	defer next.Stop()
+	idle := time.NewTicker(maintainEvery)
+	defer idle.Stop()
+	for w.gather(next.C, idle.C) {
 		began := time.Now()
-		entries, err := 0, w.failing
-		if w.retention == nil || !isFull(err) || w.retention.makeRoom() {
-			entries, err = w.store()
-		}
+		entries, err := w.commit()
 		w.db.shrinkWAL()
 		if err != nil {
-			w.failed(err)
-			backoff = min(max(2*backoff, retryFirst), retryMost)
-			timer.Reset(backoff)
+			next.Reset(w.failed(err))
 			continue
 		}
 		w.recovered()
-		backoff = 0
-		if w.retention != nil {
-			w.retention.step(entries)
-		}
-		timer.Reset(commitEvery - time.Since(began))
+		w.retention.step(entries)
+		next.Reset(commitEvery - time.Since(began))
 	}
 }
 
-// await waits for a batch, or for a reason to try whether the database takes
-// writes, and lets the retention work meanwhile. It returns false when there
-// will be none.
-func (w *writer) await() bool {
-	for {
-		if w.queue.stopped.Load() && w.queue.bytes.Load() == 0 {
-			return false
-		}
+// gather collects batches until a transaction is due. It returns false once the
+// queue is stopped and empty. If the database failed or was moved, there may be
+// no batches; commit then only checks the database.
+func (w *writer) gather(due, idle <-chan time.Time) bool {
+	if w.lastErr == nil {
+		w.await(idle)
+	}
+	w.receive(w.queue.txnTarget())
+	if w.lastErr != nil || !w.urgent() {
+		w.pause(due)
+		w.receive(w.queue.txnTarget())
+	}
+	return !w.queue.drained()
+}
+
+// await waits for the first batch, and maintains the database meanwhile. It
+// also returns if the database was moved, or if the queue is stopped and empty.
+func (w *writer) await(idle <-chan time.Time) {
+	for len(w.held) == 0 && !w.queue.drained() {
 		select {
 		case b := <-w.queue.batches:
-			w.taken = append(w.taken, w.queue.closeToJoins(b))
-			return true
+			w.hold(b)
 		case <-w.queue.flushNow:
-		case <-w.tick:
+		case <-idle:
 			if w.db.checkFiles() != nil {
-				return true
+				return
 			}
-			w.db.shrinkWAL()
-			for w.retention != nil && w.retention.step(0) && len(w.queue.batches) == 0 && !w.queue.stopped.Load() {
-			}
+			w.maintain()
 		}
 	}
 }
 
-// take takes what waits until it has most bytes, unless the batches taken before
-// have to be looked for first.
-func (w *writer) take(most int64) {
+// maintain shrinks the WAL, and deletes old entries until there is other work.
+func (w *writer) maintain() {
+	w.db.shrinkWAL()
+	for w.retention.step(0) {
+		if len(w.queue.batches) > 0 || w.queue.stopped.Load() {
+			return
+		}
+	}
+}
+
+// hold takes over b, which was received from the queue.
+func (w *writer) hold(b *batch) {
+	w.held = append(w.held, w.queue.closeToJoins(b))
+}
+
+// receive moves queued batches to w.held until these have limit bytes.
+func (w *writer) receive(limit int64) {
 	var size int64
-	for _, b := range w.taken {
+	for _, b := range w.held {
 		size += b.size()
 	}
-	for w.db.inDoubt == nil && size < most {
+	for size < limit {
 		select {
 		case b := <-w.queue.batches:
-			w.taken = append(w.taken, w.queue.closeToJoins(b))
+			w.hold(b)
 			size += b.size()
 		default:
 			return
@@ -119,142 +130,144 @@ func (w *writer) take(most int64) {
 	}
 }
 
-// portion returns those of the taken batches that go into one transaction. It
-// is the same as long as nothing is taken.
-func (w *writer) portion() []*batch {
-	var size int64
-	for i, b := range w.taken {
-		if size += b.size(); size >= w.queue.txnTarget() {
-			return w.taken[:i+1]
-		}
-	}
-	return w.taken
-}
-
-// urgent reports whether the transaction at hand should not wait for more.
+// urgent reports whether the transaction should not wait for more batches.
 func (w *writer) urgent() bool {
 	if w.queue.stopped.Load() || w.queue.overTarget() {
 		return true
 	}
-	for _, b := range w.taken {
-		if b.committed != nil {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(w.held, (*batch).awaited)
 }
 
-// pause waits for the timer or, unless the writer is failing, for somebody who
-// is in a hurry.
-func (w *writer) pause(timer *time.Timer) {
-	hurry := w.queue.flushNow
-	if w.failing != nil {
-		hurry = nil
+// pause waits until the transaction is due. A wake of the queue ends it early,
+// but does not shorten a back-off.
+func (w *writer) pause(due <-chan time.Time) {
+	flushNow := w.queue.flushNow
+	if w.lastErr != nil {
+		flushNow = nil
 	}
 	select {
-	case <-timer.C:
-	case <-hurry:
+	case <-due:
+	case <-flushNow:
 	}
 }
 
-// store commits a portion of what is taken, tells who waits for it, and returns
-// how many entries it had. With nothing taken, it tries whether the database
-// takes writes again.
-func (w *writer) store() (entries int, err error) {
-	if len(w.taken) == 0 {
+// commit stores the batches of one transaction and returns how many entries
+// they have. If the disk was full, it first tries to free space. With no
+// batches, it checks whether the database accepts writes.
+func (w *writer) commit() (entries int, err error) {
+	if isFull(w.lastErr) && !w.retention.makeRoom() {
+		return 0, w.lastErr
+	}
+	if len(w.held) == 0 {
 		return 0, w.db.probe()
 	}
-	batches := w.portion()
+	if w.db.inDoubt == nil {
+		w.txnSize = w.nextTxnSize()
+	}
+	batches := w.held[:w.txnSize]
 	began := time.Now()
-	last, err := w.db.write(batches)
+	lastID, err := w.db.write(batches)
 	if err != nil {
 		return 0, err
 	}
-	w.committed(last)
+	w.committed(lastID)
 	w.metrics.commits.observe(time.Since(began))
 	for _, b := range batches {
 		n := len(b.rows)
 		entries += n
 		w.metrics.stored.Add(int64(n))
-		if b.committed != nil {
+		if b.awaited() {
 			w.metrics.accepted.Add(int64(n))
 		}
 	}
-	stored := len(batches)
-	w.drop(func(*batch) bool { stored--; return stored >= 0 }, nil)
+	w.settle(batches, nil)
+	w.held = slices.Delete(w.held, 0, len(batches))
 	return entries, nil
 }
 
-// drop lets go of the taken batches that which is true for, and of their room.
-// Then, when the books are right, it answers those who wait for them.
-func (w *writer) drop(which func(*batch) bool, answer error) {
+// nextTxnSize returns how many of the held batches form a transaction of the
+// target size.
+func (w *writer) nextTxnSize() int {
+	var size int64
+	for i, b := range w.held {
+		if size += b.size(); size >= w.queue.txnTarget() {
+			return i + 1
+		}
+	}
+	return len(w.held)
+}
+
+// settle releases batches and their queue space. Once the counters are up to
+// date, it sends err to the waiting clients.
+func (w *writer) settle(batches []*batch, err error) {
 	var size int64
 	var waiting []chan error
-	kept := w.taken[:0]
-	for _, b := range w.taken {
-		if !which(b) {
-			kept = append(kept, b)
-			continue
-		}
-		if b.committed != nil {
+	for _, b := range batches {
+		if b.awaited() {
 			waiting = append(waiting, b.committed)
 		}
 		size += b.size()
 		w.queue.entries.Add(-int64(len(b.rows)))
 		b.free()
 	}
-	clear(w.taken[len(kept):])
-	w.taken = kept
 	w.memory.release(size)
 	w.queue.release(size)
 	for _, committed := range waiting {
-		committed <- answer
+		committed <- err
 	}
 }
 
-// failed keeps what was queued for the next try, but for the batches of those who
-// wait: they are told, once it is certain that nothing was stored, and send
-// again themselves.
-func (w *writer) failed(err error) {
+// failed records that a transaction failed, and returns the delay before the
+// next attempt. Batches with a waiting client are abandoned as soon as it is
+// certain that nothing was stored: the client gets the error and can retry.
+// Other batches are kept.
+func (w *writer) failed(err error) time.Duration {
 	w.metrics.countFailure()
-	if w.failing == nil {
-		w.since = time.Now()
+	if w.lastErr == nil {
+		w.failingSince = time.Now()
 		w.log.Error("cannot write to the database, retrying", "err", err, "entries", w.queue.entries.Load())
 	}
-	w.failing = err
+	w.lastErr = err
+	w.backoff = min(max(2*w.backoff, minBackoff), maxBackoff)
 	if !isBusy(err) {
-		// A lock passes, and the queue is there to bridge it. What else keeps
-		// the database from writing may last: nothing more is accepted then.
+		// A lock is short, and the queue can bridge it. Other failures may
+		// last, so the queue refuses new batches.
 		w.queue.broken.Store(&err)
 	}
-	if w.db.inDoubt != nil {
-		return
+	if w.db.inDoubt == nil {
+		w.abandonAwaited(err)
 	}
-	w.take(math.MaxInt64) // somebody may wait behind a transaction's share
-	w.drop(func(b *batch) bool {
-		if b.committed == nil {
-			return false
-		}
-		w.metrics.refused.Add(int64(len(b.rows)))
-		return true
-	}, err)
+	return w.backoff
 }
 
-// recovered ends a failure.
+// abandonAwaited settles all batches with a waiting client. Some of them may
+// still be in the queue, behind the batches of one transaction.
+func (w *writer) abandonAwaited(err error) {
+	w.receive(math.MaxInt64)
+	var kept, awaited []*batch
+	for _, b := range w.held {
+		if !b.awaited() {
+			kept = append(kept, b)
+			continue
+		}
+		awaited = append(awaited, b)
+		w.metrics.refused.Add(int64(len(b.rows)))
+	}
+	w.held = kept
+	w.settle(awaited, err)
+}
+
+// recovered ends a series of failures.
 func (w *writer) recovered() {
-	if w.failing == nil {
+	if w.lastErr == nil {
 		return
 	}
-	w.log.Info("writing to the database again", "after", time.Since(w.since).Round(time.Millisecond))
-	w.failing = nil
+	w.log.Info("writing to the database again", "after", time.Since(w.failingSince).Round(time.Millisecond))
+	w.lastErr, w.backoff = nil, 0
 	w.queue.broken.Store(nil)
 }
 
-// close closes the database, after run has ended.
+// close closes the database after run has returned.
 func (w *writer) close() error {
-	err := w.db.close()
-	if w.retention != nil {
-		err = errors.Join(err, w.retention.close())
-	}
-	return err
+	return errors.Join(w.db.close(), w.retention.close())
 }

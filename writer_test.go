@@ -469,11 +469,11 @@ func TestBatchesAreJoined(t *testing.T) {
 		t.Errorf("the queue holds %d bytes, of the budget %d", b, m)
 	}
 	for range 5 {
-		w.taken = append(w.taken, w.queue.closeToJoins(<-w.queue.batches))
+		w.held = append(w.held, w.queue.closeToJoins(<-w.queue.batches))
 	}
 	w.put("h")
 	w.put("i")
-	if n := len(w.taken[4].rows); n != 2 {
+	if n := len(w.held[4].rows); n != 2 {
 		t.Errorf("the last batch that was taken has %d rows, want f and g", n)
 	}
 	w.start()
