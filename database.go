@@ -46,10 +46,9 @@ type inDoubtCommit struct {
 	err    error // how it failed
 }
 
-// openDatabase opens or creates the database at path for the only writer.
-// synchronous is a value of SQLite's pragma of that name. A file that is not a
-// database, or whose table logs has other columns, is an error and stays
-// unchanged.
+// openDatabase opens or creates the database at path. If the file is not a SQLite
+// database, or if its table logs has other columns, openDatabase returns an error
+// and does not change the file.
 func openDatabase(path, synchronous string, log *slog.Logger) (*database, error) {
 	d := &database{
 		path:        path,
@@ -92,7 +91,7 @@ func (d *database) ensureOpen() error {
 }
 
 // checkFiles returns an error if the open files were deleted, renamed or
-// replaced, and marks the connection as stale then.
+// replaced. It then marks the connection as stale.
 func (d *database) checkFiles() error {
 	err := d.files.check()
 	if err != nil {
@@ -126,8 +125,8 @@ func (d *database) open() error {
 	return nil
 }
 
-// connect opens the connection to file, which is at the path and is empty if
-// it is new.
+// connect opens a connection and prepares it for writing. file is the state of
+// the file at the path; a new file is empty.
 func (d *database) connect(file os.FileInfo) error {
 	c, err := openConn(dbfile.URI(d.path), &d.pending)
 	if err != nil {
@@ -260,8 +259,8 @@ func (d *database) prepareStatements() error {
 }
 
 // checkWritable returns an error if the file is read-only. SQLite opens such a
-// file without an error and fails when it has to write. A lock proves nothing,
-// so this does not wait for one.
+// file without an error, and fails when it has to write. A lock does not mean
+// that the file is read-only, so checkWritable does not wait for it.
 func (d *database) checkWritable() error {
 	if err := d.conn.setBusyTimeout(0); err != nil {
 		return err
@@ -287,10 +286,10 @@ func (d *database) disconnect() error {
 }
 
 // write stores the rows of all batches, in order, in one transaction, and
-// returns the last row's id. After an error none of them is stored, unless the
-// commit is in doubt: they may be stored then, and the next call must pass the
-// same batches.
-func (d *database) write(batches []*batch) (lastID int64, err error) {
+// returns the last row's id. After an error no row is stored, unless the commit
+// is in doubt: then the rows may be stored, and the next call must pass the same
+// batches.
+func (d *database) write(batches []*batch) (int64, error) {
 	for {
 		if err := d.ensureOpen(); err != nil {
 			return 0, err
@@ -306,27 +305,31 @@ func (d *database) write(batches []*batch) (lastID int64, err error) {
 			case !errors.Is(commit.err, dbfile.ErrReplaced):
 				return 0, commit.err
 			}
-			// The rows are in a file that was moved. Store them in this one.
+			// The rows are at most in the file that was moved. Store them in the
+			// file that is now open.
 		}
-		lastID, writeErr := d.transact(batches)
-		if writeErr != nil {
-			d.markStale(writeErr)
-			if lastID == 0 {
-				return 0, writeErr
-			}
-		} else if writeErr = d.checkFiles(); writeErr == nil {
+		lastID, err := d.transact(batches)
+		if err == nil {
+			err = d.checkFiles()
+		}
+		if err == nil {
 			return lastID, nil
+		}
+		d.markStale(err)
+		if lastID == 0 {
+			return 0, err
 		}
 		// A failed commit may still be in the WAL, where the next open recovers
 		// it. A stale connection is therefore reopened before the lookup.
-		d.inDoubt = &inDoubtCommit{lastID, writeErr}
+		d.inDoubt = &inDoubtCommit{lastID, err}
 	}
 }
 
-// transact executes the transaction of write. If the commit fails, it returns
-// the last row's id and an error; after an earlier error the id is 0.
+// transact executes the transaction of write. If only the commit fails, it
+// returns the last row's id with the error; after any other error the id is 0.
 func (d *database) transact(batches []*batch) (lastID int64, err error) {
-	if _, err := execute(d.begin); err != nil {
+	_, err = execute(d.begin)
+	if err != nil {
 		d.rollBack()
 		return 0, fmt.Errorf("begin transaction: %w", err)
 	}
@@ -340,7 +343,8 @@ func (d *database) transact(batches []*batch) (lastID int64, err error) {
 		d.rollBack()
 		return 0, fmt.Errorf("insert entries: %w", err)
 	}
-	if _, err := execute(d.commit); err != nil {
+	_, err = execute(d.commit)
+	if err != nil {
 		d.rollBack()
 		return lastID, fmt.Errorf("commit: %w", err)
 	}
@@ -352,8 +356,8 @@ func (d *database) transact(batches []*batch) (lastID int64, err error) {
 func (d *database) rollBack() { execute(d.rollback) }
 
 // resolveInDoubt reports whether the commit in doubt was applied to the open
-// file, which ends the doubt. No id is used twice, so it is sufficient to
-// compare the row that has the transaction's last id.
+// file. Without an error, the commit is no longer in doubt. No id is used twice,
+// so it is sufficient to compare the row that has the transaction's last id.
 func (d *database) resolveInDoubt(batches []*batch) (applied bool, err error) {
 	rows, err := d.conn.query("SELECT level, message, timestamp, details FROM logs WHERE id = ?", d.inDoubt.lastID)
 	if err != nil {

@@ -10,9 +10,9 @@ import (
 	"log-ingester/internal/dbfile"
 )
 
-// openFiles identifies the files that the writer has open: the database, its
-// WAL and the WAL's index. It detects that they were moved, and prevents SQLite
-// from replaying or deleting the WAL of a database that was moved.
+// openFiles are the files that the writer has open: the database, its WAL and
+// the WAL's index. They detect that one of them was moved, and they prevent
+// SQLite from replaying or deleting the WAL of a database that was moved.
 type openFiles struct {
 	log                *slog.Logger
 	database, wal, shm dbfile.File // without Info before the first record
@@ -84,9 +84,10 @@ func (f *openFiles) prepare(path string) (os.FileInfo, error) {
 	return info, nil
 }
 
-// clearStaleWAL moves the WAL of a database that was moved out of the way:
-// SQLite would replay it into the database that is at the path now. It removes
-// the WAL's index, which other processes may still have open.
+// clearStaleWAL quarantines the WAL that is left at the path after its database
+// was moved. SQLite would replay it into the database that is now at the path.
+// It also removes the WAL's index, because other processes may still have that
+// open.
 func (f *openFiles) clearStaleWAL() error {
 	if f.database.Info == nil {
 		return nil

@@ -11,9 +11,9 @@ import (
 const walCheckpoint = 2 << 20
 
 // walLimit is the size, in bytes, to which SQLite truncates the WAL when it
-// starts to overwrite it. It does so after every few MB, unless a reader still
-// needs the content. The WAL then grows. Above walShrinkSize the writer truncates
-// it as soon as possible.
+// restarts it. SQLite restarts the WAL after every few MB, unless a reader still
+// needs its content. The WAL then grows, and above walShrinkSize the writer
+// truncates it as soon as possible.
 const (
 	walLimit      = 16 << 20
 	walShrinkSize = 2 * walLimit
@@ -57,9 +57,9 @@ func (s *walShrinker) shrink(c *conn, size int64) error {
 	return err
 }
 
-// truncateWAL is a checkpoint that waits only shrinkTimeout for readers. It
-// ignores errors of setting the timeout: the checkpoint or the next transaction
-// then waits longer or fails earlier, and is retried.
+// truncateWAL is a checkpoint that waits only shrinkTimeout for readers. If the
+// timeout cannot be set, the checkpoint waits longer, or the next transaction
+// fails sooner and is retried.
 func truncateWAL(c *conn) error {
 	c.setBusyTimeout(shrinkTimeout)
 	defer c.setBusyTimeout(busyTimeout)

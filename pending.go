@@ -2,9 +2,9 @@ package main
 
 import "modernc.org/sqlite/vtab"
 
-// A pendingTable shows the batches of a transaction to SQLite as a table, so
-// that one INSERT … SELECT takes them all: it costs a third of binding them to
-// the parameters of INSERT statements.
+// A pendingTable presents the batches of a transaction to SQLite as a virtual
+// table, so that one INSERT … SELECT copies all rows. That costs a third of
+// binding them to the parameters of INSERT statements.
 // https://www.sqlite.org/vtab.html
 type pendingTable struct{ batches []*batch }
 
@@ -24,15 +24,15 @@ func (t *pendingTable) Open() (vtab.Cursor, error) {
 	return &pendingCursor{table: t}, nil
 }
 
-// A pendingCursor stands on a row of its table's batches.
+// A pendingCursor points to a row of its table's batches.
 type pendingCursor struct {
 	table *pendingTable
 	batch int
 	row   int
-	start uint32 // of the row in its batch's text
+	start uint32 // where the row starts in its batch's text
 }
 
-// Filter begins at the first row.
+// Filter moves the cursor to the first row.
 func (c *pendingCursor) Filter(int, string, []vtab.Value) error {
 	*c = pendingCursor{table: c.table}
 	return nil
@@ -47,10 +47,10 @@ func (c *pendingCursor) Next() error {
 	return nil
 }
 
-// Eof relies on no batch being empty.
+// Eof relies on the fact that no batch is empty.
 func (c *pendingCursor) Eof() bool { return c.batch == len(c.table.batches) }
 
-// Column returns the text of a column, or nil for details that are missing.
+// Column returns the text of a column, or nil for missing details.
 func (c *pendingCursor) Column(col int) (vtab.Value, error) {
 	b := c.table.batches[c.batch]
 	return b.value(c.start, &b.rows[c.row], col), nil
