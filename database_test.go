@@ -10,34 +10,30 @@ import (
 	"testing"
 )
 
-// Before 3.51.3, a checkpoint that ran beside a WAL reset could corrupt the
-// database. https://www.sqlite.org/wal.html#walresetbug
-func TestSQLiteVersion(t *testing.T) {
-	var got [3]int
+// Before 3.51.3, a checkpoint that ran concurrently with a WAL reset could
+// corrupt the database. https://www.sqlite.org/wal.html#walresetbug
+func TestSQLiteVersionIsSafe(t *testing.T) {
+	var version [3]int
 	for i, part := range strings.SplitN(sqliteVersion(), ".", 3) {
-		got[i], _ = strconv.Atoi(part)
+		n, err := strconv.Atoi(part)
+		must(t, err)
+		version[i] = n
 	}
-	if n := got[0]*1e6 + got[1]*1e3 + got[2]; n < 3_051_003 {
-		t.Errorf("SQLite is %s, want 3.51.3 or newer", sqliteVersion())
+	if n := version[0]*1e6 + version[1]*1e3 + version[2]; n < 3_051_003 {
+		t.Errorf("got SQLite %s, want 3.51.3 or newer", sqliteVersion())
 	}
 }
 
-func TestNewDatabase(t *testing.T) {
+func TestDatabaseCreatesFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a b?c#d%20é.db")
 	db := mustOpen(t, path)
-	if _, err := db.write([]*batch{newTestBatch("a", "b")}); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(path); err != nil {
-		t.Fatal("the file has another name:", err)
-	}
+	_, err := db.write([]*batch{newTestBatch("a", "b")})
+	must(t, err)
+	must(t, db.close())
+	// query cannot open this path, because it does not escape it. The rename
+	// fails if the file has another name.
 	plain := filepath.Join(t.TempDir(), "plain.db")
-	if err := os.Rename(path, plain); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Rename(path, plain))
 	for statement, want := range map[string]string{
 		"SELECT sql FROM sqlite_master WHERE name='logs'":              strings.Replace(schema, "IF NOT EXISTS ", "", 1),
 		"PRAGMA journal_mode":                                          "wal",
@@ -48,13 +44,13 @@ func TestNewDatabase(t *testing.T) {
 		"SELECT typeof(message)||typeof(details) FROM logs WHERE id=1": "textnull",
 	} {
 		if got := query(t, plain, statement); got != want {
-			t.Errorf("%s: %q, want %q", statement, got, want)
+			t.Errorf("%s: got %q, want %q", statement, got, want)
 		}
 	}
 }
 
-// The Rust service's file goes on being used, with its page size and rows.
-func TestRustDatabase(t *testing.T) {
+// The Rust service's file keeps working, with its page size and rows.
+func TestDatabaseOpensRustFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "logs.db")
 	runSQL(t, path,
 		`CREATE TABLE IF NOT EXISTS logs (
@@ -65,163 +61,162 @@ func TestRustDatabase(t *testing.T) {
     details TEXT
 )`,
 		`INSERT INTO logs(level,message,timestamp,details) VALUES('error','old','2024-01-02T03:04:05.678+00:00','{"user_id":42}')`)
+	pages := query(t, path, "PRAGMA page_size")
 	db := mustOpen(t, path)
-	last, err := db.write([]*batch{newTestBatch("new")})
-	if err != nil || last != 2 {
-		t.Fatalf("id %d, %v", last, err)
+	lastID, err := db.write([]*batch{newTestBatch("new")})
+	if err != nil || lastID != 2 {
+		t.Fatalf("write: got id %d and error %v, want id 2 and no error", lastID, err)
 	}
-	if err := db.close(); err != nil {
-		t.Fatal(err)
+	must(t, db.close())
+	if got, want := storedMessages(t, path), "old,new"; got != want {
+		t.Errorf("stored %s, want %s", got, want)
 	}
-	if got := storedMessages(t, path); got != "old,new" {
-		t.Errorf("rows %s", got)
+	if got := query(t, path, "PRAGMA page_size"); got != pages {
+		t.Errorf("got page size %s, want %s", got, pages)
 	}
 }
 
-// A file that is not ours is refused, and stays as it is to the byte.
-func TestForeignFiles(t *testing.T) {
-	dir := t.TempDir()
-	write := func(name, text string) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return path
+// A file that does not belong to the service is rejected, and no byte of it
+// changes.
+func TestDatabaseRejectsForeignFiles(t *testing.T) {
+	createTable := func(sql string) func(*testing.T, string) {
+		return func(t *testing.T, path string) { runSQL(t, path, sql) }
 	}
-	other := filepath.Join(dir, "other.db")
-	runSQL(t, other, "CREATE TABLE logs(id INTEGER PRIMARY KEY, text)", "INSERT INTO logs VALUES(1,'x')")
-	more := filepath.Join(dir, "more.db")
-	runSQL(t, more, strings.Replace(schema, "details TEXT", "details TEXT, host TEXT NOT NULL", 1))
-	noKey := filepath.Join(dir, "nokey.db")
-	runSQL(t, noKey, "CREATE TABLE logs(id TEXT, level TEXT, message TEXT, timestamp TEXT, details TEXT)")
-	needed := filepath.Join(dir, "needed.db")
-	runSQL(t, needed, strings.Replace(schema, "details TEXT", "details TEXT NOT NULL", 1))
-	view := filepath.Join(dir, "view.db")
-	runSQL(t, view, "CREATE VIEW logs AS SELECT 1 id, 2 level, 3 message, 4 timestamp, 5 details")
-	for path, want := range map[string]string{
-		write("text.db", "hello, I am a text of more than sixteen bytes"): "not a SQLite database",
-		write("short.db", "short"):                                        "not a SQLite database",
-		other:                                                             "table logs has the columns id INTEGER PRIMARY KEY, text",
-		more:                                                              "table logs has the columns id INTEGER PRIMARY KEY, level, message, timestamp, details, host",
-		noKey:                                                             "table logs has the columns id, level",
-		needed:                                                            "details NOT NULL",
-		view:                                                              "logs is a view",
+	text := func(text string) func(*testing.T, string) {
+		return func(t *testing.T, path string) { must(t, os.WriteFile(path, []byte(text), 0o644)) }
+	}
+	for name, c := range map[string]struct {
+		create func(t *testing.T, path string)
+		err    string // contained in the error
+	}{
+		"text":          {text("hello, I am a text of more than sixteen bytes"), "not a SQLite database"},
+		"short text":    {text("short"), "not a SQLite database"},
+		"other columns": {createTable("CREATE TABLE logs(id INTEGER PRIMARY KEY, text)"), "table logs has the columns id INTEGER PRIMARY KEY, text, not"},
+		"one more column": {createTable(strings.Replace(schema, "details TEXT", "details TEXT, host TEXT NOT NULL", 1)),
+			"table logs has the columns id INTEGER PRIMARY KEY, level, message, timestamp, details, host, not"},
+		"no primary key": {createTable("CREATE TABLE logs(id TEXT, level TEXT, message TEXT, timestamp TEXT, details TEXT)"),
+			"table logs has the columns id, level"},
+		"text primary key": {createTable("CREATE TABLE logs(id TEXT PRIMARY KEY, level TEXT, message TEXT, timestamp TEXT, details TEXT)"),
+			"table logs has the columns id TEXT PRIMARY KEY, level"},
+		"two primary keys": {createTable("CREATE TABLE logs(id INTEGER, level TEXT, message TEXT, timestamp TEXT, details TEXT, PRIMARY KEY(id, level))"),
+			"table logs has the columns id INTEGER PRIMARY KEY, level TEXT PRIMARY KEY"},
+		"required details": {createTable(strings.Replace(schema, "details TEXT", "details TEXT NOT NULL", 1)), "details NOT NULL"},
+		"view":             {createTable("CREATE VIEW logs AS SELECT 1 id, 2 level, 3 message, 4 timestamp, 5 details"), "logs is a view"},
 	} {
-		before, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		db, err := openDatabase(path, "full", slog.New(slog.DiscardHandler))
-		if err == nil {
-			db.close()
-			t.Errorf("%s was opened", path)
-			continue
-		}
-		if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s: %q does not say %q in one line", path, err, want)
-		}
-		after, _ := os.ReadFile(path)
-		if !bytes.Equal(before, after) {
-			t.Errorf("%s was changed", path)
-		}
-	}
-	if entries, _ := os.ReadDir(dir); len(entries) != 7 {
-		t.Errorf("files were left behind: %v", entries)
-	}
-	if _, err := openDatabase(filepath.Join(dir, "no", "logs.db"), "full", slog.New(slog.DiscardHandler)); err == nil {
-		t.Error("a database in a directory that is missing was opened")
-	}
-	if _, err := openDatabase(dir, "full", slog.New(slog.DiscardHandler)); err == nil {
-		t.Error("a directory was opened")
-	}
-	if _, err := openDatabase(os.DevNull, "full", slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "not a regular file") {
-		t.Errorf("%s: %v", os.DevNull, err)
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "logs.db")
+			c.create(t, path)
+			before, err := os.ReadFile(path)
+			must(t, err)
+			checkRejected(t, path, c.err)
+			after, err := os.ReadFile(path)
+			must(t, err)
+			if !bytes.Equal(before, after) {
+				t.Error("the file was changed")
+			}
+			if files, err := filepath.Glob(path + "*"); err != nil || len(files) != 1 {
+				t.Errorf("got the files %v and error %v, want only %s", files, err, path)
+			}
+		})
 	}
 }
 
-// A path is a path, whatever SQLite makes of such names.
-func TestPaths(t *testing.T) {
+// A path that is not a regular file, and cannot become one, is rejected.
+func TestDatabaseRejectsPaths(t *testing.T) {
+	dir := t.TempDir()
+	checkRejected(t, filepath.Join(dir, "missing", "logs.db"), "missing")
+	checkRejected(t, dir, "not a regular file")
+	checkRejected(t, os.DevNull, "not a regular file")
+}
+
+// checkRejected fails the test unless path cannot be opened, with a one-line
+// error that contains want.
+func checkRejected(t *testing.T, path, want string) {
+	t.Helper()
+	db, err := openDatabase(path, "full", slog.New(slog.DiscardHandler))
+	if err == nil {
+		db.close()
+		t.Errorf("open %s: got no error, want one that contains %q", path, want)
+		return
+	}
+	if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("open %s: got error %q, want one line that contains %q", path, err, want)
+	}
+}
+
+// SQLite gives these names a special meaning. Here they are ordinary paths.
+func TestDatabaseOpensSpecialNames(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
 	for _, name := range []string{":memory:", "a?b=c#d%20 e", "//" + filepath.Join(dir, "slashes")} {
-		db, err := openDatabase(name, "full", slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		if _, err := db.write([]*batch{newTestBatch("a")}); err != nil {
-			t.Error(err)
-		}
-		if err := db.close(); err != nil {
-			t.Error(err)
-		}
-		if info, err := os.Stat(name); err != nil || info.Size() == 0 {
-			t.Errorf("%s is empty, %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			db := mustOpen(t, name)
+			_, err := db.write([]*batch{newTestBatch("a")})
+			must(t, err)
+			must(t, db.close())
+			info, err := os.Stat(name)
+			must(t, err)
+			if info.Size() == 0 {
+				t.Error("got an empty file, want the database")
+			}
+		})
 	}
 }
 
-// What stands beside the database stands beside the file that a link leads to.
-func TestLinkedDatabase(t *testing.T) {
+// If the path is a symbolic link, the WAL and the reserve file are next to its
+// target.
+func TestDatabaseFollowsSymlink(t *testing.T) {
 	file, link := filepath.Join(t.TempDir(), "file.db"), filepath.Join(t.TempDir(), "link.db")
 	if err := os.Symlink(file, link); err != nil {
-		t.Skip(err)
+		skipOrFail(t, "needs permission to create symbolic links")
 	}
 	s := newTestService(t, "-db", link, "-max-db", "1MiB")
 	s.post(`{"level":"error"}`)
 	if got := parseMetrics(t, s.do("GET", "/metrics", nil).Body.String())["wal_bytes"]; got == 0 {
-		t.Error("the WAL has no bytes")
+		t.Error("got wal_bytes 0, want the size of the WAL")
 	}
 	if _, err := os.Stat(file + "-reserve"); err != nil {
 		t.Error(err)
 	}
-	if left, _ := filepath.Glob(link + "*"); len(left) != 1 {
-		t.Errorf("beside the link: %v", left)
+	if files, err := filepath.Glob(link + "*"); err != nil || len(files) != 1 {
+		t.Errorf("got the files %v and error %v next to the link, want only the link", files, err)
 	}
 }
 
-// Another's lock does not keep the program from starting.
-func TestStartWhileLocked(t *testing.T) {
+// The service starts while another process holds the lock.
+func TestDatabaseOpensWhileLocked(t *testing.T) {
 	path := newFile(t)
 	other := openSQL(t, path)
 	defer other.Close()
 	other.SetMaxOpenConns(1)
-	if _, err := other.Exec("BEGIN IMMEDIATE"); err != nil {
-		t.Fatal(err)
+	_, err := other.Exec("BEGIN IMMEDIATE")
+	must(t, err)
+	db := mustOpen(t, path)
+	rows, err := db.conn.query("PRAGMA busy_timeout")
+	must(t, err)
+	if got, want := rows[0][0], busyTimeout.Milliseconds(); got != want {
+		t.Errorf("got a busy timeout of %v ms, want %d ms", got, want)
 	}
-	d := mustOpen(t, path)
-	rows, err := d.conn.query("PRAGMA busy_timeout")
-	if err != nil || rows[0][0] != busyTimeout.Milliseconds() {
-		t.Errorf("a lock is waited for for %v ms, %v", rows, err)
-	}
-	if _, err := other.Exec("ROLLBACK"); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.close(); err != nil {
-		t.Error(err)
-	}
+	_, err = other.Exec("ROLLBACK")
+	must(t, err)
+	must(t, db.close())
 }
 
-// No id is used again, though its row was deleted and the file was closed.
-func TestIDsAreUsedOnce(t *testing.T) {
+// No id is reused, even if its row was deleted and the file was closed.
+func TestDatabaseNeverReusesIDs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "logs.db")
 	for want := int64(2); want <= 6; want += 2 {
 		db := mustOpen(t, path)
-		if last, err := db.write([]*batch{newTestBatch("a", "b")}); err != nil || last != want {
-			t.Errorf("the last id is %d, %v; want %d", last, err, want)
+		if lastID, err := db.write([]*batch{newTestBatch("a", "b")}); err != nil || lastID != want {
+			t.Errorf("write: got id %d and error %v, want id %d and no error", lastID, err, want)
 		}
-		if err := db.conn.exec("DELETE FROM logs"); err != nil {
-			t.Fatal(err)
-		}
-		if err := db.close(); err != nil {
-			t.Fatal(err)
-		}
+		must(t, db.conn.exec("DELETE FROM logs"))
+		must(t, db.close())
 	}
 }
 
-// Rows of one batch stay together and in order, whatever else is in the
-// transaction, at sizes around those of the pages.
-func TestWriteManyBatches(t *testing.T) {
+// Rows of many batches are stored in order, at sizes around those of the pages.
+func TestDatabaseWritesInOrder(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "logs.db")
 	db := mustOpen(t, path)
 	var want []string
@@ -232,21 +227,19 @@ func TestWriteManyBatches(t *testing.T) {
 			want = append(want, m...)
 			batches = append(batches, newTestBatch(m...))
 		}
-		last, err := db.write(batches)
-		if err != nil || last != int64(len(want)) {
-			t.Fatalf("last id %d, %v; want %d", last, err, len(want))
+		lastID, err := db.write(batches)
+		if err != nil || lastID != int64(len(want)) {
+			t.Fatalf("write: got id %d and error %v, want id %d and no error", lastID, err, len(want))
 		}
 	}
-	if err := db.close(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, db.close())
 	rows := readRows(t, path)
 	if len(rows) != len(want) {
-		t.Fatalf("%d rows, want %d", len(rows), len(want))
+		t.Fatalf("stored %d rows, want %d", len(rows), len(want))
 	}
 	for i, r := range rows {
 		if r[1] != want[i] {
-			t.Fatalf("row %d is %.20q, want %.20q", i, r[1], want[i])
+			t.Fatalf("row %d: got message %.20q, want %.20q", i, r[1], want[i])
 		}
 	}
 }
