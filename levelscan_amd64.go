@@ -97,8 +97,12 @@ func (s *levelScanner) acceptAVX2(body []byte, min entry.Level) bool {
 	x.outside, x.scalarEnd = 0, 0
 	array := body[i] == '['
 	if array {
-		i++
+		i = skipSpace(body, i+1)
 		x.outside = 1
+	}
+	// The first entry is at body[i], so there is no separator before it.
+	if i == len(body) || body[i] != '{' && !(array && body[i] == ']') {
+		return false
 	}
 	x.depth = x.outside + 1
 	s.isObject[x.outside+1] = true
@@ -116,8 +120,8 @@ func (s *levelScanner) acceptAVX2(body []byte, min entry.Level) bool {
 		kept    = s.kept[:cap(s.kept)]
 		nkept   = 0
 		entries = 0
-		end     = i         // of the last entry
-		between = byte(' ') // what most likely stands between it and the next
+		end     = i          // of the last entry
+		between = byte('\n') // the most likely separator of entries
 
 		// Of the current entry:
 		inside bool
@@ -126,6 +130,9 @@ func (s *levelScanner) acceptAVX2(body []byte, min entry.Level) bool {
 		value  int         // what follows that key
 		l      entry.Level // of the entry, 0 where it is yet to be found out
 	)
+	if array {
+		between = ','
+	}
 	for last := false; !last; {
 		n := chunkLen
 		if n > whole-i {
@@ -159,10 +166,6 @@ func (s *levelScanner) acceptAVX2(body []byte, min entry.Level) bool {
 				if start != end+1 || body[end] != between {
 					if !separates(body[end:start], array && entries > 0) {
 						return false
-					}
-					between = ','
-					if !array {
-						between = '\n'
 					}
 				}
 				inside = true

@@ -504,6 +504,8 @@ var refusedBodies = []struct{ body, reason string }{
 	{`[{},^,{}]`, "invalid character ',' where an entry should begin"},
 	{`[{} ^{}]`, "invalid character '{' after an entry"},
 	{`[{}^{}]`, "invalid character '{' after an entry"},
+	{`[ {} ^{}]`, "invalid character '{' after an entry"},
+	{`[ {} ^{} ,{}]`, "invalid character '{' after an entry"},
 	{`[{}^:{}]`, "invalid character ':' after an entry"},
 	{`[{}^}`, "invalid character '}' after an entry"},
 	{`[{}^"a"]`, "invalid character '\"' after an entry"},
@@ -669,6 +671,39 @@ func TestLevelScanEveryByte(t *testing.T) {
 				compare(t, s, []byte(filler(n)+text+"\n"+filler(50)), entry.LevelError)
 			}
 		}
+	}
+}
+
+// TestLevelScanTokenSequences scans every sequence of a few tokens, after the
+// start of a body and inside objects and arrays.
+func TestLevelScanTokenSequences(t *testing.T) {
+	inside := []string{"{", "}", "[", "]", ",", ":", `"a"`, "1", "true", " "}
+	for _, c := range []struct {
+		before string
+		tokens []string
+		length int
+	}{
+		{before: ``, tokens: []string{"[", "]", "{}", ",", " ", "\n"}, length: 6},
+		{before: `{`, tokens: inside, length: 4},
+		{before: `[{"a":1,`, tokens: inside, length: 4},
+		{before: `{"level":`, tokens: inside, length: 4},
+		{before: `{"a":[{},`, tokens: inside, length: 4},
+		{before: `{"a":{"b":[],`, tokens: inside, length: 4},
+	} {
+		t.Run(c.before, func(t *testing.T) {
+			s := new(levelScanner)
+			var scanAll func(body []byte, length int)
+			scanAll = func(body []byte, length int) {
+				compare(t, s, body, entry.LevelError)
+				if length == 0 {
+					return
+				}
+				for _, token := range c.tokens {
+					scanAll(append(body, token...), length-1)
+				}
+			}
+			scanAll([]byte(c.before), c.length)
+		})
 	}
 }
 
