@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"fmt"
+
 	"log-ingester/internal/entry"
 )
 
@@ -95,25 +96,13 @@ func (s *levelScanner) levelAfter(body []byte, i int) entry.Level {
 	}
 	w := binary.LittleEndian.Uint64(body[i+1:])
 	if body[i] == '"' {
-		if l := levelOfWord(w); l != 0 {
+		if l := entry.LevelByWord(w); l != 0 {
 			return l
 		}
 	} else if tens, ones, next := body[i]-'0', byte(w)-'0', byte(w>>8); tens-1 < 6 && ones < 10 && (next == ',' || next == '}') {
 		return entry.Level(tens)
 	}
 	return s.levelAt(body, i)
-}
-
-// levelOfWord ranks the name that w, a little-endian word, begins with and a
-// quote ends. It returns 0 if it does not know it.
-func levelOfWord(w uint64) entry.Level {
-	quote := w ^ '"'*lowBits
-	quote = (quote - lowBits) &^ quote & highBits
-	w = (w | ' '*lowBits) & ((quote&-quote)>>7 - 1) // the name, in lower case
-	if p := &levelWords[w*levelWordHash>>(64-levelWordBits)]; p.word == w {
-		return p.level
-	}
-	return 0
 }
 
 // levelAt ranks the valid value at body[i].
@@ -127,31 +116,3 @@ func (s *levelScanner) levelAt(body []byte, i int) entry.Level {
 	}
 	return entry.LevelOf(body[i:s.skipScalar(body, i)])
 }
-
-const (
-	levelWordBits = 6
-	levelWordHash = 0x69dccfc2137cbcc9 // gives each word a place of its own
-)
-
-// levelWords holds the level names that fit into a word but for its last byte,
-// as little-endian words.
-var levelWords = func() (words [1 << levelWordBits]struct {
-	word  uint64
-	level entry.Level
-}) {
-	for _, name := range []string{
-		"trace", "trce", "trc", "silly", "finest", "finer",
-		"debug", "dbug", "dbg", "fine", "config", "verbose", "vrb", "http",
-		"info", "inf", "notice", "note", "success",
-		"warn", "warning", "wrn",
-		"error", "err", "eror", "fail", "severe",
-		"fatal", "ftl", "crit", "alert", "emerg", "panic", "dpanic",
-	} {
-		var b [8]byte
-		copy(b[:], name)
-		w := binary.LittleEndian.Uint64(b[:])
-		place := &words[w*levelWordHash>>(64-levelWordBits)]
-		place.word, place.level = w, entry.LevelByName([]byte(name))
-	}
-	return words
-}()

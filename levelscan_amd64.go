@@ -179,7 +179,7 @@ func (s *levelScanner) acceptAVX2(body []byte, min entry.Level) bool {
 					if len(body)-pos >= len(`"level":"`)+8 && binary.LittleEndian.Uint64(body[pos+1:]) == wordLevelString {
 						if rank > 0 {
 							rank, value = 0, pos+len(`"level"`)
-							l = levelOfWord(binary.LittleEndian.Uint64(body[pos+len(`"level":"`):]))
+							l = entry.LevelByWord(binary.LittleEndian.Uint64(body[pos+len(`"level":"`):]))
 						}
 					} else if r, after := levelKeyAt(body, pos+1); r < rank {
 						rank, value, l = r, after, 0

@@ -8,15 +8,15 @@ import (
 	"unsafe"
 )
 
-// AppendUnquoted appends what the valid JSON string s, quotes included, stands
-// for. A lone surrogate becomes U+FFFD, as in encoding/json.
+// AppendUnquoted appends the text of s, a valid JSON string with its quotes. A
+// lone surrogate becomes U+FFFD, as in encoding/json.
 func AppendUnquoted(dst, s []byte) []byte {
 	s = s[1 : len(s)-1]
 	return AppendUnescaped(dst, unsafe.String(unsafe.SliceData(s), len(s)))
 }
 
-// AppendUnescaped appends s with the escapes of JSON strings undone. It takes
-// any text: an escape that is none stays as it is.
+// AppendUnescaped appends s with the escapes of JSON strings replaced by what
+// they stand for. s may be any text: an invalid escape is copied as it is.
 func AppendUnescaped(dst []byte, s string) []byte {
 	for {
 		i := strings.IndexByte(s, '\\')
@@ -44,7 +44,7 @@ func AppendUnescaped(dst []byte, s string) []byte {
 	}
 }
 
-// unicodeEscape reads the \u escape that s begins with.
+// unicodeEscape parses a \u escape at the start of s.
 func unicodeEscape(s string) (rune, bool) {
 	if len(s) < 6 || s[:2] != `\u` {
 		return 0, false
@@ -53,14 +53,15 @@ func unicodeEscape(s string) (rune, bool) {
 	return rune(r), err == nil
 }
 
-// shortEscapes are the letters that stand for control characters in strings.
+// shortEscapes maps a control character to the letter of its escape, or to 0.
 var shortEscapes = [' ']byte{'\b': 'b', '\f': 'f', '\n': 'n', '\r': 'r', '\t': 't'}
 
-// AppendQuoted appends s as a JSON string. Invalid UTF-8 becomes U+FFFD.
+// AppendQuoted appends s as a JSON string. Each byte of invalid UTF-8 becomes
+// U+FFFD.
 func AppendQuoted[T ~string | ~[]byte](dst []byte, s T) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
-	from := 0
+	done := 0 // the length of the part of s that is in dst
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		switch {
@@ -70,23 +71,23 @@ func AppendQuoted[T ~string | ~[]byte](dst []byte, s T) []byte {
 				i += n - 1
 				continue
 			}
-			dst = append(append(dst, s[from:i]...), "\ufffd"...)
+			dst = append(append(dst, s[done:i]...), "\ufffd"...)
 		case c == '"' || c == '\\':
-			dst = append(append(dst, s[from:i]...), '\\', c)
+			dst = append(append(dst, s[done:i]...), '\\', c)
 		case c >= ' ':
 			continue
 		case shortEscapes[c] != 0:
-			dst = append(append(dst, s[from:i]...), '\\', shortEscapes[c])
+			dst = append(append(dst, s[done:i]...), '\\', shortEscapes[c])
 		default:
-			dst = append(append(dst, s[from:i]...), '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+			dst = append(append(dst, s[done:i]...), '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 		}
-		from = i + 1
+		done = i + 1
 	}
-	return append(append(dst, s[from:]...), '"')
+	return append(append(dst, s[done:]...), '"')
 }
 
-// AppendRepaired appends s with U+FFFD in place of each byte that is not valid
-// UTF-8, as encoding/json reads it.
+// AppendRepaired appends s with each byte of invalid UTF-8 replaced by U+FFFD,
+// as encoding/json does.
 func AppendRepaired(dst, s []byte) []byte {
 	for len(s) > 0 {
 		r, n := utf8.DecodeRune(s)

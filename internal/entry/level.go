@@ -2,14 +2,17 @@ package entry
 
 import (
 	"bytes"
+	"encoding/binary"
+	"slices"
 	"strconv"
+	"strings"
 )
 
-// A level is the rank of a log level; a higher one is graver.
+// A Level is the rank of a log level. A more severe level has a higher rank.
 type Level uint8
 
-// LevelUnknown stands for a level that is missing or that nobody knows. It
-// ranks above all others, since what cannot be classified is never dropped.
+// LevelUnknown is the rank of a missing or unknown level. It is above all other
+// ranks, because the service never drops what it cannot classify.
 const (
 	LevelTrace Level = iota + 1
 	LevelDebug
@@ -20,80 +23,150 @@ const (
 	LevelUnknown
 )
 
+// levelNames lists the names of each level, in lower case. The first is the one
+// that String returns. The list covers common loggers and syslog. A name that
+// two loggers rank differently (verbose) is at the higher rank, so that neither
+// loses entries it meant to keep. Names consist of ASCII letters only.
+var levelNames = [LevelUnknown][]string{
+	LevelTrace: {"trace", "trce", "trc", "silly", "finest", "finer"},
+	LevelDebug: {"debug", "dbug", "dbg", "fine", "config", "verbose", "vrb", "http"},
+	LevelInfo:  {"info", "inf", "information", "informational", "notice", "note", "success"},
+	LevelWarn:  {"warn", "warning", "wrn"},
+	LevelError: {"error", "err", "eror", "fail", "severe"},
+	LevelFatal: {"fatal", "ftl", "critical", "crit", "alert", "emerg", "emergency", "panic", "dpanic"},
+}
+
+// LevelNames returns the names of l in lower case, starting with l.String(). It
+// returns none for LevelUnknown.
+func LevelNames(l Level) []string {
+	if l >= LevelUnknown {
+		return nil
+	}
+	return slices.Clone(levelNames[l])
+}
+
 // String returns the level's name as the -level flag takes it.
 func (l Level) String() string {
-	switch l {
-	case LevelTrace:
-		return "trace"
-	case LevelDebug:
-		return "debug"
-	case LevelInfo:
-		return "info"
-	case LevelWarn:
-		return "warn"
-	case LevelError:
-		return "error"
-	case LevelFatal:
-		return "fatal"
+	if l < LevelTrace || l >= LevelUnknown {
+		return "unknown"
 	}
-	return "unknown"
+	return levelNames[l][0]
 }
 
-// maxLevelName is the length of the longest name that LevelByName knows.
-const maxLevelName = len("informational")
-
-// LevelByName ranks a level's name, compared without case: the names of the
-// common loggers, syslog's, and slog's with an offset, such as ERROR+4. A name
-// that two loggers rank differently (verbose) has the higher rank, so that
-// neither loses what it asked to keep.
+// LevelByName returns the rank of a level name. Case does not matter, and the
+// name may have an offset as in slog, such as ERROR+4.
 func LevelByName(name []byte) Level {
-	if i := bytes.IndexAny(name, "+-"); i > 0 && isDigits(name[i+1:]) {
-		if l := LevelByName(name[:i]); l != LevelDebug || name[i] == '+' {
-			return l
-		}
-		return LevelTrace // slog writes what is below debug as DEBUG-4
+	base, sign := cutOffset(name)
+	l := levelByBaseName(base)
+	if l == LevelDebug && sign == '-' {
+		return LevelTrace // slog writes levels below debug as DEBUG-4
 	}
-	if len(name) > maxLevelName {
-		return LevelUnknown
-	}
-	var lower [maxLevelName]byte
-	for i, c := range name {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		lower[i] = c
-	}
-	switch string(lower[:len(name)]) {
-	case "trace", "trce", "trc", "silly", "finest", "finer":
-		return LevelTrace
-	case "debug", "dbug", "dbg", "fine", "config", "verbose", "vrb", "http":
-		return LevelDebug
-	case "info", "inf", "information", "informational", "notice", "note", "success":
-		return LevelInfo
-	case "warn", "warning", "wrn":
-		return LevelWarn
-	case "error", "err", "eror", "fail", "severe":
-		return LevelError
-	case "fatal", "ftl", "critical", "crit", "alert", "emerg", "emergency", "panic", "dpanic":
-		return LevelFatal
-	}
-	return LevelUnknown
+	return l
 }
 
-func isDigits(s []byte) bool {
-	for _, c := range s {
-		if !isDigit(c) {
-			return false
-		}
+// cutOffset returns name without its offset, and the sign of the offset. It
+// returns name and 0 if there is no offset.
+func cutOffset(name []byte) (base []byte, sign byte) {
+	i := len(name)
+	for i > 0 && isDigit(name[i-1]) {
+		i--
 	}
-	return len(s) > 0
+	if i == 0 || i == len(name) || name[i-1] != '+' && name[i-1] != '-' {
+		return name, 0
+	}
+	return name[:i-1], name[i-1]
 }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// levelByNumber ranks a level of pino's and bunyan's scale: 10 is trace, 20
-// debug, 30 info, 40 warn, 50 error, 60 fatal, and a number between two ranks
-// is the lower one.
+// levelByBaseName returns the rank of a name without an offset.
+func levelByBaseName(name []byte) Level {
+	if len(name) < 8 {
+		var w uint64
+		for i, c := range name {
+			w |= uint64(c|0x20) << (8 * i)
+		}
+		if l := levelByLowerWord(w); l != 0 {
+			return l
+		}
+		return LevelUnknown
+	}
+	for _, long := range longLevelNames {
+		// Strings of equal length that are equal without case are ASCII.
+		if len(name) == len(long.name) && strings.EqualFold(string(name), long.name) {
+			return long.level
+		}
+	}
+	return LevelUnknown
+}
+
+// LevelByWord returns the rank of the level name at the start of w, eight bytes
+// of a JSON string in little-endian order. A quote must end the name. It
+// returns 0 if it does not find a name. LevelByName then decides, because w may
+// be too short for the name, or the name may have an offset or an escape.
+func LevelByWord(w uint64) Level {
+	const (
+		lowBits  = 0x0101010101010101
+		highBits = 0x8080808080808080
+	)
+	quotes := w ^ '"'*lowBits                        // a quote becomes 0
+	quotes = (quotes - lowBits) &^ quotes & highBits // the lowest bit is exact
+	name := (w | 0x20*lowBits) & ((quotes&-quotes)>>7 - 1)
+	return levelByLowerWord(name)
+}
+
+// levelByLowerWord returns the rank of the name in w, in lower case and padded
+// with zeros. It returns 0 for other words. A word of eight letters is never
+// found.
+func levelByLowerWord(w uint64) Level {
+	if slot := &levelWords[levelWordSlot(w)]; slot.word == w {
+		return slot.level
+	}
+	return 0
+}
+
+// levelWordSlot is a hash function without collisions of level names. If a new
+// name collides, TestLevelNames fails, and another multiplier must be found by
+// trying random ones.
+func levelWordSlot(w uint64) uint64 { return w * 0x69dccfc2137cbcc9 >> (64 - levelWordBits) }
+
+const levelWordBits = 6
+
+// A levelWord is a level name of at most seven letters as a little-endian word.
+type levelWord struct {
+	word  uint64
+	level Level
+}
+
+// A longLevelName is a level name that does not fit into a levelWord.
+type longLevelName struct {
+	name  string
+	level Level
+}
+
+var levelWords, longLevelNames = indexLevelNames()
+
+// indexLevelNames returns levelNames as a hash table of its short names and a
+// list of the others.
+func indexLevelNames() (words [1 << levelWordBits]levelWord, long []longLevelName) {
+	for i, names := range levelNames {
+		for _, name := range names {
+			if len(name) >= 8 {
+				long = append(long, longLevelName{name, Level(i)})
+				continue
+			}
+			var b [8]byte
+			copy(b[:], name)
+			w := binary.LittleEndian.Uint64(b[:])
+			words[levelWordSlot(w)] = levelWord{w, Level(i)}
+		}
+	}
+	return words, long
+}
+
+// levelByNumber returns the rank of a number on the scale of pino and bunyan:
+// 10 is trace, 20 debug, 30 info, 40 warn, 50 error, 60 fatal. A number between
+// two levels has the lower rank.
 func levelByNumber(n float64) Level {
 	if n < 10 || n >= 70 {
 		return LevelUnknown
@@ -101,7 +174,8 @@ func levelByNumber(n float64) Level {
 	return Level(n / 10)
 }
 
-// LevelOf ranks the value of a level key, given as valid JSON.
+// LevelOf returns the rank of the value of a level key. value is valid JSON
+// without white space around it.
 func LevelOf(value []byte) Level {
 	switch c := value[0]; {
 	case c == '"':
@@ -110,8 +184,8 @@ func LevelOf(value []byte) Level {
 			name = AppendUnquoted(nil, value)
 		}
 		return LevelByName(name)
-	case c == '-' || '0' <= c && c <= '9':
-		// Out of range is ±Inf, and no level.
+	case c == '-' || isDigit(c):
+		// A number out of range is ±Inf, which is no level.
 		n, _ := strconv.ParseFloat(string(value), 64)
 		return levelByNumber(n)
 	}

@@ -9,10 +9,11 @@ import (
 	"unsafe"
 )
 
-// ParseTime reads the JSON value of a time key: an RFC 3339 time, its usual
-// relatives (a space for the T, a comma before the fraction, an offset without
-// its colon, no offset for UTC, a date alone), or an epoch number.
-// ok is false where it cannot be read or lies outside the years 0 to 9999.
+// ParseTime parses the JSON value of a time key: an RFC 3339 time, one of its
+// common variants (a space in place of the T, a comma before the fraction, an
+// offset without a colon, no offset for UTC, only a date), or an epoch number.
+// value is valid JSON without white space around it. The result is in UTC. ok
+// is false if the value cannot be parsed or is outside the years 0 to 9999.
 func ParseTime(value []byte) (t time.Time, ok bool) {
 	switch c := value[0]; {
 	case c == '"':
@@ -20,9 +21,9 @@ func ParseTime(value []byte) (t time.Time, ok bool) {
 		if bytes.IndexByte(s, '\\') >= 0 {
 			s = AppendUnquoted(nil, value)
 		}
-		// time.Parse keeps its argument only in the error, which goes no further.
+		// time.Parse keeps its argument only in its error, which is discarded.
 		t, ok = parseTimeText(unsafe.String(unsafe.SliceData(s), len(s)))
-	case c == '-' || '0' <= c && c <= '9':
+	case c == '-' || isDigit(c):
 		t, ok = parseEpoch(string(value))
 	}
 	if !ok {
@@ -39,7 +40,7 @@ func parseTimeText(s string) (time.Time, bool) {
 		return t, err == nil
 	}
 	if s[len("2006-01-02T15")] != ':' {
-		return time.Time{}, false // time.Parse would take an hour of one digit
+		return time.Time{}, false // time.Parse would accept an hour of one digit
 	}
 	s = withCapitals(s)
 	zone := ""
@@ -65,8 +66,8 @@ func parseTimeText(s string) (time.Time, bool) {
 	return t, err == nil
 }
 
-// withCapitals returns a time with a T and a Z where it has a t and a z, as RFC
-// 3339 lets it (section 5.6) and time.Parse does not.
+// withCapitals replaces a lower-case t and z of a time by capitals. RFC 3339
+// allows lower case (section 5.6), time.Parse does not.
 func withCapitals(s string) string {
 	if len(s) > 10 && s[10] == 't' {
 		s = s[:10] + "T" + s[11:]
@@ -77,9 +78,9 @@ func withCapitals(s string) string {
 	return s
 }
 
-// parseEpoch reads a number of seconds, milliseconds, microseconds or
-// nanoseconds since 1970, told apart by its size: each unit serves up to the
-// year 5138, and the next one begins in 1973.
+// parseEpoch parses a number of seconds, milliseconds, microseconds or
+// nanoseconds since 1970. The size of the number determines the unit: each unit
+// is used up to the year 5138, and the next smaller one from 1973 on.
 func parseEpoch(s string) (time.Time, bool) {
 	if strings.ContainsAny(s, "eE") {
 		f, err := strconv.ParseFloat(s, 64)
@@ -93,7 +94,7 @@ func parseEpoch(s string) (time.Time, bool) {
 	if err != nil {
 		return time.Time{}, false
 	}
-	digits := 0 // of the fraction, down to the nanosecond
+	digits := 0 // of the fraction that are nanoseconds or more
 	unit := int64(1)
 	switch {
 	case -1e11 < n && n < 1e11:
@@ -117,8 +118,9 @@ func parseEpoch(s string) (time.Time, bool) {
 	return time.Unix(n/perSecond, n%perSecond*unit+nanos), true
 }
 
-// AppendTime appends t, in UTC and of a year from 0 to 9999, as RFC 3339 with
-// always nine fractional digits, so that the order of texts is that of times.
+// AppendTime appends t in RFC 3339 format, always with nine fractional digits,
+// so that the order of texts is the order of times. t must be in UTC and in the
+// years 0 to 9999.
 func AppendTime(dst []byte, t time.Time) []byte {
 	const nanos = len("2006-01-02T15:04:05.000000000")
 	start := len(dst)
@@ -133,8 +135,16 @@ func AppendTime(dst []byte, t time.Time) []byte {
 	return append(dst, 'Z')
 }
 
-// storedTimeLayouts are the times that are not written by this service nor by
-// its forerunner, but stand in files all the same. A missing zone is UTC.
+// MinTime and MaxTime are Unix nanoseconds in the years 1677 and 2262. They
+// stand for all earlier and all later times. MaxTime leaves math.MaxInt64 for a
+// query without an upper bound.
+const (
+	MinTime = math.MinInt64
+	MaxTime = math.MaxInt64 - 1
+)
+
+// storedTimeLayouts are the formats of times in the table that neither this
+// service nor the Rust service wrote. A time without a zone is in UTC.
 var storedTimeLayouts = [...]string{
 	time.RFC3339,
 	"2006-01-02T15:04:05",
@@ -145,43 +155,14 @@ var storedTimeLayouts = [...]string{
 	"2006-01-02",
 }
 
-// The first and the last moment that 64 bits can tell (1677, 2262) stand for all
-// before and after. The last one leaves math.MaxInt64 to a query without until.
-const (
-	MinTime = math.MinInt64
-	MaxTime = math.MaxInt64 - 1
-)
-
-// ParseStoredTime reads a timestamp of the table logs as Unix nanoseconds, and
-// reports whether it is one.
+// ParseStoredTime parses a timestamp of the table logs. It returns Unix
+// nanoseconds, and reports whether s is a time.
 //
-// Times are compared as numbers, not as texts: those of the Rust service have
-// 0, 3, 6 or 9 fractional digits and end in +00:00.
+// Stored times must be compared as numbers, not as texts: those of the Rust
+// service have 0, 3, 6 or 9 fractional digits and end in +00:00.
 func ParseStoredTime(s string) (int64, bool) {
-	// 2006-01-02T15:04:05, by far the most frequent beginning
-	if len(s) >= 20 && s[4] == '-' && s[7] == '-' && s[10] == 'T' && s[13] == ':' && s[16] == ':' {
-		year := digits(s[0:4])
-		month, day, hour, minute, second := digits(s[5:7]), digits(s[8:10]), digits(s[11:13]), digits(s[14:16]), digits(s[17:19])
-		nanos, rest := 0, s[19:]
-		if rest[0] == '.' {
-			n := 1
-			for n < len(rest) && '0' <= rest[n] && rest[n] <= '9' {
-				n++
-			}
-			if nanos = -1; n > 1 && n <= 10 {
-				nanos = digits(rest[1:n])
-				for i := n; i < 10; i++ {
-					nanos *= 10
-				}
-			}
-			rest = rest[n:]
-		}
-		// Years that 64 bits can tell and days that every month has; time.Parse
-		// looks after the others.
-		if (rest == "Z" || rest == "+00:00") && 1678 <= year && year <= 2261 && 1 <= month && month <= 12 &&
-			1 <= day && day <= 28 && uint(hour) <= 23 && uint(minute) <= 59 && uint(second) <= 59 && nanos >= 0 {
-			return (daysSinceEpoch(year, month, day)*86400+int64(hour*3600+minute*60+second))*1e9 + int64(nanos), true
-		}
+	if ns, ok := parseUTC(s); ok {
+		return ns, true
 	}
 	s = withCapitals(s)
 	for _, layout := range storedTimeLayouts {
@@ -200,22 +181,69 @@ func ParseStoredTime(s string) (int64, bool) {
 	return 0, false
 }
 
-// digits reads a decimal number, and returns a large negative one where there
-// is none.
-func digits(s string) int {
+// parseUTC parses most times that this service or the Rust service wrote:
+// 2006-01-02T15:04:05, at most nine fractional digits, and Z or +00:00. Of
+// these it leaves to time.Parse the days after the 28th, which not every month
+// has, and the years that are not in full within the range of an int64.
+func parseUTC(s string) (ns int64, ok bool) {
+	const dateTime = len("2006-01-02T15:04:05")
+	if len(s) <= dateTime || s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':' {
+		return 0, false
+	}
+	year, month, day := parseDigits(s[0:4]), twoDigits(s[5:7]), twoDigits(s[8:10])
+	hour, minute, second := twoDigits(s[11:13]), twoDigits(s[14:16]), twoDigits(s[17:19])
+	if year < 1678 || year > 2261 || month < 1 || month > 12 || day < 1 || day > 28 ||
+		uint(hour) > 23 || uint(minute) > 59 || uint(second) > 59 {
+		return 0, false
+	}
+	nanos, zone := 0, s[dateTime:]
+	if zone[0] == '.' {
+		n := 1
+		for n < len(zone) && isDigit(zone[n]) {
+			n++
+		}
+		if n == 1 || n > 10 {
+			return 0, false
+		}
+		nanos = parseDigits(zone[1:n])
+		for i := n; i < 10; i++ {
+			nanos *= 10
+		}
+		zone = zone[n:]
+	}
+	if zone != "Z" && zone != "+00:00" {
+		return 0, false
+	}
+	seconds := daysSinceEpoch(year, month, day)*86400 + int64(hour*3600+minute*60+second)
+	return seconds*1e9 + int64(nanos), true
+}
+
+// parseDigits returns the value of a decimal number, or a negative number if s
+// contains anything else. s has at most nine bytes.
+func parseDigits(s string) int {
 	n := 0
 	for i := range len(s) {
 		c := s[i] - '0'
 		if c > 9 {
-			return -1 << 40
+			return -1
 		}
 		n = n*10 + int(c)
 	}
 	return n
 }
 
-// daysSinceEpoch counts the days from 1970-01-01 on in the Gregorian calendar,
-// by years that begin in March, so that the leap day comes last.
+// twoDigits is parseDigits for two bytes.
+func twoDigits(s string) int {
+	tens, ones := s[0]-'0', s[1]-'0'
+	if tens > 9 || ones > 9 {
+		return -1
+	}
+	return 10*int(tens) + int(ones)
+}
+
+// daysSinceEpoch returns the number of days from 1970-01-01 to a date of the
+// Gregorian calendar. It counts in years that start in March, so that the leap
+// day is the last.
 func daysSinceEpoch(year, month, day int) int64 {
 	if month <= 2 {
 		year--
