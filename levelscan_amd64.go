@@ -4,135 +4,111 @@ package main
 
 import (
 	"encoding/binary"
-	"log-ingester/internal/entry"
 	"structs"
 
 	"github.com/klauspost/cpuid/v2"
+
+	"log-ingester/internal/entry"
 )
 
-// useAVX2 chooses the implementation. It covers every instruction set that
-// levelscan_amd64.s uses; AVX2 with the operating system's support of it.
+// useAVX2 selects the implementation. It requires every instruction set that
+// levelscan_amd64.s uses, and for AVX2 the support of the operating system.
 var useAVX2 = cpuid.CPU.Supports(cpuid.AVX2, cpuid.BMI1, cpuid.CLMUL, cpuid.POPCNT)
 
-// chunkLen is how much is indexed at once, a multiple of 64.
-const chunkLen = 4096
-
-// An indexState carries from one block of 64 bytes to the next what the bytes
-// before mean for it. Where not told otherwise it is 1 when the last byte was
-// what the name says.
-type indexState struct {
-	_ structs.HostLayout // levelscan_amd64.s reads and writes the fields
-
-	offset  uint64 // of the next block
-	refused uint64 // not 0 once a body cannot be valid
-
-	escaped   uint64 // the last byte was a backslash that escapes the next
-	hexDigits uint64 // a bit for each of the next bytes that must be a digit of \u
-	inString  uint64 // all ones inside a string
-	closer    uint64 // the closing quote of a string
-	scalar    uint64
-	zero      uint64 // a zero that begins a scalar
-	point     uint64
-	fraction  uint64 // all ones after a digit that follows a point
-	odd       uint64 // a byte of a scalar that is no digit or follows a leading zero, but no point
-
-	// These hold across what stands between.
-	beforeValue uint64 // { [ : or , and white space
-	beforeComma uint64 // the last operator was : } or ]
-	beforeColon uint64 // the last operator was {, or a comma after : } or ]
-}
-
-// An indexer is the scratch memory of the AVX2 implementation.
-type indexer struct {
+// An avx2Scanner is the AVX2 implementation of levelScanner. It indexes a body
+// in chunks: indexBlocks finds the offsets of the bytes that need a closer look
+// (the events) and checks all others. The walk over the events does the rest.
+type avx2Scanner struct {
 	state  indexState
 	tail   [128 + lookAhead]byte // the last bytes of a body, and spaces to fill their block
 	events [chunkLen + 128 + 4]uint32
 
-	// Where the walk over the events is:
-	outside   int  // the depth outside of entries, 1 in an array
-	depth     int  // of open brackets, and outside of entries as in one
-	object    bool // the innermost is a brace
-	scalarEnd int  // of the last scalar that was checked
+	// The state of the walk.
+	outside   int  // the depth outside of entries: 1 in an array, else 0
+	depth     int  // the number of open brackets, and at least outside+1
+	object    bool // the innermost open bracket is a brace
+	scalarEnd int  // the end of the last scalar that was checked
 }
 
-// indexBlocks may read so many bytes after the last block.
+// chunkLen is how many bytes are indexed at once. It is a multiple of 64.
+const chunkLen = 4096
+
+// indexBlocks may read this many bytes after the last block.
 const lookAhead = 3
 
-// indexBlocks appends to events, from the first on, the offsets of the bytes
-// that the walk must look at, and returns how many there are:
+// An indexState is what indexBlocks needs to know about the bytes before a
+// block of 64 bytes. Unless noted otherwise, a field is 1 if the last byte was
+// what its name says, and else 0.
+type indexState struct {
+	_ structs.HostLayout // levelscan_amd64.s reads and writes the fields
+
+	offset  uint64 // of the next block
+	refused uint64 // not 0 if the body is invalid
+
+	escaped   uint64 // the last byte was a backslash that escapes the next one
+	hexDigits uint64 // a bit for each of the next bytes that must be a digit of \u
+	inString  uint64 // all ones inside a string
+	closer    uint64 // the closing quote of a string
+	scalar    uint64
+	zero      uint64 // a zero that starts a scalar
+	point     uint64
+	fraction  uint64 // all ones after a digit that follows a point
+	unusual   uint64 // a byte of a scalar that is no digit or follows a leading zero, except a point
+
+	beforeValue uint64 // the last byte other than white space was { [ : or ,
+	beforeComma uint64 // the last operator was : } or ]
+	beforeColon uint64 // the last operator was {, or a comma after : } or ]
+}
+
+// indexBlocks stores the offsets of the events in events, and returns their
+// number. These are the events:
 //
-//   - brackets outside strings;
-//   - quotes that open what may be a level key, and a few others;
-//   - of each scalar other than digits with a point or without, the first byte
-//     that is neither, and what follows a leading zero;
-//   - colons that do not stand right behind a string;
-//   - second ones of two commas with no nested value between, after a nested value.
+//   - brackets outside of strings;
+//   - quotes that open what may be a level key, and some other quotes;
+//   - in a scalar that is more than digits and a point: the first byte that is
+//     neither, and what follows a leading zero;
+//   - colons that do not directly follow a string;
+//   - after a nested value, the second of two commas without another nested
+//     value in between.
 //
-// It looks at the whole blocks of body, then at those of tail, of 64 bytes
-// each, and lookAhead bytes after them. events has room for as many as there
-// are bytes, and 4 more. Where it sets state.refused, the body is not valid;
-// where it does not, all that is left to check is at the events.
+// It indexes the whole blocks of 64 bytes in body, then those in tail, and
+// reads lookAhead bytes after each of the two. events must have room for as
+// many events as there are bytes, and 4 more. If it sets state.refused, the
+// body is invalid. Otherwise only the events are left to check.
 //
 //go:noescape
 func indexBlocks(events []uint32, body, tail []byte, state *indexState) int
 
-// accept is s.scan for valid bodies. For others it reports false, and leaves
-// s.kept and s.dropped undefined.
-func (x *indexer) accept(s *levelScanner, body []byte, min entry.Level) bool {
-	return useAVX2 && s.acceptAVX2(body, min)
-}
-
-// acceptAVX2 lets indexBlocks check all but what is at its events, and walks
-// over these for the rest: brackets, odd scalars, entries and their levels.
-func (s *levelScanner) acceptAVX2(body []byte, min entry.Level) bool {
-	const bom = "\ufeff"
-	i := 0
-	if len(body) >= len(bom) && string(body[:len(bom)]) == bom {
-		i = len(bom)
-	}
-	if i = skipSpace(body, i); i == len(body) {
+// tryScan is levelScanner.scan for valid bodies: it stores the result in g and
+// returns true. For an invalid body it returns false and leaves g.kept and
+// g.dropped undefined; then g.scan finds the error.
+//
+// The loop is one function so that its variables stay in registers.
+func (x *avx2Scanner) tryScan(g *genericScanner, body []byte, min entry.Level) bool {
+	i, ok := x.begin(g, body)
+	if !ok {
 		return false
 	}
-	x := &s.indexer
-	x.outside, x.scalarEnd = 0, 0
-	array := body[i] == '['
+	array := x.outside == 1
+	usualSeparator := byte('\n')
 	if array {
-		i = skipSpace(body, i+1)
-		x.outside = 1
+		usualSeparator = ','
 	}
-	// The first entry is at body[i], so there is no separator before it.
-	if i == len(body) || body[i] != '{' && !(array && body[i] == ']') {
-		return false
-	}
-	x.depth = x.outside + 1
-	s.isObject[x.outside+1] = true
-
-	x.state = indexState{offset: uint64(i)}
-	whole := i // where the tail begins
-	if n := len(body) - i - lookAhead; n > 0 {
-		whole += n &^ 63
-	}
-	n := copy(x.tail[:], body[whole:])
-	tail := x.tail[:(n+63)&^63]
-	copy(tail[n:], spaces)
+	whole, tail := x.splitTail(body, i)
 
 	var (
-		kept    = s.kept[:cap(s.kept)]
+		kept    = g.kept[:cap(g.kept)]
 		nkept   = 0
 		entries = 0
-		end     = i          // of the last entry
-		between = byte('\n') // the most likely separator of entries
+		end     = i // of the last entry
 
-		// Of the current entry:
+		// The current entry:
 		inside bool
 		start  int
-		rank   int         // of the best level key that it has
-		value  int         // what follows that key
-		l      entry.Level // of the entry, 0 where it is yet to be found out
+		rank   int         // of its best level key so far
+		value  int         // the offset after that key
+		l      entry.Level // 0 until it is known
 	)
-	if array {
-		between = ','
-	}
 	for last := false; !last; {
 		n := chunkLen
 		if n > whole-i {
@@ -151,7 +127,7 @@ func (s *levelScanner) acceptAVX2(body []byte, min entry.Level) bool {
 
 		k := 0
 		if x.depth > x.outside+1 {
-			k = s.walkNested(body, events, 0)
+			k = x.walkNested(g, body, events, 0)
 		}
 		for uint(k) < uint(len(events)) {
 			if !inside {
@@ -160,16 +136,16 @@ func (s *levelScanner) acceptAVX2(body []byte, min entry.Level) bool {
 					if !array || body[start] != ']' || skipSpace(body, end) != start {
 						return false
 					}
-					s.kept, s.dropped = kept[:nkept], entries-nkept
+					g.kept, g.dropped = kept[:nkept], entries-nkept
 					return skipSpace(body, start+1) == len(body)
 				}
-				if start != end+1 || body[end] != between {
-					if !separates(body[end:start], array && entries > 0) {
+				if start != end+1 || body[end] != usualSeparator {
+					if !isSeparator(body[end:start], array && entries > 0) {
 						return false
 					}
 				}
 				inside = true
-				rank, l = noLevelKey, 0
+				rank, l = noLevelRank, 0
 				k++
 			}
 			for uint(k) < uint(len(events)) {
@@ -190,19 +166,19 @@ func (s *levelScanner) acceptAVX2(body []byte, min entry.Level) bool {
 					if isLiteral(body, pos) {
 						continue
 					}
-					if k = s.walkOdd(body, events, k-1); k < 0 {
+					if k = x.walkUnusual(g, body, events, k-1); k < 0 {
 						return false
 					}
 					continue
 				}
 
 				if c := body[pos-1]; c <= ' ' || c == ',' || c == ':' {
-					if !closes(body, pos) {
+					if !canClose(body, pos) {
 						return false
 					}
 				}
 				if l == 0 {
-					if l = s.entryLevel(body, start, rank, value); l == 0 {
+					if l = x.entryLevel(g, body, start, rank, value); l == 0 {
 						return false
 					}
 				}
@@ -227,33 +203,69 @@ func (s *levelScanner) acceptAVX2(body []byte, min entry.Level) bool {
 			return false
 		}
 	}
-	s.kept, s.dropped = kept[:nkept], entries-nkept
+	g.kept, g.dropped = kept[:nkept], entries-nkept
 	return !array && entries > 0 && skipSpace(body, end) == len(body)
 }
 
-// entryLevel ranks the valid entry at body[start] by its best level key.
-func (s *levelScanner) entryLevel(body []byte, start, rank, value int) entry.Level {
-	switch rank {
-	case maybeEscaped:
-		_, l := s.scanEntry(body, start, s.indexer.outside+1)
-		return l
-	case noLevelKey:
-		return entry.LevelUnknown
-	case clefTimeKey:
-		return entry.LevelInfo
+// begin prepares the scan of body. It returns the offset of the first entry, or
+// of the bracket that closes an empty array. ok is false if there is neither.
+func (x *avx2Scanner) begin(g *genericScanner, body []byte) (i int, ok bool) {
+	const bom = "\ufeff"
+	if len(body) >= len(bom) && string(body[:len(bom)]) == bom {
+		i = len(bom)
 	}
-	return s.levelAfter(body, value)
+	i = skipSpace(body, i)
+	array := byteAt(body, i) == '['
+	x.outside = 0
+	if array {
+		x.outside = 1
+		i = skipSpace(body, i+1)
+	}
+	if c := byteAt(body, i); c != '{' && !(array && c == ']') {
+		return 0, false
+	}
+	x.state = indexState{offset: uint64(i)}
+	x.depth = x.outside + 1
+	x.scalarEnd = 0
+	g.isObject[x.depth] = true // of each entry
+	return i, true
 }
 
-// walkOdd handles events[k], which is at the top level of an entry and neither
-// a key, a literal nor the end of the entry, and those nested in it. It returns
-// the number of the next one, or -1 where the body must be refused.
-func (s *levelScanner) walkOdd(body []byte, events []uint32, k int) int {
+// splitTail returns the end of the whole blocks in body[i:] that indexBlocks
+// may read, and the rest, filled with spaces to whole blocks.
+func (x *avx2Scanner) splitTail(body []byte, i int) (whole int, tail []byte) {
+	whole = i
+	if n := len(body) - i - lookAhead; n > 0 {
+		whole += n &^ 63
+	}
+	n := copy(x.tail[:], body[whole:])
+	tail = x.tail[:(n+63)&^63]
+	copy(tail[n:], spaces)
+	return whole, tail
+}
+
+// spaces fill a block.
+const spaces = "                                                                "
+
+// entryLevel returns the level of the valid entry at body[start]. rank is that
+// of its best level key, and value is the offset after that key.
+func (x *avx2Scanner) entryLevel(g *genericScanner, body []byte, start, rank, value int) entry.Level {
+	if rank == rescanRank {
+		_, l := g.scanEntry(body, start, x.outside+1)
+		return l
+	}
+	return levelByKey(&g.validator, body, rank, value)
+}
+
+// walkUnusual handles events[k] and the events nested in it. The event is at
+// the top level of an entry and is no key, no literal and not the entry's end.
+// It returns the index of the next event, or -1 if the body is invalid.
+func (x *avx2Scanner) walkUnusual(g *genericScanner, body []byte, events []uint32, k int) int {
 	pos := int(events[k])
 	switch body[pos] {
 	case '{', '[':
-		s.indexer.object = true
-		return s.walkNested(body, events, k)
+		x.object = true
+		return x.walkNested(g, body, events, k)
 	case ':':
 		if byteBefore(body, pos) != '"' {
 			return -1
@@ -261,40 +273,16 @@ func (s *levelScanner) walkOdd(body []byte, events []uint32, k int) int {
 	case ',', ']':
 		return -1
 	default:
-		if !s.checkScalar(body, pos) {
+		if !x.checkScalar(g, body, pos) {
 			return -1
 		}
 	}
 	return k + 1
 }
 
-// isLiteral tells whether a literal is all that stands around body[i].
-func isLiteral(body []byte, i int) bool {
-	if len(body)-i < 8 {
-		return false
-	}
-	const (
-		wordTrue  = 't' | 'r'<<8 | 'u'<<16 | 'e'<<24
-		wordFalse = 'f' | 'a'<<8 | 'l'<<16 | 's'<<24 | 'e'<<32
-		wordNull  = 'n' | 'u'<<8 | 'l'<<16 | 'l'<<24
-	)
-	w := binary.LittleEndian.Uint64(body[i:])
-	end := i + 4
-	if uint32(w) != wordTrue && uint32(w) != wordNull {
-		if end++; w&(1<<40-1) != wordFalse {
-			return false
-		}
-	}
-	return endsScalar[body[end]] && body[i-1] == ':'
-}
-
-// endsScalar tells what may stand after a scalar.
-var endsScalar = [256]bool{',': true, '}': true, ']': true, ' ': true, '\n': true, '\r': true, '\t': true}
-
-// walkNested handles events from number k on until it is back at the top level
-// of an entry, and returns as walkOdd does.
-func (s *levelScanner) walkNested(body []byte, events []uint32, k int) int {
-	x := &s.indexer
+// walkNested handles events from events[k] on until it is back at the top level
+// of an entry, or until there are no more. It returns what walkUnusual does.
+func (x *avx2Scanner) walkNested(g *genericScanner, body []byte, events []uint32, k int) int {
 	top := x.outside + 1
 	depth, object := x.depth, x.object
 	for ; k < len(events); k++ {
@@ -315,14 +303,14 @@ func (s *levelScanner) walkNested(body []byte, events []uint32, k int) int {
 				return -1
 			}
 			object = c == '{'
-			s.isObject[depth] = object
+			g.isObject[depth] = object
 		case '}', ']':
-			if (c == '}') != object || !closes(body, pos) {
+			if (c == '}') != object || !canClose(body, pos) {
 				return -1
 			}
 			depth--
-			object = s.isObject[depth]
-			if !object && s.isKey(body, pos+1) {
+			object = g.isObject[depth]
+			if !object && isKeyNext(&g.validator, body, pos+1) {
 				return -1
 			}
 			if depth == top {
@@ -338,7 +326,7 @@ func (s *levelScanner) walkNested(body []byte, events []uint32, k int) int {
 				return -1
 			}
 		default:
-			if !isLiteral(body, pos) && !s.checkScalar(body, pos) {
+			if !isLiteral(body, pos) && !x.checkScalar(g, body, pos) {
 				return -1
 			}
 		}
@@ -347,22 +335,62 @@ func (s *levelScanner) walkNested(body []byte, events []uint32, k int) int {
 	return k
 }
 
-// isKey tells whether a comma, a string and a colon stand at body[i].
-func (s *levelScanner) isKey(body []byte, i int) bool {
+// checkScalar reports whether the scalar around body[i] is valid.
+func (x *avx2Scanner) checkScalar(g *genericScanner, body []byte, i int) bool {
+	if i < x.scalarEnd {
+		return true // another event of the same number
+	}
+	for c := body[i-1]; c-'0' < 10 || c == '.' || c == '-' || c == '+' || c|0x20 == 'e'; c = body[i-1] {
+		i--
+	}
+	if i = g.skipScalar(body, i); i < 0 || i == len(body) {
+		return false
+	}
+	x.scalarEnd = i
+	return endsScalar[body[i]]
+}
+
+// endsScalar contains the bytes that may follow a scalar.
+var endsScalar = [256]bool{',': true, '}': true, ']': true, ' ': true, '\n': true, '\r': true, '\t': true}
+
+// isLiteral reports whether a literal starts at body[i], directly after a
+// colon, and ends where a scalar may end.
+func isLiteral(body []byte, i int) bool {
+	if len(body)-i < 8 {
+		return false
+	}
+	const (
+		wordTrue  = 't' | 'r'<<8 | 'u'<<16 | 'e'<<24
+		wordFalse = 'f' | 'a'<<8 | 'l'<<16 | 's'<<24 | 'e'<<32
+		wordNull  = 'n' | 'u'<<8 | 'l'<<16 | 'l'<<24
+	)
+	w := binary.LittleEndian.Uint64(body[i:])
+	end := i + 4
+	if uint32(w) != wordTrue && uint32(w) != wordNull {
+		if end++; w&(1<<40-1) != wordFalse {
+			return false
+		}
+	}
+	return endsScalar[body[end]] && body[i-1] == ':'
+}
+
+// isKeyNext reports whether a comma, a string and a colon follow at body[i]. It
+// also returns true if the string is invalid.
+func isKeyNext(v *validator, body []byte, i int) bool {
 	if i = skipSpace(body, i); byteAt(body, i) != ',' {
 		return false
 	}
 	if i = skipSpace(body, i+1); byteAt(body, i) != '"' {
 		return false
 	}
-	if i, _ = s.skipString(body, i+1); i < 0 {
+	if i, _ = v.skipString(body, i+1); i < 0 {
 		return true
 	}
 	return byteAt(body, skipSpace(body, i)) == ':'
 }
 
-// separates tells whether s is white space and, if so told, a comma.
-func separates(s []byte, comma bool) bool {
+// isSeparator reports whether s is white space, with one comma if comma is set.
+func isSeparator(s []byte, comma bool) bool {
 	i := skipSpace(s, 0)
 	if comma {
 		if i == len(s) || s[i] != ',' {
@@ -373,7 +401,15 @@ func separates(s []byte, comma bool) bool {
 	return i == len(s)
 }
 
-// byteBefore returns the byte before body[i] that is not white space.
+// canClose reports whether a closing bracket at body[i] may follow what is
+// before it.
+func canClose(body []byte, i int) bool {
+	c := byteBefore(body, i)
+	return c != ',' && c != ':'
+}
+
+// byteBefore returns the last byte before body[i] that is not white space.
+// There must be one.
 func byteBefore(body []byte, i int) byte {
 	for i--; ; i-- {
 		if c := body[i]; c > ' ' {
@@ -382,40 +418,21 @@ func byteBefore(body []byte, i int) byte {
 	}
 }
 
-// closes tells whether body[i] may be a closing bracket for what is before it.
-func closes(body []byte, i int) bool {
-	c := byteBefore(body, i)
-	return c != ',' && c != ':'
-}
-
-// checkScalar tells whether the scalar around body[i] is valid.
-func (s *levelScanner) checkScalar(body []byte, i int) bool {
-	x := &s.indexer
-	if i < x.scalarEnd {
-		return true // one event of several in a number
-	}
-	for c := body[i-1]; c-'0' < 10 || c == '.' || c == '-' || c == '+' || c|0x20 == 'e'; c = body[i-1] {
-		i--
-	}
-	if i = s.skipScalar(body, i); i < 0 || i == len(body) {
-		return false
-	}
-	x.scalarEnd = i
-	return endsScalar[body[i]]
-}
-
-// maybeEscaped is the rank of a key that may be a level key once unescaped.
-const maybeEscaped = -1
+// rescanRank is the rank of a string that levelKeyAt cannot decide on. It makes
+// entryLevel scan the entry again with the portable implementation.
+const rescanRank = -1
 
 const longestLevelKey = len("log.level")
 
-// levelKeyAt returns the rank of the key that body[i:] begins with, and what
-// follows it; noLevelKey if it is not a key.
+// levelKeyAt returns the rank of the key at body[i], after its opening quote,
+// and the offset after its closing quote. The rank is noLevelRank for a string
+// that is a value, and rescanRank for a key with escapes and near the end of
+// body.
 func levelKeyAt(body []byte, i int) (rank, after int) {
 	if len(body)-i <= longestLevelKey {
-		return maybeEscaped, 0
+		return rescanRank, 0
 	}
-	rank = noLevelKey
+	rank = noLevelRank
 	switch w := binary.LittleEndian.Uint64(body[i:]); {
 	case w&(1<<48-1) == wordLevel:
 		rank, after = 0, i+len(`level"`)
@@ -432,28 +449,28 @@ func levelKeyAt(body []byte, i int) (rank, after int) {
 	case w&(1<<48-1) == wordLevelCap:
 		rank, after = 6, i+len(`Level"`)
 	case w&(1<<24-1) == wordAtT:
-		rank, after = clefTimeKey, i+len(`@t"`)
+		rank, after = clefTimeRank, i+len(`@t"`)
 	default:
 		if byteBefore(body, i-1) == ':' {
-			return noLevelKey, 0 // a value
+			return noLevelRank, 0 // a value
 		}
 		for _, c := range body[i : i+longestLevelKey] {
 			if c == '\\' {
-				return maybeEscaped, 0
+				return rescanRank, 0
 			}
 			if c == '"' {
 				break
 			}
 		}
-		return noLevelKey, 0
+		return noLevelRank, 0
 	}
 	if j := skipSpace(body, after); j == len(body) || body[j] != ':' {
-		return noLevelKey, 0
+		return noLevelRank, 0
 	}
 	return rank, after
 }
 
-// The beginnings of level keys as little-endian words.
+// The starts of the level keys as little-endian words.
 const (
 	wordLevel       = 'l' | 'e'<<8 | 'v'<<16 | 'e'<<24 | 'l'<<32 | '"'<<40
 	wordLevelString = wordLevel | ':'<<48 | '"'<<56
@@ -465,5 +482,3 @@ const (
 	wordLevelCap    = 'L' | 'e'<<8 | 'v'<<16 | 'e'<<24 | 'l'<<32 | '"'<<40
 	wordAtT         = '@' | 't'<<8 | '"'<<16
 )
-
-const spaces = "                                                                "

@@ -334,7 +334,7 @@ unescaped:
 	// EVENT: with the first byte of each run of DX, points left out.
 	ANDNQ DX, R9, DX
 	MOVQ  DX, R9
-	NEXT(R9, R14, indexState_odd)
+	NEXT(R9, R14, indexState_unusual)
 	ANDNQ DX, R14, DX
 	ORQ   DX, EVENT
 

@@ -3,37 +3,81 @@
 package main
 
 import (
-	"log-ingester/internal/entry"
+	"encoding/binary"
+	"strings"
 	"testing"
 
 	"github.com/klauspost/cpuid/v2"
+
+	"log-ingester/internal/entry"
 )
 
-// Every machine with AVX2 has the other instruction sets that the gate asks
-// for, so a machine with AVX2 must have tested it.
+// TestLevelScanUsesAVX2 checks that other tests cover the AVX2 implementation
+// on a machine with AVX2. Every such machine has the other instruction sets
+// that useAVX2 requires.
 func TestLevelScanUsesAVX2(t *testing.T) {
-	if has := cpuid.CPU.Has(cpuid.AVX2); useAVX2 != has {
-		t.Fatalf("useAVX2 is %v on a processor where AVX2 is %v", useAVX2, has)
+	if want := cpuid.CPU.Has(cpuid.AVX2); useAVX2 != want {
+		t.Fatalf("useAVX2 = %v, want %v as the processor has AVX2", useAVX2, want)
 	}
 	if !useAVX2 {
 		return
 	}
-	body := []byte(`{"level":"error"}`)
 	s := new(levelScanner)
-	if !s.indexer.accept(s, body, entry.LevelError) || len(s.kept) != 1 || s.indexer.state.offset == 0 {
-		t.Error("the AVX2 scanner does not accept an entry")
+	if !s.avx2.tryScan(&s.genericScanner, []byte(`{"level":"error"}`), entry.LevelError) || len(s.kept) != 1 || s.avx2.state.offset == 0 {
+		t.Errorf("tryScan keeps %v and ends at offset %d, want 1 entry and a later offset", s.kept, s.avx2.state.offset)
 	}
 }
 
-func TestLevelScanGate(t *testing.T) {
+func TestLevelScanGateDisablesAVX2(t *testing.T) {
 	defer func(old bool) { useAVX2 = old }(useAVX2)
 	useAVX2 = false
-	body := []byte(`{"level":"error"}{"level":"info"}`)
 	s := new(levelScanner)
-	if s.indexer.accept(s, body, entry.LevelError) || s.indexer.state.offset != 0 {
-		t.Error("the AVX2 scanner runs though the gate is closed")
+	err := s.scan([]byte(`{"level":"error"}{"level":"info"}`), entry.LevelError)
+	if err != nil || len(s.kept) != 1 || s.dropped != 1 {
+		t.Errorf("scan = %v, %d kept, %d dropped, want no error, 1 kept, 1 dropped", err, len(s.kept), s.dropped)
 	}
-	if err := s.scan(body, entry.LevelError); err != nil || len(s.kept) != 1 || s.dropped != 1 {
-		t.Errorf("scan = %v, keeps %v and drops %d", err, s.kept, s.dropped)
+	if s.avx2.state.offset != 0 {
+		t.Error("the AVX2 scanner ran, want it disabled")
+	}
+}
+
+// TestLevelKeyAtMatchesTable checks the words of levelKeyAt against levelKeys,
+// and all texts that differ from a key in one byte.
+func TestLevelKeyAtMatchesTable(t *testing.T) {
+	check := func(key string) {
+		t.Helper()
+		body := []byte(`{"` + key + `":"` + strings.Repeat(" ", longestLevelKey))
+		wantAfter := len(`{"` + key + `"`)
+		want := levelKeyRank([]byte(key))
+		if want == noLevelRank {
+			wantAfter = 0
+		}
+		if rank, after := levelKeyAt(body, len(`{"`)); rank != want || after != wantAfter {
+			t.Errorf("levelKeyAt(%q) = %d, %d, want %d, %d", key, rank, after, want, wantAfter)
+		}
+	}
+	longest := 0
+	for _, key := range levelKeys {
+		longest = max(longest, len(key))
+		check(key)
+		check(key + "x")
+		check(key[:len(key)-1])
+		for i := range key {
+			for c := range 256 {
+				if changed := key[:i] + string([]byte{byte(c)}) + key[i+1:]; c != '"' && c != '\\' {
+					check(changed)
+				}
+			}
+		}
+		escaped := `{"\u0000` + key[1:] + `":"` + strings.Repeat(" ", longestLevelKey)
+		if rank, _ := levelKeyAt([]byte(escaped), len(`{"`)); rank != rescanRank {
+			t.Errorf("levelKeyAt(%q) = %d, want %d", escaped, rank, rescanRank)
+		}
+	}
+	if longestLevelKey != longest {
+		t.Errorf("longestLevelKey = %d, want %d", longestLevelKey, longest)
+	}
+	if want := binary.LittleEndian.Uint64([]byte(levelKeys[0] + `":"`)); wordLevelString != want {
+		t.Errorf("wordLevelString = %#x, want %#x", uint64(wordLevelString), want)
 	}
 }

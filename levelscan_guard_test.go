@@ -3,15 +3,16 @@
 package main
 
 import (
-	"log-ingester/internal/entry"
 	"strings"
 	"syscall"
 	"testing"
+
+	"log-ingester/internal/entry"
 )
 
-// guarded returns n bytes of memory, whole pages, between pages that cannot be
-// read.
-func guarded(t *testing.T, n int) []byte {
+// guardedMemory returns n bytes between two pages that cannot be read. n must be
+// a multiple of the page size.
+func guardedMemory(t *testing.T, n int) []byte {
 	t.Helper()
 	page := syscall.Getpagesize()
 	m, err := syscall.Mmap(-1, 0, n+2*page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
@@ -28,6 +29,7 @@ func guarded(t *testing.T, n int) []byte {
 	return m[page : page+n : page+n]
 }
 
+// protect sets the protection of pages.
 func protect(t *testing.T, pages []byte, how int) {
 	t.Helper()
 	if err := syscall.Mprotect(pages, how); err != nil {
@@ -35,9 +37,11 @@ func protect(t *testing.T, pages []byte, how int) {
 	}
 }
 
-// No implementation reads a byte outside of the body, or writes at all.
+// TestLevelScanStaysInsideBody scans bodies in read-only memory with unreadable
+// pages before and after it. Any access outside of the body, and any write to
+// it, crashes the test.
 func TestLevelScanStaysInsideBody(t *testing.T) {
-	const longest = 4096 + 2*64 + 10 // a chunk and more of the AVX2 scanner
+	const longest = 4096 + 2*64 + 10 // more than a chunk of the AVX2 scanner
 	fill := func(s string) string { return strings.Repeat(s, longest/len(s)+1) }
 	contents := []string{
 		fill(`{"level":"info","a":[1.5,true,"\u00e9"]}`),
@@ -53,7 +57,7 @@ func TestLevelScanStaysInsideBody(t *testing.T) {
 		fill("\xff"),
 	}
 	page := syscall.Getpagesize()
-	memory := guarded(t, (longest+page-1)/page*page)
+	memory := guardedMemory(t, (longest+page-1)/page*page)
 	s := new(levelScanner)
 	scan := func(at int, content string) {
 		protect(t, memory, syscall.PROT_READ|syscall.PROT_WRITE)

@@ -112,7 +112,7 @@ func referenceRow(entry json.RawMessage) (row [4]string, rank int) {
 	used := map[int]bool{}
 
 	row[0], rank = "unknown", 7
-	if i := find("level", "severity", "lvl", "log.level", "levelname", "@l", "Level"); i >= 0 {
+	if i := find(referenceLevelKeys...); i >= 0 {
 		var name string
 		var number float64
 		switch v := []byte(fields[i].value); {
@@ -165,24 +165,18 @@ func referenceRow(entry json.RawMessage) (row [4]string, rank int) {
 	return row, rank
 }
 
+// referenceRank returns the rank of a level name in lower case.
 func referenceRank(name string) int {
 	if i := strings.IndexAny(name, "+-"); i > 0 {
 		if _, err := strconv.ParseUint(name[i+1:], 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
-			if rank := referenceRank(name[:i]); name[i] == '-' && rank == 2 {
+			rank := referenceRank(name[:i])
+			if rank == 2 && name[i] == '-' {
 				return 1
-			} else {
-				return rank
 			}
+			return rank
 		}
 	}
-	for rank, names := range map[int]string{
-		1: "trace trce trc silly finest finer",
-		2: "debug dbug dbg fine config verbose vrb http",
-		3: "info inf information informational notice note success",
-		4: "warn warning wrn",
-		5: "error err eror fail severe",
-		6: "fatal ftl critical crit alert emerg emergency panic dpanic",
-	} {
+	for rank, names := range referenceLevelNames {
 		if slices.Contains(strings.Fields(names), name) {
 			return rank
 		}
