@@ -139,10 +139,8 @@ func (x *avx2Scanner) tryScan(g *genericScanner, body []byte, min entry.Level) b
 					g.kept, g.dropped = kept[:nkept], entries-nkept
 					return skipSpace(body, start+1) == len(body)
 				}
-				if start != end+1 || body[end] != usualSeparator {
-					if !isSeparator(body[end:start], array && entries > 0) {
-						return false
-					}
+				if (start != end+1 || body[end] != usualSeparator) && !isSeparator(body[end:start], array && entries > 0) {
+					return false
 				}
 				inside = true
 				rank, l = noLevelRank, 0
@@ -172,10 +170,8 @@ func (x *avx2Scanner) tryScan(g *genericScanner, body []byte, min entry.Level) b
 					continue
 				}
 
-				if c := body[pos-1]; c <= ' ' || c == ',' || c == ':' {
-					if !canClose(body, pos) {
-						return false
-					}
+				if c := body[pos-1]; (c <= ' ' || c == ',' || c == ':') && !canClose(body, pos) {
+					return false
 				}
 				if l == 0 {
 					if l = x.entryLevel(g, body, start, rank, value); l == 0 {

@@ -3,34 +3,35 @@
 #include "go_asm.h"
 #include "textflag.h"
 
-// indexBlocks works on blocks of 64 bytes. A mask is a word with a bit for each
-// byte of a block, the lowest for the first. These are some, the lowest bit to
-// the left:
+// indexBlocks works on blocks of 64 bytes. A mask is a word with one bit for
+// each byte of a block; the lowest bit is the first byte. These are the main
+// masks of an example, with the lowest bit on the left:
 //
 //	bytes          {"level":"in\"o", "n":[1,2.5,true]}
-//	quotes         .1.....1.1.....1..1.1..............  but escaped ones
+//	quotes         .1.....1.1.....1..1.1..............  without escaped quotes
 //	strings        .111111..111111...11...............  with the opening quote only
 //	operators      1.......1.......1....11.1...1....11  { } [ ] : , outside strings
 //	white space    .................1.................  outside strings
-//	scalars        .......................1.111.1111..  what is left
+//	scalars        .......................1.111.1111..  all other bytes
 //	value begins   .1.......1........1...11.1...1.....  after { [ : , and white space
 //	colon          ........1............1.............  the operators after { and after
 //	                                                    the comma that follows a member
 //	events         11....................1......1...11  for the walk in Go
 //
-// Quotes become strings by a carry-less product with all ones, in which each bit
-// is the parity of the quotes up to it.
+// A carry-less product with all ones turns quotes into strings: each of its bits
+// is the parity of the quotes up to that bit.
 //
-// The grammar is checked by where things follow each other:
-//   - Strings and scalars begin where a value must, and nowhere else. So may
-//     brackets; the walk looks at what is before them.
-//   - Colons stand where one must, behind a string, and nowhere else. Commas,
-//     after what is not nested, are an object's if the operator before is a
-//     colon, and an array's if not. After what is nested, both are possible:
-//     an operator other than a colon is then an event, from which the walk
-//     refuses a comma in an object; and it refuses a key in an array.
-//   - Scalars that are made of digits and one point are checked here, others
-//     by the walk, which gets the first byte that is neither.
+// The grammar is checked by what may follow what:
+//   - Strings and scalars must begin where a value begins, and nowhere else.
+//     Brackets may also begin there; the walk checks what is before them.
+//   - Colons must follow { or the comma after a member, with a string in between,
+//     and nowhere else. A comma after a value that is not nested belongs to an
+//     object if the operator before the value is a colon, and else to an array.
+//     After a nested value, both are possible. The next operator is then an
+//     event unless it is a colon: the walk refuses a comma in an object. The
+//     walk also refuses a key in an array.
+//   - Scalars of digits with at most one point are checked here. Others are
+//     checked by the walk; the first byte that is neither is an event.
 //   - The walk matches brackets.
 
 // Each constant fills a YMM register.
@@ -41,7 +42,8 @@
 	DATA name<>+24(SB)/8, $word; \
 	GLOBL name<>(SB), RODATA|NOPTR, $32
 
-// A table that VPSHUFB indexes with the low four bits of a byte.
+// Each table fills both lanes of a YMM register. VPSHUFB indexes a table with
+// the low four bits of a byte.
 #define TABLE(name, low, high) \
 	DATA name<>+0(SB)/8, $low; \
 	DATA name<>+8(SB)/8, $high; \
@@ -59,36 +61,36 @@ FILL(points, 0x2e2e2e2e2e2e2e2e)
 FILL(zeros, 0x3030303030303030)
 FILL(caseBits, 0x2020202020202020)
 FILL(lastControl, 0x1f1f1f1f1f1f1f1f)
-FILL(aboveNine, 0x4646464646464646) // '9' + 0x46 = 0x7f, the greatest signed byte
+FILL(aboveNine, 0x4646464646464646) // '9' + 0x46 = 0x7f, the largest signed byte
 FILL(belowZero, 0x7575757575757575) // '0' + 0x46 - 1
 FILL(escapeU, 0x7575757575757575)   // 'u'
 FILL(lowNibbles, 0x0f0f0f0f0f0f0f0f)
 FILL(hexBits, 0x3030303030303030)
 
-// White space: 0x20, 0x09, 0x0a, 0x0d, each where its low nibble points.
+// White space: 0x20, 0x09, 0x0a, 0x0d, each at the index of its low nibble.
 TABLE(spaceTable, 0x0000000000000020, 0x00000d00000a0900)
-// The first byte of a level key, |0x30: l L \, s, @; and with them c, p.
+// The first byte of a level key, |0x30: l L \, s, @. It also finds c and p.
 TABLE(firstTable, 0x0000000073000070, 0x0000007c00000000)
-// Its third byte: l g v, the closing quote of @l and @t, and where an escape
-// is before it u or 0; a backslash is looked for by itself.
+// The third byte of a level key: l g v, the closing quote of @l and @t, and u or
+// 0 after an escape. A third byte that is a backslash is compared separately.
 TABLE(thirdTable, 0x6776750000220030, 0x0000006c00000000)
-// What may follow a backslash, and hexadecimal digits. A byte belongs to a
-// class when the entries of its low and its high nibble share a bit:
+// Bytes that may follow a backslash, and hexadecimal digits. A byte is in a
+// class if the entries of its low and its high nibble share a bit:
 //	01 2x: " /    02 5x: \    04 6x: b f n    08 7x: r t    10 3x: 0-9    20 4x 6x: A-F a-f
 TABLE(escapeLow, 0x10343038303d3010, 0x0104000200001010)
 TABLE(escapeHigh, 0x0824022010010000, 0x0000000000000000)
 
-#define IN SI      // the block
-#define EVENTS DI  // where the next event is stored
-#define ERR R11    // bits that refuse the body
+#define IN SI      // address of the block
+#define EVENTS DI  // address of the next event
+#define ERR R11    // not 0 if the body is invalid
 #define EVENT R12  // mask of the block's events
 #define POS R13    // offset of the block in the body
-#define STATE R15  // *indexState: what the block before leaves to this one
+#define STATE R15  // *indexState, the carries between blocks
 #define BS Y14     // backslashes
 #define QUOTES Y10
 #define COLONS Y9
 #define COMMAS Y8
-#define FIRST Y13  // the tables of the same names
+#define FIRST Y13  // firstTable, thirdTable, spaceTable
 #define THIRD Y12
 #define SPACES Y11
 #define ONES Y15
@@ -100,31 +102,32 @@ TABLE(escapeHigh, 0x0824022010010000, 0x0000000000000000)
 	SHLQ      $32, tmp; \
 	ORQ       tmp, dst
 
-// EQUAL sets dst to where lo and hi hold the byte that fills constant.
+// EQUAL sets dst to the bytes in lo and hi that equal those of constant.
 #define EQUAL(constant, lo, hi, dst, tmp) \
 	VPCMPEQB constant, lo, Y4; \
 	VPCMPEQB constant, hi, Y5; \
 	MASK(Y4, Y5, dst, tmp)
 
-// IN_TABLE sets lo and hi to where x and y hold a byte of table, looked up by
-// its low four bits.
+// IN_TABLE sets all bits of the bytes in lo and hi whose byte in x and y equals
+// the entry of table at its low four bits.
 #define IN_TABLE(table, x, y, lo, hi) \
 	VPSHUFB  x, table, lo; \
 	VPSHUFB  y, table, hi; \
 	VPCMPEQB x, lo, lo; \
 	VPCMPEQB y, hi, hi
 
-// NEXT sets dst to the bytes after those of set. The last one's is in the next
-// block, and its carry. It destroys set.
+// NEXT sets dst to the bytes after those of set. The byte after the last byte of
+// the block is in the next block, so it goes to carry. NEXT destroys set.
 #define NEXT(set, dst, carry) \
 	MOVQ carry(STATE), dst; \
 	LEAQ (dst)(set*2), dst; \
 	SHRQ $63, set; \
 	MOVQ set, carry(STATE)
 
-// NEXT_NOT sets dst to the first bytes after those of set that are not in
-// skip, which has none of set: the sum carries through a run of ones, and where
-// that reaches the end, or set does, into the next block. It destroys set.
+// NEXT_NOT sets dst to the first byte after each byte of set that is not in
+// skip. skip must not contain bytes of set. The addition carries through each
+// run of ones in skip. If the run, or set itself, reaches the end of the block,
+// the bit goes to carry. NEXT_NOT destroys set.
 #define NEXT_NOT(skip, set, dst, carry) \
 	MOVQ  carry(STATE), dst; \
 	LEAQ  (dst)(set*2), dst; \
@@ -136,10 +139,11 @@ TABLE(escapeHigh, 0x0824022010010000, 0x0000000000000000)
 
 // func indexBlocks(events []uint32, body, tail []byte, state *indexState) int
 //
-// AX to DX, R8 to R10 and R14 hold what the comment at the head of a section
-// says. Y0 and Y1 hold the block, Y2 and Y3 a changed or a later one, Y4 to Y7
-// what is compared. The frame keeps the end of the part in hand, which is body
-// or tail, and the masks that registers cannot keep.
+// The comment before each section lists the masks in AX to DX, R8 to R10 and
+// R14. Y0 and Y1 contain the block, Y2 and Y3 the block after a change or bytes
+// from later offsets, Y4 to Y7 the results of comparisons. The frame contains
+// the end of the current part (body or tail) and the masks that do not fit into
+// registers.
 TEXT ·indexBlocks(SB), NOSPLIT, $48-88
 	MOVQ     events_base+0(FP), EVENTS
 	MOVQ     state+72(FP), STATE
@@ -165,7 +169,7 @@ block:
 	VMOVDQU (IN), Y0
 	VMOVDQU 32(IN), Y1
 
-	// AX: backslashes. CX: quotes that none escapes.
+	// AX: backslashes. CX: quotes; the code at escapes removes escaped ones.
 	VPCMPEQB BS, Y0, Y4
 	VPCMPEQB BS, Y1, Y5
 	MASK(Y4, Y5, AX, BX)
@@ -186,7 +190,7 @@ unescaped:
 	MOVQ       BX, indexState_inString(STATE)
 	MOVQ       DX, inString-16(SP)
 
-	// No string holds a control character.
+	// Strings must not contain control characters.
 	VPMINUB  lastControl<>(SB), Y0, Y4
 	VPMINUB  lastControl<>(SB), Y1, Y5
 	VPCMPEQB Y4, Y0, Y4
@@ -204,9 +208,9 @@ unescaped:
 	ORQ   DX, CX
 	NEXT(R9, R10, indexState_closer)
 
-	// EVENT: quotes that open what may be a level key. The bytes after them
-	// may be the next block's: without lookAhead in Go, which keeps them inside
-	// of the body, TestLevelScanStaysInsideBody fails.
+	// EVENT: quotes that open what may be a level key. The bytes after a quote
+	// may be in the next block. lookAhead keeps these reads inside of the body;
+	// without it, TestLevelScanStaysInsideBody fails.
 	VMOVDQU  1(IN), Y2
 	VMOVDQU  33(IN), Y3
 	VPOR     hexBits<>(SB), Y2, Y2
@@ -225,7 +229,7 @@ unescaped:
 	ANDQ     R8, EVENT
 
 	// R9: :   R10: ,   AX: { [   BX: } ]
-	// EVENT: with colons that do not stand right behind a string.
+	// EVENT: also colons that do not directly follow a string.
 	EQUAL(COLONS, Y0, Y1, R9, R14)
 	ANDNQ R9, DX, R9
 	ANDNQ R9, R10, R10
@@ -239,7 +243,7 @@ unescaped:
 	ANDNQ AX, DX, AX
 	ANDNQ BX, DX, BX
 
-	// R8: {, which differs from [ in the bit that the shift puts highest.
+	// R8: {. It differs from [ in the bit that the shift makes the highest.
 	VPSLLW $2, Y0, Y4
 	VPSLLW $2, Y1, Y5
 	MASK(Y4, Y5, R8, R14)
@@ -253,7 +257,7 @@ unescaped:
 	MOVQ R14, brackets-40(SP)
 	ORQ  R14, EVENT
 
-	// AX: { [ : ,   BX: : } ]   CX: strings and operators   R14: all but operators
+	// AX: { [ : ,   BX: : } ]   CX: strings and operators   R14: no operators
 	ORQ  R9, AX
 	ORQ  R10, AX
 	ORQ  R9, BX
@@ -262,9 +266,10 @@ unescaped:
 	ORQ  R14, CX
 	NOTQ R14
 
-	// DX: { and the commas after a member, or after what is nested.
-	// BX: the operators after them. Those are colons, and nothing else is; but
-	// } may close at once, and after what is nested there may be an array.
+	// DX: { and the commas after a member or after a nested value.
+	// BX: the operators after them. They must be colons, and there must be no
+	// other colons. Two exceptions: } may close an empty object, and after a
+	// nested value in an array there may be any operator.
 	NEXT_NOT(R14, BX, DX, indexState_beforeComma)
 	ANDQ  R10, DX
 	ORQ   R8, DX
@@ -275,7 +280,7 @@ unescaped:
 	ORQ   R9, ERR
 	ANDQ  closeBraces-32(SP), BX
 
-	// R8: white space   CX: scalars   DX: where values must begin
+	// R8: white space   CX: scalars   DX: bytes where a value must begin
 	MOVQ     inString-16(SP), DX
 	IN_TABLE(SPACES, Y0, Y1, Y4, Y5)
 	MASK(Y4, Y5, R8, R14)
@@ -291,7 +296,7 @@ unescaped:
 	NEXT(AX, BX, indexState_scalar)
 	ANDNQ CX, BX, BX
 
-	// Values begin where they must, and nowhere else.
+	// Values must begin there, and nowhere else.
 	MOVQ  openers-24(SP), AX
 	ORQ   BX, AX
 	XORQ  AX, DX
@@ -299,7 +304,7 @@ unescaped:
 	ANDNQ DX, AX, DX
 	ORQ   DX, ERR
 
-	// R8: digits   DX: bytes of scalars that are none, or follow a leading zero
+	// R8: digits   DX: bytes of scalars that are no digits or follow a leading zero
 	VPADDB   aboveNine<>(SB), Y0, Y4
 	VPADDB   aboveNine<>(SB), Y1, Y5
 	VPCMPGTB belowZero<>(SB), Y4, Y4
@@ -312,9 +317,9 @@ unescaped:
 	ANDQ     CX, R10
 	ORQ      R10, DX
 
-	// R9: points. Each follows a digit, which the first byte of a scalar does
-	// not. R14: the bytes after them, which are digits; then, by the carry
-	// through these, the bytes after those, which are no points.
+	// R9: points in scalars. The first byte of a scalar must not be a point.
+	// R14: the bytes after points, which must be digits. Then, by the carry
+	// through these digits, the bytes after them, which must not be points.
 	EQUAL(points<>(SB), Y0, Y1, R9, R14)
 	ANDQ  CX, R9
 	ANDQ  R9, BX
@@ -331,14 +336,14 @@ unescaped:
 	ANDQ  R9, R14
 	ORQ   R14, ERR
 
-	// EVENT: with the first byte of each run of DX, points left out.
+	// EVENT: also the first byte of each run of DX without points.
 	ANDNQ DX, R9, DX
 	MOVQ  DX, R9
 	NEXT(R9, R14, indexState_unusual)
 	ANDNQ DX, R14, DX
 	ORQ   DX, EVENT
 
-	// Four events are stored whether there are as many or not, which costs
+	// Four events are always stored, even if there are fewer, because this costs
 	// less than a mispredicted branch.
 	POPCNTQ EVENT, AX
 	TZCNTQ  EVENT, BX
@@ -366,8 +371,8 @@ stored:
 	CMPQ IN, end-8(SP)
 	JNE  block
 
-	// The tail is the last bytes of the body and spaces, so that no block
-	// reaches behind the body.
+	// The tail is the last bytes of the body, filled with spaces, so that no
+	// block reaches past the end of the body.
 tail:
 	MOVQ tail_len+56(FP), AX
 	ANDQ $~63, AX
@@ -400,9 +405,9 @@ another:
 	JMP    stored
 
 escapes:
-	// R8: escaped bytes. A run of backslashes that begins at an even offset
-	// carries, when subtracted from the odd bits, to other bits than one
-	// that begins at an odd offset.
+	// R8: escaped bytes. CX: without escaped quotes. The subtraction from the odd
+	// bits borrows through each run of backslashes. Runs that begin at an even
+	// offset and runs that begin at an odd offset leave different bits.
 	MOVQ  indexState_escaped(STATE), BX
 	ANDNQ AX, BX, DX
 	LEAQ  (DX)(DX*1), R8
@@ -433,7 +438,7 @@ escapes:
 	VPAND    Y3, Y5, Y5
 	VPXOR    Y6, Y6, Y6
 
-	// DX: u that is escaped. BX: what else is and may not be.
+	// DX: escaped u. BX: other escaped bytes that are invalid.
 	VPAND    lowNibbles<>(SB), Y4, Y2
 	VPAND    lowNibbles<>(SB), Y5, Y3
 	VPCMPEQB Y6, Y2, Y2
@@ -451,8 +456,8 @@ escapes:
 	ORQ  indexState_hexDigits(STATE), R9
 	JZ   unescaped
 
-	// R9: where hexadecimal digits must stand: in the four bytes after u, of
-	// which hexDigits are left to the next block. BX: where none stands.
+	// R9: the bytes that must be hexadecimal digits: the four after each u. Those
+	// in the next block go to hexDigits. BX: bytes that are not such digits.
 	LEAQ     (DX)(DX*1), R9
 	LEAQ     (R9)(R9*1), BX
 	ORQ      BX, R9
