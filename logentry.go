@@ -1,7 +1,6 @@
 package main
 
 import (
-	"log-ingester/internal/entry"
 	"reflect"
 	"strings"
 	"unicode/utf8"
@@ -9,17 +8,20 @@ import (
 	"github.com/mailru/easyjson"
 	"github.com/mailru/easyjson/jlexer"
 	"github.com/mailru/easyjson/jwriter"
+
+	"log-ingester/internal/entry"
 )
 
 //go:generate go run ./internal/gen
 
-// A LogEntry takes entries apart, one after the other, with the decoder that
-// easyjson generates for it. It refers to the bytes it was given last.
+// A LogEntry decodes one entry after another with the decoder that easyjson
+// generates for it. It aliases the bytes that it decoded last.
 //
-// Its fields are the keys that a column may come from, first the level's, then
-// the message's, then the time's, each in its order of precedence. They are
-// interfaces since the generated code calls those for null as well, which must
-// be seen: a null level is the entry's level, and cannot be read.
+// The exported fields are the keys that a column may come from: first the keys
+// of the level, then those of the message, then those of the time, each in
+// order of precedence. They are interfaces because the generated code calls
+// interfaces also for null. LogEntry must see a null: a level of null is the
+// entry's level, although it is unreadable.
 //
 //easyjson:json
 type LogEntry struct {
@@ -47,21 +49,22 @@ type LogEntry struct {
 	NetTimestamp field `json:"Timestamp"`
 	Date         field `json:"date"`
 
-	members []member          // the entry's top level, in its order
-	first   [columnFields]int // index in members, plus one, of each key's first value; 0 where it has none
-	scratch []byte            // holds an entry whose UTF-8 had to be repaired
+	members []member          // of the entry's top level, in order
+	first   [columnFields]int // by field: 1 + the index in members of the key's first value, or 0
+	scratch []byte            // a copy of an entry whose UTF-8 was repaired
 	lexer   jlexer.Lexer
 }
 
-// How the fields of LogEntry are numbered.
+// Indexes of the fields of LogEntry. TestLogEntryFields checks them.
 const (
-	levelFields   = 0
-	messageFields = 7
-	timeFields    = 14
+	levelFields   = 0  // up to messageFields
+	messageFields = 7  // up to timeFields
+	timeFields    = 14 // up to columnFields
 	clefTimeField = 18
 	columnFields  = 21
 )
 
+// A field is a *columnKey.
 type field interface {
 	easyjson.Marshaler
 	easyjson.Unmarshaler
@@ -73,13 +76,14 @@ type member struct {
 	value []byte
 }
 
-// A columnKey is a field of its LogEntry.
+// A columnKey decodes and encodes one field of entry.
 type columnKey struct {
 	entry *LogEntry
 	index int
 	name  string
 }
 
+// UnmarshalEasyJSON adds a member to the entry, and notes the first of its key.
 func (k *columnKey) UnmarshalEasyJSON(in *jlexer.Lexer) {
 	k.entry.UnmarshalUnknown(in, k.name)
 	if k.entry.first[k.index] == 0 {
@@ -87,7 +91,8 @@ func (k *columnKey) UnmarshalEasyJSON(in *jlexer.Lexer) {
 	}
 }
 
-// MarshalEasyJSON writes the key's value, for the generated encoder.
+// MarshalEasyJSON writes the key's first value, or null. Only the generated
+// encoder calls it.
 func (k *columnKey) MarshalEasyJSON(out *jwriter.Writer) {
 	if i := k.entry.first[k.index]; i > 0 {
 		out.Raw(k.entry.members[i-1].value, nil)
@@ -96,7 +101,8 @@ func (k *columnKey) MarshalEasyJSON(out *jwriter.Writer) {
 	}
 }
 
-// UnmarshalUnknown takes in a member that is no column's.
+// UnmarshalUnknown adds a member to the entry. The generated decoder calls it
+// for members that are no field.
 func (e *LogEntry) UnmarshalUnknown(in *jlexer.Lexer, key string) {
 	e.members = append(e.members, member{key, in.Raw()})
 }
@@ -111,8 +117,8 @@ func newLogEntry() *LogEntry {
 	return e
 }
 
-// appendRow decodes data, a valid JSON object, and appends its row to b.
-// arrival stands in, as its text, for a time that is missing or cannot be read.
+// appendRow decodes data, a valid JSON object, and appends its row to b. arrival
+// is the text of the time column if the entry's time is missing or unreadable.
 func (e *LogEntry) appendRow(b *batch, data, arrival []byte) error {
 	if !utf8.Valid(data) {
 		e.scratch = entry.AppendRepaired(e.scratch[:0], data)
@@ -160,8 +166,8 @@ func (e *LogEntry) appendRow(b *batch, data, arrival []byte) error {
 	return nil
 }
 
-// firstOf returns the index in e.members of the value of the first of the keys
-// from up to, not including, to that the entry has, or -1.
+// firstOf returns the index in e.members of the first present key among the
+// fields [from, to), or -1.
 func (e *LogEntry) firstOf(from, to int) int {
 	for _, i := range e.first[from:to] {
 		if i > 0 {
@@ -171,12 +177,12 @@ func (e *LogEntry) firstOf(from, to int) int {
 	return -1
 }
 
-// appendLevel appends the level that member i tells, and returns i, or -1
-// where the member does not tell one and so belongs to the details.
+// appendLevel appends the level column, given the index of the level's member
+// or -1. It returns i, or -1 if the member is no level and belongs to details.
 func (e *LogEntry) appendLevel(dst []byte, i int) ([]byte, int) {
 	if i < 0 {
 		if e.first[clefTimeField] > 0 {
-			return append(dst, "info"...), -1 // CLEF leaves it out there
+			return append(dst, "info"...), -1 // CLEF omits the level info
 		}
 		return append(dst, "unknown"...), -1
 	}
@@ -192,7 +198,7 @@ func (e *LogEntry) appendLevel(dst []byte, i int) ([]byte, int) {
 	return append(dst, l.String()...), i
 }
 
-// appendLower puts dst[start:] in lower case.
+// appendLower converts dst[start:] to lower case.
 func appendLower(dst []byte, start int) []byte {
 	for i, c := range dst[start:] {
 		if c >= utf8.RuneSelf {
@@ -205,8 +211,8 @@ func appendLower(dst []byte, start int) []byte {
 	return dst
 }
 
-// appendDetails appends the object of all members but the given ones, or
-// nothing where there are no others.
+// appendDetails appends an object of all members except those with the given
+// indexes. It appends nothing if there are no others.
 func (e *LogEntry) appendDetails(dst []byte, level, message, when int) []byte {
 	start := len(dst)
 	for i := range e.members {
