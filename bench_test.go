@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log-ingester/internal/entry"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -18,11 +17,13 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"log-ingester/internal/entry"
 )
 
-// benchmarkEntries makes n entries of about 190 bytes as services log them, no
-// two alike, errors per cent of them above the threshold. Of mixed ones a fifth
-// holds escapes and a fifth nested values.
+// benchmarkEntries returns n different entries of about 190 bytes, as services
+// log them. errors per cent of them are at or above the level error. If mixed
+// is set, a fifth contains escapes and a fifth contains nested values.
 func benchmarkEntries(n, errors int, mixed bool) [][]byte {
 	r := rand.New(rand.NewPCG(uint64(n), uint64(errors)))
 	pick := func(from ...string) string { return from[r.IntN(len(from))] }
@@ -61,7 +62,7 @@ func benchmarkEntries(n, errors int, mixed bool) [][]byte {
 	return entries
 }
 
-// benchmarkBody is one entry by itself, or an array of several.
+// benchmarkBody returns a body of one entry, or an array of several.
 func benchmarkBody(n, errors int, mixed bool) []byte {
 	entries := benchmarkEntries(n, errors, mixed)
 	if n == 1 {
@@ -75,6 +76,8 @@ func benchmarkBody(n, errors int, mixed bool) []byte {
 	return append(body, ']')
 }
 
+// BenchmarkLevelScan scans bodies with each implementation and, for comparison,
+// validates them with encoding/json.
 func BenchmarkLevelScan(b *testing.B) {
 	impls := implementations()
 	impls = append(impls, implementation{"json.Valid", func(_ *levelScanner, body []byte, _ entry.Level) *scanError {
@@ -104,7 +107,7 @@ func BenchmarkLevelScan(b *testing.B) {
 	}
 }
 
-// BenchmarkDecode takes kept entries apart and makes rows of them.
+// BenchmarkDecode decodes kept entries to rows.
 func BenchmarkDecode(b *testing.B) {
 	for _, corpus := range []string{"plain", "mixed"} {
 		entries := benchmarkEntries(1000, 100, corpus == "mixed")
@@ -118,8 +121,8 @@ func BenchmarkDecode(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				batch.text, batch.rows = batch.text[:0], batch.rows[:0]
-				for _, entry := range entries {
-					if err := e.appendRow(batch, entry, arrival); err != nil {
+				for _, text := range entries {
+					if err := e.appendRow(batch, text, arrival); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -129,8 +132,8 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// BenchmarkWriter stores batches of one row or of many, as many in a
-// transaction as make a thousand rows, of about 170 bytes each.
+// BenchmarkWriter stores transactions of a thousand rows of about 170 bytes, in
+// batches of one row or in one batch.
 func BenchmarkWriter(b *testing.B) {
 	const perTransaction = 1000
 	for _, synchronous := range []string{"normal", "full"} {
@@ -143,11 +146,11 @@ func BenchmarkWriter(b *testing.B) {
 				defer db.close()
 				e, arrival := newLogEntry(), []byte("2026-11-22T15:24:00.000000000Z")
 				batches := []*batch{new(batch)}
-				for i, entry := range benchmarkEntries(perTransaction, 100, false) {
+				for i, text := range benchmarkEntries(perTransaction, 100, false) {
 					if i > 0 && i%perBatch == 0 {
 						batches = append(batches, new(batch))
 					}
-					if err := e.appendRow(batches[len(batches)-1], entry, arrival); err != nil {
+					if err := e.appendRow(batches[len(batches)-1], text, arrival); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -163,8 +166,9 @@ func BenchmarkWriter(b *testing.B) {
 	}
 }
 
-// BenchmarkIngest sends bodies to the program itself over loopback, with 50
-// connections that each wait for their answer. An operation is a request.
+// BenchmarkIngest sends requests to a service process over loopback. Each of 50
+// connections waits for the response before it sends the next request. One
+// operation is one request.
 func BenchmarkIngest(b *testing.B) {
 	const conns = 50
 	for _, entries := range []int{1, 100, 1000} {
@@ -187,7 +191,7 @@ func BenchmarkIngest(b *testing.B) {
 							return
 						}
 						defer conn.Close()
-						answers := bufio.NewReader(conn)
+						responses := bufio.NewReader(conn)
 						for {
 							n := next.Add(1)
 							if n > int64(b.N) {
@@ -197,7 +201,7 @@ func BenchmarkIngest(b *testing.B) {
 								b.Error(err)
 								return
 							}
-							resp, err := http.ReadResponse(answers, nil)
+							resp, err := http.ReadResponse(responses, nil)
 							if err != nil {
 								b.Error(err)
 								return
@@ -205,7 +209,7 @@ func BenchmarkIngest(b *testing.B) {
 							io.Copy(io.Discard, resp.Body)
 							resp.Body.Close()
 							if resp.StatusCode != http.StatusAccepted {
-								b.Errorf("answered %s", resp.Status)
+								b.Errorf("status = %s, want 202", resp.Status)
 								return
 							}
 						}
@@ -219,7 +223,7 @@ func BenchmarkIngest(b *testing.B) {
 				}
 				b.StopTimer()
 				if status := p.signal(syscall.SIGTERM); status != 0 {
-					b.Errorf("exit status %d", status)
+					b.Errorf("exit status = %d, want 0", status)
 				}
 			})
 		}

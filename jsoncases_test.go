@@ -1,16 +1,17 @@
 package main
 
 import (
-	"log-ingester/internal/entry"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
+
+	"log-ingester/internal/entry"
 )
 
-// The hard cases of RFC 8259, as values inside entries that are kept and
-// inside entries that are dropped, have the verdict of testdata/json/cases.txt
-// from every implementation of the scanner; what is kept can be decoded.
+// TestJSONCases puts the difficult cases of RFC 8259 in testdata/json/cases.txt
+// into entries above and below the threshold. Every implementation of the
+// scanner must accept the valid cases only, and the decoder must decode them.
 func TestJSONCases(t *testing.T) {
 	text, err := os.ReadFile("testdata/json/cases.txt")
 	if err != nil {
@@ -25,7 +26,7 @@ func TestJSONCases(t *testing.T) {
 		fields := strings.Split(line, "\t")
 		value, err := strconv.Unquote(fields[1])
 		if err != nil || len(fields) != 3 {
-			t.Fatalf("%q: %v", line, err)
+			t.Fatalf("cases.txt: line %q: %d fields, %v; want 3 fields with a quoted value", line, len(fields), err)
 		}
 		n++
 		valid := fields[0] == "y"
@@ -41,15 +42,15 @@ func TestJSONCases(t *testing.T) {
 			for _, impl := range implementations() {
 				s := new(levelScanner)
 				if err := impl.scan(s, []byte(body), entry.LevelError); (err == nil) != valid {
-					t.Errorf("%s, %s: %.100q: %v, want valid=%v", fields[2], impl.name, body, err, valid)
+					t.Errorf("%s: %s: scan(%.100q) = %v, want valid = %v", fields[2], impl.name, body, err, valid)
 				}
 			}
 			if _, _, err := programRows([]byte(body), entry.LevelTrace); (err == nil) != valid {
-				t.Errorf("%s: %.100q as rows: %v, want valid=%v", fields[2], body, err, valid)
+				t.Errorf("%s: rows of %.100q: error %v, want valid = %v", fields[2], body, err, valid)
 			}
 		}
 	}
 	if n < 700 {
-		t.Errorf("only %d cases", n)
+		t.Errorf("cases.txt has %d cases, want at least 700", n)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"log-ingester/internal/entry"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -14,14 +13,16 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"log-ingester/internal/entry"
 )
 
-// This file reads a body the slow and obvious way, with encoding/json, and
-// shares nothing with the program but the columns' rules.
+// The reference functions in this file convert a body to rows with
+// encoding/json. They are slow, but simple, and share no code with the program.
 
-// referenceRows returns the rows of a body at a threshold from 1, trace, to 6,
-// fatal, and how many entries it drops. An arrival stands for the time of
-// arrival.
+// referenceRows returns the rows of the entries at or above the threshold, and
+// the number of the other entries. The threshold is from 1 (trace) to 6
+// (fatal). The text ARRIVAL stands for the arrival time.
 func referenceRows(body []byte, threshold int) (rows [][4]string, dropped int, err error) {
 	entries, err := referenceEntries(bytes.TrimPrefix(body, []byte("\ufeff")))
 	if err != nil {
@@ -38,6 +39,7 @@ func referenceRows(body []byte, threshold int) (rows [][4]string, dropped int, e
 	return rows, dropped, nil
 }
 
+// referenceEntries returns the entries of a body.
 func referenceEntries(body []byte) (entries []json.RawMessage, err error) {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	var values []json.RawMessage
@@ -51,12 +53,12 @@ func referenceEntries(body []byte) (entries []json.RawMessage, err error) {
 		values = append(values, v)
 	}
 	if len(values) == 0 {
-		return nil, errors.New("empty")
+		return nil, errors.New("empty body")
 	}
 	entries = values
 	if values[0][0] == '[' {
 		if len(values) > 1 {
-			return nil, errors.New("more than an array")
+			return nil, errors.New("more values after an array")
 		}
 		if err := json.Unmarshal(values[0], &entries); err != nil {
 			return nil, err
@@ -64,7 +66,7 @@ func referenceEntries(body []byte) (entries []json.RawMessage, err error) {
 	}
 	for _, e := range entries {
 		if e[0] != '{' {
-			return nil, errors.New("not an object")
+			return nil, errors.New("an entry is not an object")
 		}
 	}
 	depth := 0
@@ -81,7 +83,7 @@ func referenceEntries(body []byte) (entries []json.RawMessage, err error) {
 		switch token {
 		case json.Delim('{'), json.Delim('['):
 			if depth++; depth > 1000 {
-				return nil, errors.New("too deep")
+				return nil, errors.New("nested deeper than 1000")
 			}
 		case json.Delim('}'), json.Delim(']'):
 			depth--
@@ -89,9 +91,10 @@ func referenceEntries(body []byte) (entries []json.RawMessage, err error) {
 	}
 }
 
-func referenceRow(entry json.RawMessage) (row [4]string, rank int) {
+// referenceRow returns the row of a valid entry and the rank of its level.
+func referenceRow(text json.RawMessage) (row [4]string, rank int) {
 	// A conversion to runes and back repairs UTF-8 as encoding/json does.
-	dec := json.NewDecoder(strings.NewReader(string([]rune(string(entry)))))
+	dec := json.NewDecoder(strings.NewReader(string([]rune(string(text)))))
 	dec.Token()
 	type field struct{ key, value string }
 	var fields []field
@@ -153,7 +156,7 @@ func referenceRow(entry json.RawMessage) (row [4]string, rank int) {
 			enc := json.NewEncoder(key)
 			enc.SetEscapeHTML(false)
 			enc.Encode(f.key)
-			// encoding/json escapes these two for JavaScript's sake.
+			// Undo the escapes of two characters that only JavaScript needs.
 			quoted := strings.NewReplacer(`\\`, `\\`, `\u2028`, "\u2028", `\u2029`, "\u2029").Replace(strings.TrimSpace(key.String()))
 			details = append(details, quoted+":"+f.value)
 		}
@@ -184,6 +187,7 @@ func referenceRank(name string) int {
 	return 7
 }
 
+// referenceTime parses the value of a time key.
 func referenceTime(value string) (t time.Time, ok bool) {
 	switch value[0] {
 	case '"':
@@ -193,7 +197,7 @@ func referenceTime(value string) (t time.Time, ok bool) {
 			return t, true
 		}
 		if len(text) < 14 || text[13] != ':' {
-			return t, false // time.Parse would take an hour of one digit
+			return t, false // time.Parse would accept an hour of one digit
 		}
 		for _, separator := range []string{"T", "t", " "} {
 			for _, zone := range []string{"", "Z07:00", "z", "-07:00", "-0700", "-07"} {
@@ -224,7 +228,7 @@ func referenceTime(value string) (t time.Time, ok bool) {
 			unit = 1e3
 		}
 		n.Mul(n, new(big.Rat).SetInt64(unit))
-		nanos := new(big.Int).Quo(n.Num(), n.Denom()) // towards zero: further digits are cut off
+		nanos := new(big.Int).Quo(n.Num(), n.Denom()) // towards zero, so further digits are cut off
 		seconds, rest := new(big.Int).QuoRem(nanos, big.NewInt(1e9), new(big.Int))
 		t, ok = time.Unix(seconds.Int64(), rest.Int64()).UTC(), true
 	}
@@ -232,7 +236,7 @@ func referenceTime(value string) (t time.Time, ok bool) {
 	return t.UTC(), ok && 0 <= year && year <= 9999
 }
 
-// programRows returns what the program makes of a body, as referenceRows does.
+// programRows is referenceRows with the program's scanner and decoder.
 func programRows(body []byte, threshold entry.Level) (rows [][4]string, dropped int, err error) {
 	var s levelScanner
 	if err := s.scan(body, threshold); err != nil {
@@ -258,8 +262,9 @@ func programRows(body []byte, threshold entry.Level) (rows [][4]string, dropped 
 	return rows, s.dropped, nil
 }
 
-var errDecoder = errors.New("what the scanner let through, the decoder refuses")
+var errDecoder = errors.New("the decoder refuses an entry that the scanner accepted")
 
+// FuzzRows compares programRows with referenceRows.
 func FuzzRows(f *testing.F) {
 	bodies, err := filepath.Glob("testdata/loggers/*.body")
 	if err != nil {
@@ -288,14 +293,14 @@ func FuzzRows(f *testing.F) {
 		want, wantDropped, wantErr := referenceRows(body, int(threshold))
 		got, gotDropped, gotErr := programRows(body, entry.Level(threshold))
 		if errors.Is(gotErr, errDecoder) || (gotErr == nil) != (wantErr == nil) {
-			t.Fatalf("%q: error %v, reference %v", body, gotErr, wantErr)
+			t.Fatalf("rows of %q: error %v, want %v", body, gotErr, wantErr)
 		}
 		if gotDropped != wantDropped || len(got) != len(want) {
-			t.Fatalf("%q: %d rows and %d dropped, reference %d and %d", body, len(got), gotDropped, len(want), wantDropped)
+			t.Fatalf("rows of %q: %d rows and %d dropped, want %d and %d", body, len(got), gotDropped, len(want), wantDropped)
 		}
 		for i := range want {
 			if got[i] != want[i] {
-				t.Fatalf("%.500q: row %d:\n got %q\nwant %q", body, i, got[i], want[i])
+				t.Fatalf("row %d of %.500q:\n got %q\nwant %q", i, body, got[i], want[i])
 			}
 		}
 	})
