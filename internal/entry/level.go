@@ -126,7 +126,7 @@ func levelByLowerWord(w uint64) Level {
 }
 
 // levelWordSlot is a hash function without collisions of level names. If a new
-// name collides, TestLevelNames fails, and another multiplier must be found by
+// name collides, TestLevelNamesTable fails, and another multiplier must be found by
 // trying random ones.
 func levelWordSlot(w uint64) uint64 { return w * 0x69dccfc2137cbcc9 >> (64 - levelWordBits) }
 
