@@ -18,7 +18,8 @@
 //     contain a hash of all files.
 //
 // The package must not depend on the code that reads, stores or receives entries:
-// it knows the other routes only by their addresses.
+// it knows the other routes only by their addresses. It imports the table of level
+// names from internal/entry, so that the page ranks levels like the server.
 package viewer
 
 import (
@@ -27,12 +28,14 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"net/http"
 	"path"
 	"sync"
 
+	"log-ingester/internal/entry"
 	"log-ingester/internal/httpapi"
 )
 
@@ -42,8 +45,12 @@ var assets embed.FS
 const (
 	pageName = "index.html"
 
-	// placeholder is the version in the addresses in index.html.
-	placeholder = "/VERSION/"
+	// versionPlaceholder is the version in the addresses in index.html.
+	versionPlaceholder = "/VERSION/"
+
+	// levelsPlaceholder is the content of the data block in index.html that
+	// gives the script the names of each level.
+	levelsPlaceholder = "LEVEL_NAMES"
 
 	// policy allows the page to load its own scripts, style and icon, and to send
 	// requests to its own server. Log content could not run, load or send anything
@@ -87,14 +94,27 @@ func newBundle() *bundle {
 		bodies[path.Base(name)] = body
 		fmt.Fprintf(hash, "%s %d\n%s", name, len(body), body)
 	}
+	levels := levelNames()
+	hash.Write(levels)
 	b := &bundle{version: hex.EncodeToString(hash.Sum(nil)[:8]), files: make(map[string]file)}
 	for name, body := range bodies {
 		if name == pageName {
-			body = bytes.ReplaceAll(body, []byte(placeholder), []byte("/"+b.version+"/"))
+			body = bytes.ReplaceAll(body, []byte(versionPlaceholder), []byte("/"+b.version+"/"))
+			body = bytes.Replace(body, []byte(levelsPlaceholder), levels, 1)
 		}
 		b.files[name] = file{contentTypes[path.Ext(name)], body, compress(body)}
 	}
 	return b
+}
+
+// levelNames returns the names of each level as a JSON object.
+func levelNames() []byte {
+	names := make(map[string][]string)
+	for l := entry.LevelTrace; l <= entry.LevelFatal; l++ {
+		names[l.String()] = entry.LevelNames(l)
+	}
+	text, _ := json.Marshal(names) // a map of strings has a JSON form
+	return text
 }
 
 func compress(body []byte) []byte {

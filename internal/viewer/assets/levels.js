@@ -9,18 +9,13 @@
 export const LEVELS = ["fatal", "error", "unknown", "warn", "info", "debug", "trace"];
 
 /**
- * The names of each level, in lower case. The server has the same table; a test
- * compares the two.
+ * The names of each level, in lower case. The server puts its own table into the
+ * page.
  * @type {Readonly<Partial<Record<Level, readonly string[]>>>}
  */
-export const LEVEL_NAMES = {
-  trace: ["trace", "trce", "trc", "silly", "finest", "finer"],
-  debug: ["debug", "dbug", "dbg", "fine", "config", "verbose", "vrb", "http"],
-  info: ["info", "inf", "information", "informational", "notice", "note", "success"],
-  warn: ["warn", "warning", "wrn"],
-  error: ["error", "err", "eror", "fail", "severe"],
-  fatal: ["fatal", "ftl", "critical", "crit", "alert", "emerg", "emergency", "panic", "dpanic"],
-};
+export const LEVEL_NAMES = JSON.parse(
+  document.getElementById("level-names")?.textContent ?? "{}",
+);
 
 /** @type {ReadonlyMap<string, Level>} */
 const LEVEL_BY_NAME = new Map(
