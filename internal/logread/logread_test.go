@@ -356,9 +356,9 @@ func TestWrongParametersAreRefusedWithASentence(t *testing.T) {
 		"/logs?until=1e999d":                                 "until",
 		"/logs?until=15":                                     "such as",
 		"/logs?since=2026-13-01T00:00:00Z":                   "since",
-		"/logs?since=1h&until=2h":                            "since is not before until",
-		"/logs?since=2026-01-01&until=1600-01-01":            "since is not before until",
-		"/logs?since=9999-01-01&until=2026-01-01":            "since is not before until",
+		"/logs?since=1h&until=2h":                            "since must be before until",
+		"/logs?since=2026-01-01&until=1600-01-01":            "since must be before until",
+		"/logs?since=9999-01-01&until=2026-01-01":            "since must be before until",
 		"/logs?q=%zz":                                        "query string",
 		"/logs?q=" + strings.Repeat("%C3%BC", 1001):          "q is longer than 2000 bytes",
 		"/logs?details." + strings.Repeat("a.", 251) + "a=1": "name",
@@ -487,7 +487,7 @@ func TestScanOverManyBlocks(t *testing.T) {
 	at := func(i int) string { return time.Date(2026, 11, 22, 0, 0, i, 0, time.UTC).Format(time.RFC3339) }
 	// The lowest and the highest ids in blocks that no entry can come to any more.
 	// The third block begins in the gap; that of the newest entry is not here.
-	blocks := map[int64][2]int{-1: {-5, -5}, 0: {1, 99}, 2: {40001, 3<<blockBits - 1}, 3: {3 << blockBits, n}}
+	blocks := map[block][2]int{-1: {-5, -5}, 0: {1, 99}, 2: {40001, 3<<blockBits - 1}, 3: {3 << blockBits, n}}
 	// The first time, nothing is known of the blocks; the second time, their times.
 	for range 2 {
 		for _, block := range blocks {
@@ -519,12 +519,12 @@ func TestScanOverManyBlocks(t *testing.T) {
 			first, _ = entry.ParseStoredTime("2000-01-01T00:00:00Z")
 			last = first
 		}
-		if got, known := l.reader.blockTime(block); !known || got != (timeSpan{first, last}) {
+		if got, known := l.reader.scanner.times.get(block); !known || got != (timeSpan{first, last}) {
 			t.Errorf("of block %d, the times %v are remembered (%v), want from %d to %d", block, got, known, first, last)
 		}
 	}
-	if len(l.reader.blockTimes) != len(blocks) {
-		t.Errorf("the times of %d blocks are remembered, want %d", len(l.reader.blockTimes), len(blocks))
+	if len(l.reader.scanner.times.spans) != len(blocks) {
+		t.Errorf("the times of %d blocks are remembered, want %d", len(l.reader.scanner.times.spans), len(blocks))
 	}
 	last := l.insert(testEntry{"error", "late, with an early time", at(50), nil})
 	if got := ids(l.logs("since", at(49), "until", at(51))); !slices.Equal(got, []int64{last, 51, 50}) {
@@ -558,7 +558,7 @@ func TestABlockOfOtherTimesIsLeftOut(t *testing.T) {
 		{timeSpan{to - 1, to}, []int64{12, 11}},
 		{timeSpan{to, to + 1}, []int64{}},
 	} {
-		l.reader.setBlockTime(0, c.times)
+		l.reader.scanner.times.set(0, c.times)
 		if got := ids(l.logs("since", since, "until", until)); !slices.Equal(got, c.want) {
 			t.Errorf("where a block has the times %v, from %d to %d are found %v, want %v", c.times, from, to, got, c.want)
 		}
@@ -608,7 +608,7 @@ func TestAnswersAreCompressedForThoseWhoAccept(t *testing.T) {
 func TestReadsAreBounded(t *testing.T) {
 	l := newTestLog(t)
 	l.fill(1)
-	l.reader.patience = time.Millisecond
+	l.reader.slotTimeout = time.Millisecond
 	for range maxReads {
 		number := <-l.reader.reads
 		defer func() { l.reader.reads <- number }()
@@ -628,7 +628,7 @@ func TestAScanThatTakesTooLongIsAnswered503(t *testing.T) {
 	l.reader.db.SetMaxOpenConns(1)
 	held, err := l.reader.db.Conn(context.Background())
 	must(t, err)
-	l.reader.timeout = time.Millisecond
+	l.reader.scanner.timeout = time.Millisecond
 	for _, path := range []string{"/logs?q=nowhere", "/logs/histogram"} {
 		resp, body := l.get(path)
 		if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" || !strings.Contains(body, "narrow") {
@@ -639,7 +639,7 @@ func TestAScanThatTakesTooLongIsAnswered503(t *testing.T) {
 		t.Errorf("%d of %d numbers came back", len(l.reader.reads), maxReads)
 	}
 	must(t, held.Close())
-	l.reader.timeout = readTimeout
+	l.reader.scanner.timeout = scanTimeout
 	if got := l.logs("limit", "5"); len(got) != 5 {
 		t.Errorf("after that, %d entries are answered, want 5", len(got))
 	}
@@ -650,12 +650,12 @@ func TestAScanThatTakesTooLongIsAnswered503(t *testing.T) {
 func (l *testLog) scanUntilCancelled(rawQuery string) (seen int, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	q, err := parseLogQuery(rawQuery, time.Now())
+	q, err := parseQuery(rawQuery, time.Now())
 	must(l.t, err)
-	err = l.reader.scan(ctx, 0, q, logSink{count: func(string, int64, bool) {
+	err = l.reader.scanner.count(ctx, 0, q, func(string, int64, bool) {
 		cancel()
 		seen++
-	}})
+	})
 	return seen, err
 }
 
@@ -673,7 +673,7 @@ func TestAScanEndsWithItsRequest(t *testing.T) {
 // end.
 func TestAScanOfLargeEntriesEndsWithItsRequest(t *testing.T) {
 	l := newTestLog(t)
-	large := testEntry{"error", strings.Repeat("x", scanStep/4), "", `{"y":"` + strings.Repeat("y", scanStep/4) + `"}`}
+	large := testEntry{"error", strings.Repeat("x", checkEvery/4), "", `{"y":"` + strings.Repeat("y", checkEvery/4) + `"}`}
 	for range 32 {
 		l.insert(large)
 	}
@@ -695,7 +695,7 @@ func TestATextIsSoughtInOnePass(t *testing.T) {
 		{"ü" + text + "e", strings.Repeat("Ü", 10_000) + longest},
 	} {
 		began := time.Now()
-		if got, want := newFoldedText(c.text).in(c.in), strings.HasSuffix(c.in, "B"); got != want {
+		if got, want := newFoldedText(c.text).contains(c.in), strings.HasSuffix(c.in, "B"); got != want {
 			t.Errorf("%.10q…%q in %.10q…: %v, want %v", c.text, c.text[len(c.text)-4:], c.in, got, want)
 		}
 		if took := time.Since(began); took > 2*time.Second {
@@ -773,15 +773,15 @@ func testSlowClient(t *testing.T, parameters string) {
 func TestAnAnswerWaitsForItsNextPart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := serveHTTP2(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			a := logAnswer{w: w, ndjson: true}
+			a := logsResponse{w: w, ndjson: true}
 			for _, message := range []string{"first", "second", "third"} {
-				a.add(&logRow{message: []byte(message)})
+				a.add(&row{message: []byte(message)})
 				if err := a.flush(); err != nil {
 					t.Error(err)
 				}
 				time.Sleep(writeTimeout + time.Second)
 			}
-			if err := a.end(); err != nil {
+			if err := a.finish(); err != nil {
 				t.Error(err)
 			}
 		}))
@@ -1282,10 +1282,10 @@ func FuzzFoldedText(f *testing.F) {
 			want = want || strings.EqualFold(string(runes[i:i+len(wanted)]), string(wanted))
 		}
 		folded := newFoldedText(text)
-		if got := folded.in(s); got != want {
+		if got := folded.contains(s); got != want {
 			t.Errorf("%q in %q: %v, want %v", text, s, got, want)
 		}
-		if got := folded.inOnePass(s); got != want {
+		if got, _ := folded.searchKMP(s); got != want {
 			t.Errorf("%q in %q in one pass: %v, want %v", text, s, got, want)
 		}
 	})

@@ -2,29 +2,27 @@ package logread
 
 import (
 	"compress/gzip"
-	"encoding/json"
 	"errors"
-	"log-ingester/internal/entry"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
-	"unicode/utf8"
 )
 
 const (
-	writeTimeout = 10 * time.Second // for each part of an answer
-	flushSize    = 64 << 10         // an answer is sent in parts of about this size
+	writeTimeout = 10 * time.Second // for each part of a response
+	flushSize    = 64 << 10         // approximate size of a part in bytes
+	minGzipSize  = 1024             // a smaller response hardly fits into fewer packets when compressed
 )
 
-// gzipWriters are kept from answer to answer; each is larger than most answers.
+// gzipWriters are reused, because each is larger than most responses.
 var gzipWriters = sync.Pool{New: func() any {
-	z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is a valid one
+	z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // fails only for an invalid level
 	return z
 }}
 
-// A logAnswer writes entries as the answer of /logs.
-type logAnswer struct {
+// A logsResponse is a sink that writes entries as the response of /logs. The
+// response is complete only after finish.
+type logsResponse struct {
 	w       http.ResponseWriter
 	gzip    bool
 	ndjson  bool
@@ -34,108 +32,83 @@ type logAnswer struct {
 	z       *gzip.Writer
 }
 
-func (a *logAnswer) add(row *logRow) bool {
+func (resp *logsResponse) add(r *row) (full bool) {
 	switch {
-	case a.ndjson:
-	case a.rows == 0:
-		a.buf = append(a.buf, "[\n"...)
+	case resp.ndjson:
+	case resp.rows == 0:
+		resp.buf = append(resp.buf, "[\n"...)
 	default:
-		a.buf = append(a.buf, ",\n"...)
+		resp.buf = append(resp.buf, ",\n"...)
 	}
-	a.rows++
-	a.buf = appendLogRow(a.buf, row)
-	if a.ndjson {
-		a.buf = append(a.buf, '\n')
+	resp.rows++
+	resp.buf = r.appendJSON(resp.buf)
+	if resp.ndjson {
+		resp.buf = append(resp.buf, '\n')
 	}
-	return len(a.buf) >= flushSize
+	return len(resp.buf) >= flushSize
 }
 
-func (a *logAnswer) end() error {
+// flush sends the entries added since the last flush. It then removes the write
+// deadline until the next part: HTTP/2 resets a stream at its deadline, even if
+// nothing is being written.
+func (resp *logsResponse) flush() error {
+	err := resp.write()
+	_ = http.NewResponseController(resp.w).SetWriteDeadline(time.Time{}) // not supported by every ResponseWriter
+	return err
+}
+
+// finish sends the rest and the end of the response.
+func (resp *logsResponse) finish() error {
 	switch {
-	case a.ndjson:
-	case a.rows == 0:
-		a.buf = append(a.buf, "[]\n"...)
+	case resp.ndjson:
+	case resp.rows == 0:
+		resp.buf = append(resp.buf, "[]\n"...)
 	default:
-		a.buf = append(a.buf, "\n]\n"...)
+		resp.buf = append(resp.buf, "\n]\n"...)
 	}
-	if !a.started && len(a.buf) < 1024 {
-		a.gzip = false // would hardly fit into fewer packets
+	if !resp.started && len(resp.buf) < minGzipSize {
+		resp.gzip = false
 	}
-	err := a.write()
-	if a.z != nil {
-		err = errors.Join(err, a.z.Close())
-		gzipWriters.Put(a.z)
+	err := resp.write()
+	if resp.z != nil {
+		err = errors.Join(err, resp.z.Close())
+		gzipWriters.Put(resp.z)
 	}
 	return err
 }
 
-// flush sends what there is, and gives the search for more its time.
-func (a *logAnswer) flush() error {
-	err := a.write()
-	// HTTP/2 resets a stream at its deadline, though nothing waits to be written.
-	_ = http.NewResponseController(a.w).SetWriteDeadline(time.Time{}) // as in write
-	return err
+// start sets the headers. The first write sends them.
+func (resp *logsResponse) start() {
+	resp.started = true
+	h := resp.w.Header()
+	h.Set("Content-Type", "application/json")
+	if resp.ndjson {
+		h.Set("Content-Type", "application/x-ndjson")
+	}
+	h.Set("Vary", "Accept, Accept-Encoding")
+	if resp.gzip {
+		h.Set("Content-Encoding", "gzip")
+		resp.z = gzipWriters.Get().(*gzip.Writer)
+		resp.z.Reset(resp.w)
+	}
 }
 
-// write writes what there is, and leaves the deadline to what may follow.
-func (a *logAnswer) write() error {
-	if !a.started {
-		a.started = true
-		h := a.w.Header()
-		h.Set("Content-Type", "application/json")
-		if a.ndjson {
-			h.Set("Content-Type", "application/x-ndjson")
-		}
-		h.Set("Vary", "Accept, Accept-Encoding")
-		if a.gzip {
-			h.Set("Content-Encoding", "gzip")
-			a.z = gzipWriters.Get().(*gzip.Writer)
-			a.z.Reset(a.w)
-		}
+// write writes the buffer under a new write deadline, which stays set.
+func (resp *logsResponse) write() error {
+	if !resp.started {
+		resp.start()
 	}
-	// Not every ResponseWriter can have a deadline, and it may go without.
-	_ = http.NewResponseController(a.w).SetWriteDeadline(time.Now().Add(writeTimeout))
+	// Not every ResponseWriter supports deadlines. Without one, it may block.
+	_ = http.NewResponseController(resp.w).SetWriteDeadline(time.Now().Add(writeTimeout))
 	var err error
-	if a.z != nil {
-		_, err = a.z.Write(a.buf)
+	if resp.z != nil {
+		_, err = resp.z.Write(resp.buf)
 	} else {
-		_, err = a.w.Write(a.buf)
+		_, err = resp.w.Write(resp.buf)
 	}
-	a.buf = a.buf[:0]
-	if cap(a.buf) > 4*flushSize {
-		a.buf = nil // an entry can be large
+	resp.buf = resp.buf[:0]
+	if cap(resp.buf) > 4*flushSize {
+		resp.buf = nil // grown by a large entry
 	}
 	return err
-}
-
-// appendLogRow appends an entry as a JSON object on one line. Details stay as
-// they are stored, but that white space becomes a space; what is not JSON
-// becomes a string.
-func appendLogRow(dst []byte, row *logRow) []byte {
-	dst = append(dst, `{"id":`...)
-	dst = strconv.AppendInt(dst, row.id, 10)
-	dst = entry.AppendQuoted(append(dst, `,"level":`...), row.level)
-	dst = entry.AppendQuoted(append(dst, `,"message":`...), row.message)
-	dst = entry.AppendQuoted(append(dst, `,"timestamp":`...), row.timestamp)
-	dst = append(dst, `,"details":`...)
-	switch {
-	case row.details == nil:
-		dst = append(dst, "null"...)
-	case !json.Valid(row.details):
-		dst = entry.AppendQuoted(dst, row.details)
-	default:
-		start := len(dst)
-		if utf8.Valid(row.details) {
-			dst = append(dst, row.details...)
-		} else {
-			dst = entry.AppendRepaired(dst, row.details)
-		}
-		// A line break in valid JSON stands between values.
-		for i, c := range dst[start:] {
-			if c == '\n' || c == '\r' {
-				dst[start+i] = ' '
-			}
-		}
-	}
-	return append(dst, '}')
 }

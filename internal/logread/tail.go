@@ -4,199 +4,37 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
-	"slices"
-	"strconv"
 	"sync"
 	"time"
 )
 
 const (
-	maxTails     = 32
-	maxTailReads = 2 // scans of tails at a time; each is short
-
-	// A tail looks for new entries when the writer tells of a commit, and at
-	// this pace for those that another program has written.
-	tailPoll = 150 * time.Millisecond
-	// A tail sends no more often than this, so that thousands of commits in a
-	// second do not make thousands of reads.
+	// tailPace is the shortest time between two batches, so that thousands of
+	// commits per second do not cause thousands of scans.
 	tailPace = 40 * time.Millisecond
 
-	tailBurst     = 500     // entries sent at a time
-	tailBytes     = 1 << 20 // bytes sent at a time, but for a larger last entry
-	tailWindow    = 20_000  // ids looked through at a time
+	tailWindow    = 20_000 // ids searched for one batch
 	tailHeartbeat = 15 * time.Second
+	stopTimeout   = time.Second // for pending writes after a tail was stopped
 )
 
-// committed tells the tails that the entries up to lastID are in the database.
-// It is cheap, never waits, and may be called by any goroutine.
-func (r *Reader) Committed(lastID int64) {
-	if r.raiseNewest(lastID) {
-		select {
-		case r.wake <- struct{}{}:
-		default: // a token is there
-		}
-	}
-}
-
-// raiseNewest reports whether id is higher than all before.
-func (r *Reader) raiseNewest(id int64) bool {
-	for {
-		newest := r.newest.Load()
-		if id <= newest {
-			return false
-		}
-		if r.newest.CompareAndSwap(newest, id) {
-			return true
-		}
-	}
-}
-
-// startTail enters a tail, unless there are too many. The channel holds a token
-// when there are new entries.
-func (r *Reader) startTail() (news chan struct{}, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.tails) >= maxTails || r.ctx.Err() != nil {
-		return nil, false
-	}
-	news = make(chan struct{}, 1)
-	if len(r.tails) == 0 {
-		r.stopWatch = make(chan struct{})
-		r.running.Add(1)
-		// What is newer than told now, no tail that is yet to come has seen.
-		go r.watch(r.stopWatch, r.newest.Load())
-	}
-	r.tails[news] = struct{}{}
-	r.running.Add(1)
-	return news, true
-}
-
-func (r *Reader) endTail(news chan struct{}) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.tails, news)
-	if len(r.tails) == 0 {
-		close(r.stopWatch)
-	}
-	r.running.Done()
-}
-
-// EndTails ends all tails and lets no new ones begin, so that a server that
-// shuts down need not wait for them.
-func (r *Reader) EndTails() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.cancel()
-}
-
-// watch tells all tails of entries newer than told, until stop is closed.
-func (r *Reader) watch(stop chan struct{}, told int64) {
-	defer r.running.Done()
-	ticker := time.NewTicker(tailPoll)
-	defer ticker.Stop()
-	failing := false
-	for {
-		select {
-		case <-stop:
-			return
-		case <-r.wake:
-		case <-ticker.C:
-			id, err := r.newestID(r.ctx)
-			if err != nil && !failing && r.ctx.Err() == nil {
-				r.log.Warn("looking for new entries failed", "err", err)
-			}
-			failing = err != nil
-			r.raiseNewest(id)
-		}
-		newest := r.newest.Load()
-		if newest == told {
-			continue
-		}
-		told = newest
-		r.mu.Lock()
-		for news := range r.tails {
-			select {
-			case news <- struct{}{}:
-			default: // a token is there
-			}
-		}
-		r.mu.Unlock()
-	}
-}
-
-// ServeTail answers GET /logs/tail: the entries that the filters find, as they
-// come, as server-sent events. It begins after the entry that Last-Event-ID or
-// the parameter after names, or else with the next one to come.
-//
-// Where there is more than can be sent in time, the newest are sent, and before
-// them an event named skipped says which ids were passed over.
-func (r *Reader) ServeTail(w http.ResponseWriter, req *http.Request) {
-	q, ok := parseRequest(w, req, time.Now(), "after")
-	if !ok {
-		return
-	}
-	if last := req.Header.Get("Last-Event-ID"); last != "" {
-		var err error
-		if q.after, err = parseIDParameter("Last-Event-ID", last); err != nil {
-			writeError(w, http.StatusBadRequest, err.Error())
-			return
-		}
-	}
-	news, ok := r.startTail()
-	if !ok {
-		refuseBusy(w)
-		return
-	}
-	defer r.endTail(news)
-	newest, err := r.newestID(req.Context())
-	if err != nil {
-		r.refuseFailed(w, req, err)
-		return
-	}
-	r.raiseNewest(newest)
-
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("X-Accel-Buffering", "no") // or nginx would hold events back
-	if req.Method == http.MethodHead {
-		return
-	}
-	t := &tail{reader: r, query: q, last: q.after, w: w, rc: http.NewResponseController(w)}
-	if q.after == math.MinInt64 || q.after > newest {
-		t.last = newest // an id that is yet to come is one of another database
-	}
-	ctx, cancel := context.WithCancel(req.Context())
-	defer cancel()
-	defer t.end()
-	defer context.AfterFunc(r.ctx, func() {
-		t.end()
-		cancel()
-	})()
-	if err := t.run(ctx, news); err != nil && ctx.Err() == nil {
-		r.log.Info("a tail was cut off", "err", err)
-	}
-}
-
-// A tail is one client's. Its goroutine alone uses it, but for the deadlines.
+// A tail sends new entries to one client. Its fields belong to the goroutine that
+// runs it, except the write deadline.
 type tail struct {
 	reader *Reader
-	query  *logQuery
-	last   int64 // the client needs no entry up to this one
+	query  *query
+	last   int64 // the client needs no entry with an id up to this one
 	w      http.ResponseWriter
 	rc     *http.ResponseController
-	events []byte // of a round, the newest first
-	ends   []int  // of each event
+	batch  tailBatch
 
-	mu    sync.Mutex // guards the write deadline
-	ended bool       // it has been set for the last time
+	mu      sync.Mutex // guards the write deadline
+	stopped bool       // the deadline must not change any more
 }
 
-// errTailFull ends a scan that has found as much as is sent at a time.
-var errTailFull = errors.New("enough for one round")
-
-// run sends what comes until ctx is done.
-func (t *tail) run(ctx context.Context, news chan struct{}) error {
+// run sends entries until ctx is done or a write fails.
+func (t *tail) run(ctx context.Context, notify <-chan struct{}) error {
 	if err := t.sendID(); err != nil {
 		return err
 	}
@@ -208,132 +46,129 @@ func (t *tail) run(ctx context.Context, news chan struct{}) error {
 		select {
 		case <-pace.C:
 		case <-ctx.Done():
-			return nil
+			return ctx.Err()
 		}
-		begin := time.Now()
-		sent, err := t.round(ctx)
-		if err != nil {
+		start := time.Now()
+		if err := t.step(ctx, notify, heartbeat.C); err != nil {
 			return err
 		}
-		if !sent {
-			// Commits may follow so closely that no round ends in a wait.
-			select {
-			case <-heartbeat.C:
-				if err := t.sendID(); err != nil {
-					return err
-				}
-			default:
-			}
-		}
-		if t.reader.newest.Load() <= t.last {
-			select {
-			case <-news:
-			case <-heartbeat.C:
-				if err := t.sendID(); err != nil {
-					return err
-				}
-			case <-ctx.Done():
-				return nil
-			}
-		}
-		pace.Reset(tailPace - time.Since(begin))
+		pace.Reset(tailPace - time.Since(start))
 	}
 }
 
-// round sends the entries that have come since the last one, and reports whether
-// there was anything to send.
-func (t *tail) round(ctx context.Context) (sent bool, err error) {
-	newest := t.reader.newest.Load()
+// step sends the next batch, or a heartbeat if one is due. It then waits until
+// there are entries for another batch.
+func (t *tail) step(ctx context.Context, notify <-chan struct{}, heartbeat <-chan time.Time) error {
+	sent, err := t.sendBatch(ctx)
+	if err != nil {
+		return err
+	}
+	if !sent {
+		// Check without waiting: if commits follow closely, step never reaches
+		// the wait below.
+		select {
+		case <-heartbeat:
+			if err := t.sendID(); err != nil {
+				return err
+			}
+		default:
+		}
+	}
+	if t.reader.db.newest.Load() > t.last {
+		return nil
+	}
+	select {
+	case <-notify:
+		return nil
+	case <-heartbeat:
+		return t.sendID()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// sendBatch sends the matching entries newer than t.last, and reports whether it
+// sent anything. If there are more than fit into a batch, it sends the newest
+// ones, preceded by an event named skipped with the range of ids it left out.
+func (t *tail) sendBatch(ctx context.Context) (sent bool, err error) {
+	newest := t.reader.db.newest.Load()
 	if newest <= t.last {
 		return false, nil
 	}
-	number, ok := t.reader.acquire(ctx, t.reader.tailReads)
+	slot, ok := t.reader.tailReads.acquire(ctx, t.reader.slotTimeout)
 	if !ok {
-		return false, nil // the next round will have them
+		return false, nil // the next batch will contain the entries
 	}
 	q := *t.query
 	q.after, q.before, q.limit = max(t.last, newest-tailWindow), newest+1, tailBurst+1
-	seen := q.after // no entry up to this one was looked at
-	t.events, t.ends = t.events[:0], t.ends[:0]
-	err = t.reader.scan(ctx, number, &q, logSink{
-		add: func(row *logRow) bool {
-			t.events = append(strconv.AppendInt(append(t.events, "id: "...), row.id, 10), "\ndata: "...)
-			t.events = append(appendLogRow(t.events, row), "\n\n"...)
-			t.ends = append(t.ends, len(t.events))
-			seen = row.id - 1
-			return len(t.ends) >= tailBurst || len(t.events) >= tailBytes
-		},
-		flush: func() error { return errTailFull },
-	})
-	t.reader.tailReads <- number
-	if err == nil {
-		seen = q.after
-	} else if !errors.Is(err, errTailFull) {
+	defer t.batch.reset()
+	err = t.reader.scanner.search(ctx, slot, &q, &t.batch)
+	t.reader.tailReads.release(slot)
+
+	after := q.after // the batch covers the entries with after < id <= newest
+	if errors.Is(err, errBatchFull) {
+		after = t.batch.lastID - 1
+	} else if err != nil {
 		return false, err
 	}
-
-	var parts [][]byte
-	if skipped := seen - t.last; skipped > 0 {
-		parts = append(parts, fmt.Appendf(nil, "event: skipped\ndata: {\"skipped\":%d,\"after\":%d,\"before\":%d}\n\n",
-			skipped, t.last, seen+1))
-	}
-	for i, end := range slices.Backward(t.ends) {
-		start := 0
-		if i > 0 {
-			start = t.ends[i-1]
-		}
-		parts = append(parts, t.events[start:end])
+	events := t.batch.oldestFirst()
+	if skipped := after - t.last; skipped > 0 {
+		events = append([][]byte{skippedEvent(skipped, t.last, after+1)}, events...)
 	}
 	t.last = newest
-	err = t.send(parts...)
-	if cap(t.events) > 4*flushSize {
-		t.events = nil
-	}
-	return len(parts) > 0, err
+	return len(events) > 0, t.send(events...)
 }
 
-// sendID tells the client, without an event, where it stands: what was looked
-// through for nothing need not be looked through again when it comes back.
+// skippedEvent reports that the entries with after < id < before, of which there
+// are at most skipped, were not sent.
+func skippedEvent(skipped, after, before int64) []byte {
+	return fmt.Appendf(nil, "event: skipped\ndata: {\"skipped\":%d,\"after\":%d,\"before\":%d}\n\n",
+		skipped, after, before)
+}
+
+// sendID sends the id up to which the log was searched, without an event. A
+// client that reconnects resumes there, and need not search those entries again.
 func (t *tail) sendID() error {
 	return t.send(fmt.Appendf(nil, "retry: 1000\nid: %d\n\n", t.last))
 }
 
-// setDeadline says until when what is written must be taken; zero is any time.
-func (t *tail) setDeadline(at time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.ended {
-		_ = t.rc.SetWriteDeadline(at) // not every ResponseWriter can have one, and it may go without
-	}
-}
-
-// end gives what is still to be written a second, so that a client that takes
-// nothing does not hold up the end. No deadline is set after it: when the
-// handler has returned, net/http has none to set.
-func (t *tail) end() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.ended {
-		t.ended = true
-		_ = t.rc.SetWriteDeadline(time.Now().Add(time.Second)) // as in setDeadline
-	}
-}
-
-// send writes events and sees to it that they go out.
-func (t *tail) send(parts ...[]byte) error {
-	if len(parts) == 0 {
+// send writes events and flushes them to the client.
+func (t *tail) send(events ...[]byte) error {
+	if len(events) == 0 {
 		return nil
 	}
 	t.setDeadline(time.Now().Add(writeTimeout))
-	for _, part := range parts {
-		if _, err := t.w.Write(part); err != nil {
+	for _, event := range events {
+		if _, err := t.w.Write(event); err != nil {
 			return err
 		}
 	}
 	if err := t.rc.Flush(); err != nil {
 		return err
 	}
-	// HTTP/2 resets a stream at its deadline, though nothing waits to be written.
+	// HTTP/2 resets a stream at its deadline, even if nothing is being written.
 	t.setDeadline(time.Time{})
 	return nil
+}
+
+// setDeadline sets the write deadline, unless the tail is stopped. The zero time
+// means no deadline.
+func (t *tail) setDeadline(at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.stopped {
+		_ = t.rc.SetWriteDeadline(at) // not supported by every ResponseWriter
+	}
+}
+
+// stop gives pending writes one more second, so that a stalled client cannot
+// delay shutdown. No deadline may be set after it, because the handler may have
+// returned. Any goroutine may call stop.
+func (t *tail) stop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.stopped {
+		t.stopped = true
+		_ = t.rc.SetWriteDeadline(time.Now().Add(stopTimeout)) // not supported by every ResponseWriter
+	}
 }

@@ -1,0 +1,197 @@
+package logread
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"log-ingester/internal/entry"
+)
+
+// A foldedText is a search text matched under Unicode simple case folding: Ä
+// matches ä, K matches k and U+212A (the Kelvin sign), ß does not match ss.
+type foldedText struct {
+	runes []rune // folded
+
+	// failure is the failure function of Knuth, Morris and Pratt: failure[i] is
+	// the length of the longest proper prefix of runes[:i+1] that is also a
+	// suffix of it.
+	failure []int
+
+	// To find the text, search looks for the first byte of one of its runes,
+	// the anchor. The anchor starts offset bytes after the start of the text.
+	offset     int
+	firstBytes []byte // of all spellings of the anchor; nil if any byte can start it
+}
+
+func newFoldedText(text string) *foldedText {
+	t := &foldedText{}
+	for _, r := range text {
+		t.runes = append(t.runes, foldRune(r))
+	}
+	t.failure = failureFunction(t.runes)
+	t.setAnchor()
+	return t
+}
+
+// failureFunction returns the failure function of runes, as described at
+// foldedText.
+func failureFunction(runes []rune) []int {
+	failure := make([]int, len(runes))
+	n := 0
+	for i, r := range runes[1:] {
+		for n > 0 && r != runes[n] {
+			n = failure[n-1]
+		}
+		if r == runes[n] {
+			n++
+		}
+		failure[i+1] = n
+	}
+	return failure
+}
+
+// commonRunes are the most frequent runes in log messages and JSON, folded,
+// roughly by descending frequency.
+const commonRunes = "E\"TI1RA0NOS2:,_LD3C4U5 6M7P8H9G-.BFVYWKX/{}JQZ"
+
+// setAnchor makes the rarest rune whose offset is known the anchor.
+func (t *foldedText) setAnchor() {
+	anchor, rarest := rune(0), -1
+	for i, r := range t.runes {
+		rank := strings.IndexRune(commonRunes, r)
+		if rank < 0 {
+			rank = len(commonRunes)
+		}
+		if rank > rarest {
+			anchor, rarest, t.offset = r, rank, i
+		}
+		// The spellings of a rune that is not ASCII can differ in length, so
+		// the offsets after it are unknown. The same holds for K and S, which
+		// U+212A and U+017F (the long s) match.
+		if r >= utf8.RuneSelf || r == 'K' || r == 'S' {
+			break
+		}
+	}
+	if anchor == utf8.RuneError {
+		return // any invalid byte matches U+FFFD
+	}
+	for r := anchor; ; {
+		if first := string(r)[0]; !slices.Contains(t.firstBytes, first) {
+			t.firstBytes = append(t.firstBytes, first)
+		}
+		if r = unicode.SimpleFold(r); r == anchor {
+			return
+		}
+	}
+}
+
+// foldRune returns the smallest rune equivalent to r under simple case folding.
+func foldRune(r rune) rune {
+	if r < utf8.RuneSelf {
+		if 'a' <= r && r <= 'z' {
+			r -= 'a' - 'A'
+		}
+		return r
+	}
+	smallest := r
+	for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+		smallest = min(smallest, f)
+	}
+	return smallest
+}
+
+// contains reports whether s contains the text.
+func (t *foldedText) contains(s string) bool {
+	found, _ := t.search(s)
+	return found
+}
+
+// containsJSON reports whether the JSON text s contains the text, either as
+// written or after unescaping: many loggers write ü as \u00fc, and JSON always
+// writes C:\ as C:\\.
+func (t *foldedText) containsJSON(s string, scratch *[]byte) bool {
+	if t.contains(s) {
+		return true
+	}
+	if strings.IndexByte(s, '\\') < 0 {
+		return false
+	}
+	*scratch = entry.AppendUnescaped((*scratch)[:0], s)
+	return t.contains(string(*scratch))
+}
+
+// search reports whether s contains the text. It also returns how many runes it
+// compared successfully at places where the text did not match, plus all
+// comparisons of searchKMP. This is at most proportional to len(s)+len(t.runes).
+func (t *foldedText) search(s string) (found bool, compared int) {
+	if t.firstBytes == nil {
+		return t.searchKMP(s)
+	}
+	for _, first := range t.firstBytes {
+		for from := t.offset; from < len(s); from++ {
+			i := strings.IndexByte(s[from:], first)
+			if i < 0 {
+				break
+			}
+			from += i
+			n := t.matchLen(s[from-t.offset:])
+			if n == len(t.runes) {
+				return true, compared
+			}
+			if compared += n; compared > len(s) {
+				// Bound the work: without this, each candidate could cost the
+				// length of the text.
+				found, more := t.searchKMP(s)
+				return found, compared + more
+			}
+		}
+	}
+	return false, compared
+}
+
+// searchKMP is search by the algorithm of Knuth, Morris and Pratt, which works
+// for any text in one pass over s. It is slower if few places in s start like
+// the text. It also returns the number of comparisons.
+func (t *foldedText) searchKMP(s string) (found bool, compared int) {
+	n := 0 // length of the longest prefix of the text that ends here
+	for _, r := range s {
+		r = foldRune(r)
+		for n > 0 && r != t.runes[n] {
+			n = t.failure[n-1]
+			compared++
+		}
+		if r == t.runes[n] {
+			n++
+		}
+		compared++
+		if n == len(t.runes) {
+			return true, compared
+		}
+	}
+	return false, compared
+}
+
+// matchLen returns how many runes of the text s starts with.
+func (t *foldedText) matchLen(s string) int {
+	for i, want := range t.runes {
+		if s == "" {
+			return i
+		}
+		r, size := rune(s[0]), 1
+		if r < utf8.RuneSelf {
+			if 'a' <= r && r <= 'z' {
+				r -= 'a' - 'A'
+			}
+		} else {
+			r, size = utf8.DecodeRuneInString(s)
+			r = foldRune(r)
+		}
+		if r != want {
+			return i
+		}
+		s = s[size:]
+	}
+	return len(t.runes)
+}
