@@ -1,0 +1,87 @@
+package logread
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestFoldedTextContains(t *testing.T) {
+	for _, test := range []struct {
+		name, text, s string
+		want          bool
+	}{
+		{name: "ASCII", text: "REFUSED", s: "connection refused", want: true},
+		{name: "umlaut", text: "ä", s: "Ä", want: true},
+		{name: "Kelvin sign", text: "k", s: "\u212a", want: true},
+		{name: "long s", text: "\u017f", s: "S", want: true},
+		{name: "sharp s", text: "ss", s: "ß", want: false},
+		{name: "offset unknown after k", text: "kx", s: "\u212aX", want: true},
+		{name: "invalid UTF-8", text: "\ufffdx", s: "\xffX", want: true},
+		{name: "end missing", text: "abc", s: "ab", want: false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := newFoldedText(test.text).contains(test.s); got != test.want {
+				t.Errorf("%q in %q = %v, want %v", test.text, test.s, got, test.want)
+			}
+		})
+	}
+}
+
+// The work is linear in the lengths, even if the text nearly matches at every
+// place. The naive algorithm would need 28,000 comparisons at each of 700,000
+// places.
+func TestFoldedTextLinearWork(t *testing.T) {
+	text, long := strings.Repeat("a", 28_000), strings.Repeat("a", 700_000)
+	for _, test := range []struct {
+		name, text, s string
+		want          bool
+	}{
+		{name: "ASCII", text: text + "e", s: long},
+		{name: "U+FFFD near the end", text: text + "\ufffde", s: long},
+		{name: "U+FFFD at the start", text: "\ufffd" + text + "e", s: "\xff" + long},
+		{name: "found at the end", text: text + "ü", s: long + text + "ÜB", want: true},
+		{name: "two anchors", text: "ü" + text + "e", s: strings.Repeat("Ü", 10_000) + long},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			found, compared := newFoldedText(test.text).search(test.s)
+			if found != test.want {
+				t.Errorf("found = %v, want %v", found, test.want)
+			}
+			if limit := 3*len(test.s) + len(test.text); compared > limit {
+				t.Errorf("search compared %d runes, want at most %d", compared, limit)
+			}
+		})
+	}
+}
+
+// The text is found where strings.EqualFold finds it.
+func FuzzFoldedText(f *testing.F) {
+	f.Add("Connection refused", "REFUSED")
+	f.Add("Straße ſ K ǅ", "s")
+	f.Add("ΑΣΑΣ", "ας")
+	f.Add("\xff\xfe", "\ufffd")
+	f.Add("AaAbaaabAaabaaaab", "aaaab")
+	f.Add("abcabcabdabcabcabcabd", "ABCABCABCABD")
+	f.Add("ſsſsſKſsſſK", "ssſk")
+	f.Fuzz(func(t *testing.T, s, text string) {
+		if text == "" {
+			return
+		}
+		want := false
+		runes, wanted := []rune(s), []rune(text)
+		for i := 0; i+len(wanted) <= len(runes); i++ {
+			want = want || strings.EqualFold(string(runes[i:i+len(wanted)]), string(wanted))
+		}
+		folded := newFoldedText(text)
+		found, compared := folded.search(s)
+		if found != want {
+			t.Errorf("search for %q in %q = %v, want %v", text, s, found, want)
+		}
+		if limit := 3*len(s) + len(text); compared > limit {
+			t.Errorf("search for %q in %q compared %d runes, want at most %d", text, s, compared, limit)
+		}
+		if found, _ := folded.searchKMP(s); found != want {
+			t.Errorf("searchKMP for %q in %q = %v, want %v", text, s, found, want)
+		}
+	})
+}
