@@ -1,4 +1,4 @@
-// Package httpapi holds what all routes of the HTTP API have in common: error
+// Package httpapi contains the code that all routes of the HTTP API share: error
 // responses, the headers of responses with data, and content negotiation.
 //
 // It knows nothing about entries, the queue or the database, and imports only
