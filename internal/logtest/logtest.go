@@ -61,9 +61,14 @@ func (db *DB) Insert(entries ...Entry) int64 {
 		db.t.Fatal(err)
 	}
 	defer tx.Rollback() // has no effect after Commit
+	insert, err := tx.Prepare("INSERT INTO logs (level, message, timestamp, details) VALUES (?, ?, ?, ?)")
+	if err != nil {
+		db.t.Fatal(err)
+	}
+	defer insert.Close()
 	var id int64
 	for _, e := range entries {
-		result, err := tx.Exec("INSERT INTO logs (level, message, timestamp, details) VALUES (?, ?, ?, ?)", e[0], e[1], e[2], e[3])
+		result, err := insert.Exec(e[0], e[1], e[2], e[3])
 		if err != nil {
 			db.t.Fatal(err)
 		}
@@ -83,7 +88,12 @@ func (db *DB) Fill(n int) int64 {
 	entries := make([]Entry, n)
 	for i := range entries {
 		at := time.Date(2026, 11, 22, 0, 0, i, 0, time.UTC)
-		entries[i] = Entry{"error", fmt.Sprintf("entry %d", i), at.Format("2006-01-02T15:04:05.000000000Z"), fmt.Sprintf(`{"n":%d}`, i)}
+		entries[i] = Entry{
+			"error",
+			fmt.Sprintf("entry %d", i),
+			at.Format("2006-01-02T15:04:05.000000000Z"),
+			fmt.Sprintf(`{"n":%d}`, i),
+		}
 	}
 	return db.Insert(entries...)
 }
