@@ -38,7 +38,7 @@ func (f File) Check() (now os.FileInfo, err error) {
 	return now, nil
 }
 
-// URI returns the SQLite URI of a file, whatever characters its path contains.
+// URI returns the SQLite URI of a file. The path may contain any characters.
 // https://www.sqlite.org/uri.html
 func URI(path string) string {
 	// An absolute path keeps SQLite from interpreting ":memory:" or a leading

@@ -132,7 +132,7 @@ func TestCheckSymlink(t *testing.T) {
 	}
 }
 
-// A relative path is that of a file, even if SQLite gives it a special meaning.
+// A relative path names a file, even if SQLite gives it a special meaning.
 func TestURIRelative(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)

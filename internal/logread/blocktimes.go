@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// A block is the range of ids that have the same id >> blockBits. It is that
-// number.
+// A block is a range of ids that have the same value of id >> blockBits. The
+// block's number is that value.
 type block int64
 
 // blockBits limits how many ids one statement visits, so that no statement holds

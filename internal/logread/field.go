@@ -7,8 +7,8 @@ import (
 	"log-ingester/internal/entry"
 )
 
-// A fieldFilter matches entries whose details have one of values in the field
-// name.
+// A fieldFilter matches entries whose details have the field name with one of
+// the values.
 type fieldFilter struct {
 	name   string
 	values []string
@@ -40,9 +40,9 @@ func (f *fieldFilter) mayOccur(details string) bool {
 	return false
 }
 
-// hasField reports whether a JSON object has a key name with one of values. If
-// name starts with a key and a dot, hasField also looks for the rest of name in
-// that key's object: a.b is the key "a.b" as well as the key "b" in the object
+// hasField reports whether a JSON object has the key name with one of the values.
+// If name starts with a key and a dot, hasField also looks for the rest of name
+// in that key's object: a.b is the key "a.b" as well as the key "b" in the object
 // "a". It stops at the first syntax error that it notices.
 func hasField(object, name string, values []string, scratch *[]byte) bool {
 	s, ok := strings.CutPrefix(trimJSONSpace(object), "{")

@@ -24,7 +24,7 @@ const histogramEpoch = -4 * 36400 * 86400
 // A histogram counts entries by time and level. It starts with the narrowest
 // buckets, and widens them when there would be too many.
 type histogram struct {
-	limit       int64                  // buckets from first to last, with empty ones
+	limit       int64                  // of buckets from first to last, with empty ones
 	steps       []int64                // the current step and all wider ones, in seconds
 	buckets     map[int64]*levelCounts // by steps since histogramEpoch
 	first, last int64                  // lowest and highest key in buckets
@@ -56,8 +56,8 @@ func newHistogram(q *query, now time.Time) *histogram {
 	return h
 }
 
-// count adds an entry. It is a countFunc. An entry without a readable time is in
-// no bucket, only in the total.
+// count is a countFunc. It counts an entry without a readable time only in the
+// total.
 func (h *histogram) count(level string, t int64, hasTime bool) {
 	rank := entry.LevelByName([]byte(level))
 	h.total[rank]++
@@ -124,8 +124,8 @@ func (h *histogram) startOf(key int64) time.Time {
 	return time.Unix(histogramEpoch+key*h.steps[0], 0)
 }
 
-// appendJSON appends the response of /logs/histogram to q. since and until are
-// those requested, or else the bounds of the buckets.
+// appendJSON appends the response to a histogram request with the parameters q.
+// since and until are those requested, or else the bounds of the buckets.
 func (h *histogram) appendJSON(dst []byte, q *query) []byte {
 	dst = append(dst, `{"since":`...)
 	dst = h.appendBound(dst, q.since > entry.MinTime, q.since, h.first)

@@ -71,8 +71,8 @@ func TestHistogram(t *testing.T) {
 	}
 }
 
-// However far apart the times are, the number of buckets stays within the limit,
-// and every entry is counted.
+// The number of buckets stays within the limit and every entry is counted, even
+// if the times are thousands of years apart.
 func TestHistogramWidens(t *testing.T) {
 	l := newTestLog(t)
 	l.insert(

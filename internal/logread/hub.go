@@ -50,7 +50,7 @@ func (h *hub) committed(lastID int64) {
 	}
 }
 
-// signal puts a token into c, which has a buffer of one, unless it has one.
+// signal puts a token into c unless it already holds one. c has a buffer of one.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

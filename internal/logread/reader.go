@@ -6,7 +6,7 @@
 //   - It never writes. Its connections are read-only.
 //   - It never waits for the writer, and never delays a checkpoint by more than
 //     some milliseconds: a statement reads a bounded number of rows, and none
-//     runs while a response is written, however slowly the client reads.
+//     runs while a response is written, even if the client reads slowly.
 //   - A partial response is never presented as complete. If a response fails
 //     after its first bytes were sent, the connection is aborted.
 //   - The numbers of concurrent reads, tails and scans are bounded. A client over

@@ -11,7 +11,7 @@ import (
 const (
 	writeTimeout = 10 * time.Second // for each part of a response
 	flushSize    = 64 << 10         // approximate size of a part in bytes
-	minGzipSize  = 1024             // a smaller response hardly fits into fewer packets when compressed
+	minGzipSize  = 1024             // compression hardly saves a packet below this size
 )
 
 // gzipWriters are reused, because each is larger than most responses.

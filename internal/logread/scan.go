@@ -48,8 +48,8 @@ func (s *scanner) count(ctx context.Context, slot int, q *query, count countFunc
 	})
 }
 
-// run runs a scan on a connection of its own until it ends, ctx is done or the
-// scanner's timeout expires.
+// run gives scan a connection and a context that is done when ctx is done or the
+// timer expires. It returns the cause if the context ended the scan.
 func (s *scanner) run(
 	ctx context.Context,
 	scan func(ctx context.Context, conn *sql.Conn, timer *pausableTimer) error,

@@ -269,9 +269,9 @@ type deadlineRecorder struct {
 func (w *deadlineRecorder) SetWriteDeadline(at time.Time) error { w.setDeadline(at); return nil }
 func (w *deadlineRecorder) FlushError() error                   { w.flushed(); return nil }
 
-// The deadline at the end of a tail replaces all others, whatever the tail does
-// when it is stopped. None is set after the handler has returned: in HTTP/2 the
-// stream no longer exists.
+// The deadline that stop sets is the last one, both if the tail is waiting and if
+// it is sending. None is set after the handler has returned: in HTTP/2 the stream
+// no longer exists.
 func TestTailStopDeadline(t *testing.T) {
 	check := func(t *testing.T, flushed func(l *testLog)) {
 		synctest.Test(t, func(t *testing.T) {

@@ -2,8 +2,8 @@ package logread
 
 import "time"
 
-// A pausableTimer calls a function after it has run for a duration, without its
-// pauses.
+// A pausableTimer calls a function when it has run for a duration. Pauses do not
+// count.
 type pausableTimer struct {
 	timer   *time.Timer
 	left    time.Duration
