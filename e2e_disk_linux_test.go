@@ -1,9 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,26 +15,16 @@ import (
 	"testing"
 )
 
-// needs skips the test where the machine does not give what it needs, but for
-// CI, which has to.
-func needs(t *testing.T, what string, err error) {
-	t.Helper()
-	switch {
-	case err == nil:
-	case os.Getenv("CI") == "true":
-		t.Fatalf("CI has to allow %s: %v", what, err)
-	default:
-		t.Skipf("needs %s: %v", what, err)
-	}
-}
-
-// smallDisk returns a directory on a disk of its own.
+// smallDisk returns a directory on a file system of the given size.
 func smallDisk(t *testing.T, size string) string {
 	t.Helper()
 	dir := t.TempDir()
-	needs(t, "mounting a tmpfs, as root", syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=0777,size="+size))
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=0777,size="+size); err != nil {
+		t.Log(err)
+		skipOrFail(t, "needs root and CAP_SYS_ADMIN, to mount a tmpfs")
+	}
 	t.Cleanup(func() {
-		// Lazily, so that what a failed test left open does not keep it.
+		// Lazily, because a failed test may have left files open.
 		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
 			t.Error(err)
 		}
@@ -42,31 +32,29 @@ func smallDisk(t *testing.T, size string) string {
 	return dir
 }
 
-// fill takes all room of a directory's disk, and returns what gives it back.
+// fill uses up the free space of the disk that dir is on, until free is called.
 func fill(t *testing.T, dir string) (free func()) {
 	t.Helper()
 	name := filepath.Join(dir, "filler")
 	f, err := os.Create(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close() // what it holds does not matter
+	must(t, err)
 	for n := 64 << 10; n > 0; {
 		if _, err := f.Write(make([]byte, n)); errors.Is(err, syscall.ENOSPC) {
 			n /= 2
-		} else if err != nil {
-			t.Fatal(err)
+		} else {
+			must(t, err)
 		}
 	}
+	f.Close() // its content does not matter
 	return func() {
-		if err := os.Remove(name); err != nil {
-			t.Fatal(err)
-		}
+		t.Helper()
+		must(t, os.Remove(name))
 	}
 }
 
-// fillDisk fills the disk, and posts until that is noticed: what the WAL has
-// room for is stored, and what comes before the writer finds out is queued.
+// fillDisk fills the disk of the database, and sends requests until one is
+// refused. The WAL has room for some of them, and the queue has room until the
+// writer fails.
 func fillDisk(l *ledger, p *process, name string) (free func()) {
 	l.t.Helper()
 	free = fill(l.t, filepath.Dir(p.db))
@@ -76,15 +64,15 @@ func fillDisk(l *ledger, p *process, name string) (free func()) {
 		case http.StatusServiceUnavailable:
 			return free
 		default:
-			l.t.Fatalf("status %d", status)
+			l.t.Fatalf("request %d on a full disk: got status %d, want 202 or 503", i, status)
 		}
 	}
-	l.t.Fatal("a full disk takes all there is")
+	l.t.Fatal("10000 requests on a full disk: got status 202, want 503")
 	return nil
 }
 
-// On a full disk nothing more is accepted, nothing accepted is lost, readers
-// read, and all goes on by itself once there is room.
+// While the disk is full, no request is accepted, no accepted one is lost, and
+// the log can be read. The service recovers when there is space.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	p := start(t, smallDisk(t, "8m")+"/logs.db")
@@ -92,80 +80,71 @@ func TestFullDisk(t *testing.T) {
 	l.mustPost(p, "?wait=1", "before", http.StatusOK)
 	for round := 1; round <= 2; round++ {
 		free := fillDisk(l, p, fmt.Sprintf("filling-%d", round))
-		status, body := p.get("/readyz")
-		if status != 503 || !strings.Contains(body, "full") {
-			t.Errorf("/readyz: %d %s", status, body)
+		if status, body := p.get("/readyz"); status != 503 || !strings.Contains(body, "full") {
+			t.Errorf("/readyz: got %d %s, want 503 and the reason", status, body)
 		}
 		l.mustPost(p, "?wait=1", fmt.Sprint("refused-", round), http.StatusServiceUnavailable)
 		if status, _ := p.get("/healthz"); status != 200 {
-			t.Errorf("/healthz: %d", status)
+			t.Errorf("/healthz: got status %d, want 200", status)
 		}
 		if got := query(t, p.db, "SELECT message FROM logs ORDER BY id LIMIT 1"); got != "before/0/3" {
-			t.Errorf("a reader sees %q", got)
+			t.Errorf("first message: got %q, want before/0/3", got)
 		}
-		if n := p.says("cannot write to the database"); n != round {
-			t.Errorf("the log tells of %d failures, want %d", n, round)
-		}
+		p.checkLogged(logWriteFailed, round)
 		free()
-		p.until("it is ready", func() bool { status, _ := p.get("/readyz"); return status == 200 })
+		p.waitFor("/readyz gets status 200", func() bool { status, _ := p.get("/readyz"); return status == 200 })
 		l.mustPost(p, "?wait=1", fmt.Sprint("after-", round), http.StatusOK)
-		p.books()
+		p.checkBalanced()
 	}
-	if status := p.signal(os.Interrupt); status != 0 {
-		t.Errorf("exit status %d", status)
-	}
-	l.auditAll(soundMessages(t, p.db))
+	p.interrupt()
+	l.auditAll(readMessages(t, p.db))
 }
 
-// On a full disk, what has expired is deleted all the same, and makes room for
-// what comes.
+// Retention deletes expired rows on a full disk too, and so makes space for new
+// entries.
 func TestRetainOnFullDisk(t *testing.T) {
 	t.Parallel()
 	p := start(t, smallDisk(t, "40m")+"/logs.db", "-retain", "1h")
 	l := newLedger(t)
-	l.mustPost(p, "?wait=1", "before", http.StatusOK) // and the sweep of the start is over
-	p.books()
+	l.mustPost(p, "?wait=1", "before", http.StatusOK) // the first sweep is over then
+	p.checkBalanced()
 	runSQL(t, p.db, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 2000)
 		INSERT INTO logs(level, message, timestamp) SELECT 'error', hex(zeroblob(5000)), '2020-01-01T00:00:00.000000000Z' FROM n`)
 	fillDisk(l, p, "filling")
-	p.until("it makes room by deleting", func() bool {
+	p.waitFor("rows are deleted and /readyz gets status 200", func() bool {
 		status, _ := p.get("/readyz")
 		return status == 200 && p.metrics()["entries_deleted_total"] > 0
 	})
-	l.untilPosted(p, "after")
-	p.books()
-	if status := p.signal(os.Interrupt); status != 0 {
-		t.Errorf("exit status %d", status)
-	}
+	l.postUntilStored(p, "after")
+	p.checkBalanced()
+	p.interrupt()
 	if _, err := os.Stat(p.db + "-reserve"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the reserve is left behind: %v", err) // the WAL may be, on a disk that is full again
+		t.Errorf("stat the reserve after the exit: got error %v, want %v", err, os.ErrNotExist)
 	}
-	runSQL(t, p.db, "DELETE FROM logs WHERE timestamp < '2021'") // what it had no need to delete yet
-	l.auditAll(soundMessages(t, p.db))
+	runSQL(t, p.db, "DELETE FROM logs WHERE timestamp < '2021'") // not all of them had to be deleted yet
+	l.auditAll(readMessages(t, p.db))
 }
 
-// An end on a full disk, with nothing left to store, leaves what has no room in
-// the database in the WAL, and that is no failure.
-func TestEndOnFullDisk(t *testing.T) {
+// A shutdown on a full disk succeeds if all entries are stored, although the WAL
+// cannot be checkpointed.
+func TestShutdownOnFullDisk(t *testing.T) {
 	t.Parallel()
 	p := start(t, smallDisk(t, "8m")+"/logs.db")
 	l := newLedger(t)
 	if status := l.post(p, "?wait=1", "before", 200, 2000); status != http.StatusOK {
-		t.Fatalf("status %d", status)
+		t.Fatalf("got status %d, want 200", status)
 	}
 	free := fill(t, filepath.Dir(p.db))
-	if status := p.signal(os.Interrupt); status != 0 {
-		t.Errorf("exit status %d", status)
-	}
-	p.saidOnce("entries remain in the WAL")
+	p.interrupt()
+	p.checkLogged("entries remain in the WAL", 1)
 	free()
 	p = start(t, p.db)
 	l.mustPost(p, "?wait=1", "after", http.StatusOK)
-	l.auditAll(soundMessages(t, p.db))
+	l.auditAll(readMessages(t, p.db))
 }
 
-// SIGTERM on a full disk: the end takes no longer than -drain-timeout, and says
-// how much is lost.
+// A shutdown on a full disk with queued entries ends after -drain-timeout, and
+// logs how many entries are lost.
 func TestTerminateOnFullDisk(t *testing.T) {
 	t.Parallel()
 	p := start(t, smallDisk(t, "8m")+"/logs.db", "-drain-timeout", "100ms")
@@ -173,41 +152,42 @@ func TestTerminateOnFullDisk(t *testing.T) {
 	l.mustPost(p, "?wait=1", "before", http.StatusOK)
 	free := fillDisk(l, p, "filling")
 	if status := p.signal(syscall.SIGTERM); status != 1 {
-		t.Errorf("exit status %d, want 1", status)
+		t.Errorf("got exit status %d, want 1", status)
 	}
 	free()
-	lost := l.audit(soundMessages(t, p.db))
+	lost := l.audit(readMessages(t, p.db))
 	if lost == 0 {
-		t.Error("nothing was queued")
+		t.Error("got no lost requests, want at least one in the queue")
 	}
-	p.saidOnce(fmt.Sprintf(": %d accepted entries lost", 20*lost))
+	p.checkLogged(fmt.Sprintf(": %d accepted entries lost", 20*lost), 1)
 }
 
-// A start that finds no room, or what it may not write to, says so in one line.
-func TestStartWithoutRoom(t *testing.T) {
+// On a full disk, a start fails with one line, both for an existing database and
+// for a new one.
+func TestStartOnFullDisk(t *testing.T) {
 	t.Parallel()
 	dir := smallDisk(t, "8m")
 	old := filepath.Join(dir, "old.db")
 	p := start(t, old)
 	newLedger(t).mustPost(p, "?wait=1", "before", http.StatusOK)
-	p.signal(os.Interrupt)
+	p.interrupt()
 	free := fill(t, dir)
 	for _, db := range []string{old, filepath.Join(dir, "new.db")} {
 		p := launch(t, db)
 		if status := p.wait(); status != 1 {
-			t.Errorf("%s: exit status %d, want 1", db, status)
+			t.Errorf("%s: got exit status %d, want 1", db, status)
 		}
-		if log := p.logged(); !strings.Contains(log, db) || !strings.Contains(log, "full") || strings.Count(log, "\n") != 1 {
-			t.Errorf("%s: the log is\n%s", db, log)
+		if log := p.logText(); !strings.Contains(log, db) || !strings.Contains(log, "full") || strings.Count(log, "\n") != 1 {
+			t.Errorf("%s: got log %q, want one line that the disk is full", db, log)
 		}
 	}
 	free()
 	if got := query(t, old, "SELECT count(*) FROM logs"); got != "3" {
-		t.Errorf("%s rows are in the old file, want 3", got)
+		t.Errorf("got %s rows in the old file, want 3", got)
 	}
 }
 
-// A movedFile is a database whose file is moved under the program.
+// A movedFile is a database whose file is moved while a process uses it.
 type movedFile struct {
 	*ledger
 	p   *process
@@ -216,128 +196,114 @@ type movedFile struct {
 
 func (m movedFile) rename(from, to string) {
 	m.t.Helper()
-	if err := os.Rename(from, to); err != nil {
-		m.t.Fatal(err)
-	}
+	must(m.t, os.Rename(from, to))
 }
 
 func (m movedFile) remove(names ...string) {
 	m.t.Helper()
 	for _, name := range names {
-		if err := os.Remove(name); err != nil {
-			m.t.Fatal(err)
-		}
+		must(m.t, os.Remove(name))
 	}
 }
 
-// refused waits until requests are refused, posting without waiting.
-func (m movedFile) refused(name string) {
-	for i := 0; m.post(m.p, "", fmt.Sprintf("%s-%d", name, i), 2, 10) != http.StatusServiceUnavailable; i++ {
-		m.alive(m.p)
-	}
+// waitUntilRefused waits until the process cannot open the database.
+func (m movedFile) waitUntilRefused() {
+	m.t.Helper()
+	m.postUntilRefused(m.p, "refused")
 	if status, _ := m.p.get("/readyz"); status != 503 {
-		m.t.Errorf("/readyz: %d", status)
+		m.t.Errorf("/readyz: got status %d, want 503", status)
 	}
 }
 
-// Whatever happens to the file under the program, what is accepted from then on
-// is in the file that is at the path, and what was stored before is where the
-// old file went.
+// deleted is the result of a move that leaves no file with the old rows.
+const deleted = ""
+
+// moves are the ways to move a database. move returns where the old file is
+// afterwards; log is the reason that the process then logs.
+var moves = map[string]struct {
+	move func(m movedFile) (old string)
+	log  string
+}{
+	"deleted": {log: "deleted or renamed", move: func(m movedFile) string {
+		m.remove(m.p.db)
+		return deleted
+	}},
+	"deleted with its WAL": {log: "deleted or renamed", move: func(m movedFile) string {
+		m.remove(m.p.db, m.p.db+"-wal", m.p.db+"-shm")
+		return deleted
+	}},
+	"renamed": {log: "deleted or renamed", move: func(m movedFile) string {
+		m.rename(m.p.db, m.p.db+".1")
+		return m.p.db + ".1"
+	}},
+	"renamed with its WAL": {log: "deleted or renamed", move: func(m movedFile) string {
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			m.rename(m.p.db+suffix, m.p.db+".1"+suffix)
+		}
+		return m.p.db + ".1"
+	}},
+	"replaced by a database": {log: "another file has taken its place", move: func(m movedFile) string {
+		other := m.p.db + ".other"
+		runSQL(m.t, other, schema)
+		must(m.t, os.Link(m.p.db, m.p.db+".1"))
+		m.rename(other, m.p.db)
+		return m.p.db + ".1"
+	}},
+	"replaced by another file": {log: "is no longer the open file", move: func(m movedFile) string {
+		m.rename(m.p.db, m.p.db+".1")
+		const text = "this text is longer than the sixteen bytes of SQLite's magic number"
+		must(m.t, os.WriteFile(m.p.db, []byte(text), 0o644))
+		m.waitUntilRefused()
+		if got, err := os.ReadFile(m.p.db); err != nil || string(got) != text {
+			m.t.Errorf("got content %q and error %v, want %q unchanged", got, err, text)
+		}
+		m.remove(m.p.db)
+		return m.p.db + ".1"
+	}},
+	"directory deleted": {log: "deleted or renamed", move: func(m movedFile) string {
+		must(m.t, os.RemoveAll(m.dir))
+		m.waitUntilRefused()
+		must(m.t, os.Mkdir(m.dir, 0o777))
+		return deleted
+	}},
+	"directory renamed": {log: "deleted or renamed", move: func(m movedFile) string {
+		m.rename(m.dir, m.dir+".1")
+		m.waitUntilRefused()
+		must(m.t, os.Mkdir(m.dir, 0o777))
+		return m.dir + ".1/logs.db"
+	}},
+	"WAL deleted": {log: "logs.db-wal is no longer", move: func(m movedFile) string {
+		m.remove(m.p.db + "-wal")
+		return m.p.db
+	}},
+}
+
+// After a move, new entries are in the file at the path, and those stored before
+// are in the old file.
 func TestMovedFile(t *testing.T) {
-	const deleted = ""
-	for name, c := range map[string]struct {
-		move func(m movedFile) (old string) // where the old file is now
-		log  string
-	}{
-		"deleted": {func(m movedFile) string {
-			m.remove(m.p.db)
-			return deleted
-		}, "deleted or renamed"},
-		"deleted with its WAL": {func(m movedFile) string {
-			m.remove(m.p.db, m.p.db+"-wal", m.p.db+"-shm")
-			return deleted
-		}, "deleted or renamed"},
-		"renamed": {func(m movedFile) string {
-			m.rename(m.p.db, m.p.db+".1")
-			return m.p.db + ".1"
-		}, "deleted or renamed"},
-		"renamed with its WAL": {func(m movedFile) string {
-			for _, suffix := range []string{"", "-wal", "-shm"} {
-				m.rename(m.p.db+suffix, m.p.db+".1"+suffix)
-			}
-			return m.p.db + ".1"
-		}, "deleted or renamed"},
-		"replaced by a database": {func(m movedFile) string {
-			other := m.p.db + ".other"
-			runSQL(m.t, other, schema)
-			if err := os.Link(m.p.db, m.p.db+".1"); err != nil {
-				m.t.Fatal(err)
-			}
-			m.rename(other, m.p.db)
-			return m.p.db + ".1"
-		}, "another file has taken its place"},
-		"replaced by something else": {func(m movedFile) string {
-			m.rename(m.p.db, m.p.db+".1")
-			text := "this is a text of more than sixteen bytes"
-			if err := os.WriteFile(m.p.db, []byte(text), 0o644); err != nil {
-				m.t.Fatal(err)
-			}
-			m.refused("refused")
-			if got, err := os.ReadFile(m.p.db); err != nil || string(got) != text {
-				m.t.Errorf("it was written to: %q, %v", got, err)
-			}
-			m.remove(m.p.db)
-			return m.p.db + ".1"
-		}, "is no longer the open file"},
-		"its directory deleted": {func(m movedFile) string {
-			if err := os.RemoveAll(m.dir); err != nil {
-				m.t.Fatal(err)
-			}
-			m.refused("refused")
-			if err := os.Mkdir(m.dir, 0o777); err != nil {
-				m.t.Fatal(err)
-			}
-			return deleted
-		}, "deleted or renamed"},
-		"its directory renamed": {func(m movedFile) string {
-			m.rename(m.dir, m.dir+".1")
-			m.refused("refused")
-			if err := os.Mkdir(m.dir, 0o777); err != nil {
-				m.t.Fatal(err)
-			}
-			return m.dir + ".1/logs.db"
-		}, "deleted or renamed"},
-		"its WAL deleted": {func(m movedFile) string {
-			m.remove(m.p.db + "-wal")
-			return m.p.db
-		}, "logs.db-wal is no longer"},
-	} {
+	for name, c := range moves {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir() + "/data"
-			if err := os.Mkdir(dir, 0o777); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.Mkdir(dir, 0o777))
 			p := start(t, dir+"/logs.db")
 			m := movedFile{newLedger(t), p, dir}
 			m.mustPost(p, "?wait=1", "before", http.StatusOK)
-			p.get("/logs") // so that there is a connection for reading
+			p.get("/logs") // opens a connection for reading
 			old := c.move(m)
-			p.until("it is noticed", func() bool { return p.says("reopening the database") > 0 })
-			m.untilPosted(p, "after")
-			_, read := p.get("/logs")
-			if !strings.Contains(read, "after-") || strings.Contains(read, "before") != (old == p.db) {
-				t.Errorf("readers see %s", read)
+			p.waitForLog(logReopening)
+			m.postUntilStored(p, "after")
+			_, logs := p.get("/logs")
+			if !strings.Contains(logs, "after-") || strings.Contains(logs, "before") != (old == p.db) {
+				t.Errorf("/logs: got %s, want the rows of the file at the path", logs)
 			}
-			m.mustPost(p, "", "at the end", http.StatusAccepted)
-			p.books()
-			p.saidOnce("reopening the database")
-			if p.says(c.log) == 0 {
-				t.Errorf("the log does not say %q", c.log)
+			m.mustPost(p, "", "last", http.StatusAccepted)
+			p.checkBalanced()
+			p.checkLogged(logReopening, 1)
+			if p.logged(c.log) == 0 {
+				t.Errorf("got no %q in the log", c.log)
 			}
-			if status := p.signal(os.Interrupt); status != 0 {
-				t.Errorf("exit status %d", status)
-			}
+			p.interrupt()
 			paths := []string{p.db}
 			switch old {
 			case p.db:
@@ -346,160 +312,152 @@ func TestMovedFile(t *testing.T) {
 			default:
 				paths = []string{old, p.db}
 				if got := query(t, old, "SELECT count(*) FROM logs WHERE message LIKE 'before%'"); got != "3" {
-					t.Errorf("%s rows are in the old file, want 3", got)
+					t.Errorf("got %s rows in the old file, want 3", got)
 				}
 			}
-			m.auditAll(soundMessages(t, paths...))
+			m.auditAll(readMessages(t, paths...))
 		})
 	}
 }
 
-// The file is renamed again and again while clients send. All that is accepted
-// is in one of the files; only what was being committed at that moment may be
-// in two.
+// The file is renamed repeatedly while clients send. Each accepted entry is in
+// one of the files. Only entries of the transaction that was being committed
+// during a rename may be in two.
 func TestRenameUnderLoad(t *testing.T) {
 	t.Parallel()
 	p := start(t, t.TempDir()+"/logs.db")
 	l := newLedger(t)
+	ctx, stop := context.WithCancel(t.Context())
 	var clients sync.WaitGroup
-	stop := make(chan struct{})
-	answered := make(chan bool)
+	statuses := make(chan int)
 	for c := range 4 {
 		clients.Go(func() {
-			for n := 0; ; n++ {
+			for n := 0; ctx.Err() == nil; n++ {
 				wait := []string{"", "?wait=1"}[n%2]
 				status := l.post(p, wait, fmt.Sprintf("%d-%d", c, n), 5, 500)
 				switch status {
 				case http.StatusOK, http.StatusAccepted, http.StatusServiceUnavailable:
 				default:
-					t.Errorf("status %d", status)
+					t.Errorf("got status %d, want 200, 202 or 503", status)
 				}
 				select {
-				case answered <- status == http.StatusOK:
-				case <-stop:
-					return
+				case statuses <- status:
+				case <-ctx.Done():
 				}
 			}
 		})
 	}
 	storeSome := func() {
-		for n := 0; n < 10; {
-			if <-answered {
+		t.Helper()
+		n := 0
+		p.waitFor("10 requests are stored", func() bool {
+			if receive(t, "a response", statuses) == http.StatusOK {
 				n++
 			}
-		}
+			return n == 10
+		})
 	}
 	storeSome()
 	var files []string
 	for i := range 10 {
 		files = append(files, p.db+"."+strconv.Itoa(i))
-		if err := os.Rename(p.db, files[i]); err != nil {
-			t.Fatal(err)
-		}
-		p.until("it is noticed", func() bool {
-			<-answered
-			return p.says("reopening the database") > i
+		must(t, os.Rename(p.db, files[i]))
+		p.waitFor("the process reopens the database", func() bool {
+			receive(t, "a response", statuses)
+			return p.logged(logReopening) > i
 		})
 		storeSome()
 	}
-	close(stop)
+	stop()
 	clients.Wait()
-	p.books()
-	if status := p.signal(os.Interrupt); status != 0 {
-		t.Errorf("exit status %d", status)
-	}
-	if got := p.says("reopening the database"); got != len(files) {
-		t.Errorf("the log tells of %d renames, want %d", got, len(files))
-	}
-	var all, before []string
+	p.checkBalanced()
+	p.interrupt()
+	p.checkLogged(logReopening, len(files))
+	var all, previous []string
 	for _, path := range append(files, p.db) {
-		messages := soundMessages(t, path)
-		for len(messages) > 0 && slices.Contains(before, messages[0]) {
+		messages := readMessages(t, path)
+		for len(messages) > 0 && slices.Contains(previous, messages[0]) {
 			messages = messages[1:]
 		}
-		all, before = append(all, messages...), messages
+		all, previous = append(all, messages...), messages
 	}
 	l.auditAll(all)
 }
 
-// A long reader keeps the rows of a file that is renamed in its WAL: that is put
-// where it can be joined to the file again.
+// A long read transaction keeps rows of a renamed file in its WAL. The process
+// moves that WAL out of the way and logs its name, so that it can be renamed to
+// belong to the file again.
 func TestRenameWithReader(t *testing.T) {
 	t.Parallel()
 	p := start(t, t.TempDir()+"/logs.db")
 	l := newLedger(t)
 	l.mustPost(p, "?wait=1", "before", http.StatusOK)
-	release := hold(t, p.db, "BEGIN", "SELECT * FROM logs")
+	release := holdSnapshot(t, p.db)
 	l.mustPost(p, "?wait=1", "in the WAL", http.StatusOK)
 	old := p.db + ".1"
-	if err := os.Rename(p.db, old); err != nil {
-		t.Fatal(err)
-	}
-	l.untilPosted(p, "after")
+	must(t, os.Rename(p.db, old))
+	l.postUntilStored(p, "after")
 	release()
-	p.books()
-	if status := p.signal(os.Interrupt); status != 0 {
-		t.Errorf("exit status %d", status)
+	p.checkBalanced()
+	p.interrupt()
+	wal := findMovedWAL(t, p.db)
+	if !strings.Contains(p.logText(), "wal="+wal) {
+		t.Errorf("got no wal=%s in the log", wal)
 	}
-	set, err := filepath.Glob(p.db + "-wal.*")
-	if err != nil || len(set) != 1 || !strings.Contains(p.logged(), "wal="+set[0]) {
-		t.Fatalf("%v, %v: the WAL is not found, or not told of", set, err)
-	}
-	if err := os.Rename(set[0], old+"-wal"); err != nil {
-		t.Fatal(err)
-	}
-	l.auditAll(soundMessages(t, old, p.db))
+	must(t, os.Rename(wal, old+"-wal"))
+	l.auditAll(readMessages(t, old, p.db))
 }
 
-// The rows of a database that was renamed while the program was not there to
-// notice are not lost when it starts.
-func TestRenameAndKill(t *testing.T) {
+// Rows in the WAL are not lost if the file is renamed after the process was
+// killed and before it starts again.
+func TestRenameAfterKill(t *testing.T) {
 	t.Parallel()
 	p := start(t, t.TempDir()+"/logs.db")
 	l := newLedger(t)
 	l.mustPost(p, "?wait=1", "before", http.StatusOK)
 	p.signal(os.Kill)
 	old := p.db + ".1"
-	if err := os.Rename(p.db, old); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Rename(p.db, old))
 	p = start(t, p.db)
 	l.mustPost(p, "?wait=1", "after", http.StatusOK)
-	p.signal(os.Interrupt)
-	set, err := filepath.Glob(p.db + "-wal.*")
-	if err != nil || len(set) != 1 {
-		t.Fatalf("%v, %v: the WAL is not found", set, err)
-	}
-	if err := os.Rename(set[0], old+"-wal"); err != nil {
-		t.Fatal(err)
-	}
-	l.auditAll(soundMessages(t, old, p.db))
+	p.interrupt()
+	must(t, os.Rename(findMovedWAL(t, p.db), old+"-wal"))
+	l.auditAll(readMessages(t, old, p.db))
 }
 
-// nobody is a user who may do nothing but what all may.
+// findMovedWAL returns the name of the only WAL that was moved out of the way.
+func findMovedWAL(t *testing.T, db string) string {
+	t.Helper()
+	found, err := filepath.Glob(db + "-wal.*")
+	if err != nil || len(found) != 1 {
+		t.Fatalf("got moved WALs %q and error %v, want one", found, err)
+	}
+	return found[0]
+}
+
+// nobody is the user id of a user without privileges.
 const nobody = 65534
 
-// unprivileged returns the program as a user who is not root runs it.
-func unprivileged(t *testing.T, dir, name string) *process {
+// newUnprivileged returns a process that will not run as root.
+func newUnprivileged(t *testing.T, dir, name string) *process {
 	t.Helper()
-	p := command(t, filepath.Join(dir, name))
+	p := newProcess(t, filepath.Join(dir, name))
 	if os.Getuid() == 0 {
-		// By this name, since the way to the binary is not for all.
+		// The path to the binary may be closed to other users.
 		p.cmd.Path = "/proc/self/exe"
 		p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}
 	return p
 }
 
-// ownDir returns a directory for the user of unprivileged programs.
-func ownDir(t *testing.T) string {
+// unprivilegedDir returns a directory that belongs to the user of unprivileged
+// processes.
+func unprivilegedDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	if os.Getuid() == 0 {
 		chmod(t, 0o755, filepath.Dir(dir))
-		if err := os.Chown(dir, nobody, nobody); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Chown(dir, nobody, nobody))
 	}
 	t.Cleanup(func() { os.Chmod(dir, 0o755) }) // so that it can be removed
 	return dir
@@ -508,19 +466,17 @@ func ownDir(t *testing.T) string {
 func chmod(t *testing.T, mode os.FileMode, paths ...string) {
 	t.Helper()
 	for _, path := range paths {
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Chmod(path, mode))
 	}
 }
 
-// What is made read-only while it is open goes on being written to. Where it
-// has to be opened anew, nothing is accepted until it may be.
-func TestReadOnly(t *testing.T) {
+// A file that becomes read-only while it is open stays in use. If it has to be
+// reopened, no request is accepted until that is possible.
+func TestReadOnlyFile(t *testing.T) {
 	t.Parallel()
-	dir := ownDir(t)
-	p := unprivileged(t, dir, "logs.db")
-	p.run()
+	dir := unprivilegedDir(t)
+	p := newUnprivileged(t, dir, "logs.db")
+	p.launch()
 	p.awaitListening()
 	l := newLedger(t)
 	l.mustPost(p, "?wait=1", "before", http.StatusOK)
@@ -530,99 +486,49 @@ func TestReadOnly(t *testing.T) {
 
 	old := p.db + ".1"
 	chmod(t, 0o755, dir)
-	if err := os.Rename(p.db, old); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Rename(p.db, old))
 	chmod(t, 0o555, dir)
-	movedFile{l, p, dir}.refused("refused")
+	movedFile{l, p, dir}.waitUntilRefused()
 	chmod(t, 0o755, dir)
-	l.untilPosted(p, "after")
-	p.books()
+	l.postUntilStored(p, "after")
+	p.checkBalanced()
 
 	chmod(t, 0o555, dir)
-	l.mustPost(p, "", "at the end", http.StatusAccepted)
-	if status := p.signal(os.Interrupt); status != 0 {
-		t.Errorf("exit status %d", status)
-	}
+	l.mustPost(p, "", "last", http.StatusAccepted)
+	p.interrupt()
 	chmod(t, 0o755, dir)
-	l.auditAll(soundMessages(t, old, p.db))
+	l.auditAll(readMessages(t, old, p.db))
 }
 
-// A start that may not write says so in one line.
+// A start without permission to write fails with one line.
 func TestStartReadOnly(t *testing.T) {
 	t.Parallel()
 	for what, c := range map[string]struct {
-		name           string
-		fileMode, mode os.FileMode
+		name              string
+		fileMode, dirMode os.FileMode
 	}{
-		"file":       {"logs.db", 0o444, 0o755},
-		"directory":  {"logs.db", 0o644, 0o555},
-		"new file":   {"new.db", 0o644, 0o555},
-		"unreadable": {"logs.db", 0, 0o755},
+		"file":       {name: "logs.db", fileMode: 0o444, dirMode: 0o755},
+		"directory":  {name: "logs.db", fileMode: 0o644, dirMode: 0o555},
+		"new file":   {name: "new.db", fileMode: 0o644, dirMode: 0o555},
+		"unreadable": {name: "logs.db", fileMode: 0, dirMode: 0o755},
 	} {
 		t.Run(what, func(t *testing.T) {
-			dir := ownDir(t)
-			p := unprivileged(t, dir, "logs.db")
-			p.run()
+			dir := unprivilegedDir(t)
+			p := newUnprivileged(t, dir, "logs.db")
+			p.launch()
 			p.awaitListening()
-			p.signal(os.Interrupt)
+			p.interrupt()
 			chmod(t, c.fileMode, p.db)
-			chmod(t, c.mode, dir)
-			p = unprivileged(t, dir, c.name)
-			p.run()
+			chmod(t, c.dirMode, dir)
+			p = newUnprivileged(t, dir, c.name)
+			p.launch()
 			if status := p.wait(); status != 1 {
-				t.Errorf("exit status %d, want 1", status)
+				t.Errorf("got exit status %d, want 1", status)
 			}
-			log := p.logged()
+			log := p.logText()
 			if !strings.Contains(log, p.db) || strings.Count(log, "\n") != 1 ||
 				!strings.Contains(log, "writable") && !strings.Contains(log, "permission denied") {
-				t.Errorf("the log is\n%s", log)
-			}
-		})
-	}
-}
-
-// A hook is called with each line of a log.
-type hook func()
-
-func (h hook) Write(line []byte) (int, error) {
-	h()
-	return len(line), nil
-}
-
-// A file that is moved while a commit is under way has the rows written to the
-// file that is at the path then, unless they are in that one already.
-func TestMovedWhileCommitting(t *testing.T) {
-	for name, move := range map[string]func(w *testWriter) error{
-		"deleted": func(w *testWriter) error { return os.Remove(w.path) },
-		"renamed": func(w *testWriter) error { return os.Rename(w.path, w.path+".1") },
-		"renamed and back": func(w *testWriter) error {
-			w.db.log = slog.New(slog.NewTextHandler(hook(func() {
-				if err := os.Rename(w.path+".1", w.path); err != nil {
-					t.Error(err)
-				}
-			}), nil))
-			return os.Rename(w.path, w.path+".1")
-		},
-		"replaced by a copy": func(w *testWriter) error {
-			runSQL(t, w.path, "VACUUM INTO '"+w.path+".copy'")
-			return os.Rename(w.path+".copy", w.path)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newTestWriter(t, 1<<20)
-			w.db.commit = &hookedStmt{w.db.commit, func() {
-				if err := move(w); err != nil {
-					t.Error(err)
-				}
-			}}
-			w.put("a", "b")
-			w.start()
-			if got := w.stop(); got != "a,b" {
-				t.Errorf("stored %s, want a,b", got)
-			}
-			if log := w.log.String(); strings.Contains(log, "cannot write") {
-				t.Errorf("it counts as a failure:\n%s", log)
+				t.Errorf("got log %q, want one line that names %s and the reason", log, p.db)
 			}
 		})
 	}

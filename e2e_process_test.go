@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -15,183 +18,186 @@ import (
 	"time"
 )
 
-// The Rust service's own example works as it stands there: one object, then a
-// look at the table.
+// The example in the README of the Rust service works unchanged: a single
+// object, then a look at the table.
 func TestRustExample(t *testing.T) {
+	t.Parallel()
 	p := start(t, t.TempDir()+"/logs.db")
 	status, err := p.post("", `{"level": "error", "message": "Database connection failed", "user_id": 12345, "service": "auth"}`)
 	if err != nil || status != http.StatusAccepted {
-		t.Fatalf("status %d, %v, want 202", status, err)
+		t.Fatalf("got status %d and error %v, want 202", status, err)
 	}
-	if status := p.signal(os.Interrupt); status != 0 {
-		t.Errorf("exit status %d", status)
-	}
+	p.interrupt()
 	got := query(t, p.db, "SELECT id||'|'||level||'|'||message||'|'||details FROM logs")
 	want := `1|error|Database connection failed|{"user_id":12345,"service":"auth"}`
 	if got != want {
-		t.Errorf("got %s\nwant %s", got, want)
+		t.Errorf("got row %s\nwant %s", got, want)
 	}
 }
 
-// Fifty clients send, and SIGTERM comes in the middle: all that was answered
-// 202 is stored, nothing else is, and the WAL is gone.
+// SIGTERM arrives while fifty clients send. All entries of requests with status
+// 202 are stored, no others are, and the WAL is truncated.
 func TestTerminateUnderLoad(t *testing.T) {
+	t.Parallel()
 	p := start(t, t.TempDir()+"/logs.db")
 	const clients = 50
-	const half = 20                      // requests of each, before the signal
-	acknowledged := make([]int, clients) // requests answered 202, which come first
-	var senders, halfway sync.WaitGroup
+	const half = 20                  // requests of each client before the signal
+	accepted := make([]int, clients) // requests of each client with status 202
+	var running, halfway sync.WaitGroup
 	halfway.Add(clients)
 	for c := range clients {
-		senders.Go(func() {
-			client := &http.Client{Transport: &http.Transport{}}
-			defer client.CloseIdleConnections()
-			n := 0
-			defer func() {
-				if n < half {
-					t.Errorf("client %d ends at its request %d", c, n)
-					halfway.Done()
-				}
-			}()
-			for ; ; n++ {
-				if n == half {
-					halfway.Done()
-				}
-				body := fmt.Sprintf(`[{"level":"error","msg":"%d/%d/0"},{"level":"info"},{"level":"error","msg":"%d/%d/1"}]`, c, n, c, n)
-				resp, err := client.Post(p.url+"/ingest", "application/json", strings.NewReader(body))
-				if err != nil {
-					return
-				}
-				io.Copy(io.Discard, resp.Body)
-				resp.Body.Close()
-				if resp.StatusCode != http.StatusAccepted {
-					return
-				}
-				acknowledged[c] = n + 1
+		running.Go(func() {
+			accepted[c] = postUntilShutdown(p, c, half, halfway.Done)
+			if accepted[c] < half {
+				t.Errorf("client %d: got status 202 for %d requests, want at least %d", c, accepted[c], half)
+				halfway.Done()
 			}
 		})
 	}
 	halfway.Wait()
 	if status := p.signal(syscall.SIGTERM); status != 0 {
-		t.Errorf("exit status %d", status)
+		t.Errorf("got exit status %d, want 0", status)
 	}
-	senders.Wait()
+	running.Wait()
 
-	stored := map[string]int{}
+	stored := map[string]int{} // number of rows by message
 	for _, r := range readRows(t, p.db) {
 		stored[r[1]]++
 	}
-	for c, n := range acknowledged {
-		// A request whose answer was cut off may be stored or not, but whole.
-		unanswered := stored[fmt.Sprintf("%d/%d/0", c, n)] > 0
-		if unanswered {
+	for c, n := range accepted {
+		// If the response to the last request was lost, it may be stored.
+		if stored[fmt.Sprintf("%d/%d/0", c, n)] > 0 {
 			n++
 		}
 		for i := range n {
 			for j := range 2 {
-				key := fmt.Sprintf("%d/%d/%d", c, i, j)
-				if stored[key] != 1 {
-					t.Errorf("%s is stored %d times", key, stored[key])
+				message := fmt.Sprintf("%d/%d/%d", c, i, j)
+				if stored[message] != 1 {
+					t.Errorf("got %s stored %d times, want 1", message, stored[message])
 				}
-				delete(stored, key)
+				delete(stored, message)
 			}
 		}
 	}
 	if len(stored) > 0 {
-		t.Errorf("%d rows were never acknowledged", len(stored))
+		t.Errorf("got entries stored without status 202: %v", stored)
 	}
 	if info, err := os.Stat(p.db + "-wal"); err == nil && info.Size() > 0 {
-		t.Errorf("the WAL holds %d bytes", info.Size())
+		t.Errorf("got a WAL of %d bytes, want none", info.Size())
 	}
-	if !strings.Contains(p.logged(), "msg=\"shut down\"") {
-		t.Error("the log does not say that it ended")
+	p.checkLogged(logShutDown, 1)
+}
+
+// postUntilShutdown sends requests as client c until one does not get status
+// 202, and returns how many did. It calls halfway when that number is half.
+func postUntilShutdown(p *process, c, half int, halfway func()) (accepted int) {
+	client := &http.Client{Transport: &http.Transport{}, Timeout: waitTimeout}
+	defer client.CloseIdleConnections()
+	for n := 0; ; n++ {
+		if n == half {
+			halfway()
+		}
+		body := fmt.Sprintf(`[{"level":"error","msg":"%d/%d/0"},{"level":"info"},{"level":"error","msg":"%d/%d/1"}]`, c, n, c, n)
+		resp, err := client.Post(p.url+"/ingest", "application/json", strings.NewReader(body))
+		if err != nil {
+			return n
+		}
+		io.Copy(io.Discard, resp.Body) // the status counts even if the body is cut off
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusAccepted {
+			return n
+		}
 	}
 }
 
-// A second signal ends the program at once, though a request is in hand.
+// A second signal ends a shutdown although a request is in progress.
 func TestSecondSignal(t *testing.T) {
-	p := start(t, t.TempDir()+"/logs.db")
+	t.Parallel()
+	p := start(t, t.TempDir()+"/logs.db", "-drain-timeout", "1h")
 	conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer conn.Close()
-	// The body never ends, so that the first signal has somebody to wait for.
+	must(t, conn.SetDeadline(time.Now().Add(waitTimeout)))
+	// The body never arrives, so the first signal alone does not end the process.
 	io.WriteString(conn, "POST /ingest HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n")
 	if line, err := bufio.NewReader(conn).ReadString('\n'); !strings.Contains(line, "100") {
-		t.Fatal(line, err)
+		t.Fatalf("got response %q and error %v, want 100 Continue", line, err)
 	}
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
+	p.send(syscall.SIGTERM)
+	p.waitForLog(logShuttingDown)
+	p.signalUntilExit()
+	if status := p.wait(); status != 1 {
+		t.Errorf("got exit status %d, want 1", status)
 	}
-	for !strings.Contains(p.logged(), "msg=\"shutting down\"") {
-		time.Sleep(time.Millisecond)
-	}
-	time.Sleep(2 * signalDebounce)
-	if status := p.signal(syscall.SIGTERM); status != 1 {
-		t.Errorf("exit status %d, want 1", status)
-	}
+	p.checkLogged("stopped by a second signal: 0 accepted entries lost", 1)
 }
 
-// A signal that comes twice at once is one.
-func TestSignalEcho(t *testing.T) {
-	cfg, err := parseTest(t, nil, "-addr", "127.0.0.1:0", "-db", t.TempDir()+"/logs.db")
-	if err != nil {
-		t.Fatal(err)
-	}
-	signals := make(chan os.Signal, 2)
-	signals <- syscall.SIGTERM
-	signals <- syscall.SIGTERM
-	if err := serve(cfg, slog.New(slog.DiscardHandler), signals); err != nil {
-		t.Error(err)
-	}
-}
-
-// A start that fails says why in one line.
-func TestFailedStart(t *testing.T) {
-	text := t.TempDir() + "/text.db"
-	if err := os.WriteFile(text, []byte("this is no database at all"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	for _, c := range []struct {
+// A start that fails logs the reason in one line.
+func TestStartErrors(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	text := filepath.Join(dir, "text.db")
+	must(t, os.WriteFile(text, []byte("this file is not a database"), 0o644))
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer listener.Close()
+	for name, c := range map[string]struct {
 		db   string
 		args []string
-		says string
+		log  string
 	}{
-		{text, nil, "not a SQLite database"},
-		{t.TempDir() + "/missing/logs.db", nil, "missing"},
-		{t.TempDir() + "/logs.db", []string{"-addr", taken.Addr().String()}, "address already in use"},
+		"not a database":    {db: text, log: "not a SQLite database"},
+		"missing directory": {db: filepath.Join(dir, "missing", "logs.db"), log: "missing"},
+		"address in use":    {db: filepath.Join(dir, "logs.db"), args: []string{"-addr", listener.Addr().String()}, log: "address already in use"},
 	} {
-		p := launch(t, c.db, c.args...)
-		if status := p.wait(); status != 1 {
-			t.Errorf("%s: status %d", c.db, status)
-		}
-		if log := p.logged(); !strings.Contains(log, c.says) || strings.Count(log, "\n") != 1 {
-			t.Errorf("%s: the log is\n%s", c.db, log)
-		}
+		t.Run(name, func(t *testing.T) {
+			p := launch(t, c.db, c.args...)
+			if status := p.wait(); status != 1 {
+				t.Errorf("got exit status %d, want 1", status)
+			}
+			if log := p.logText(); !strings.Contains(log, c.log) || strings.Count(log, "\n") != 1 {
+				t.Errorf("got log %q, want one line with %q", log, c.log)
+			}
+		})
 	}
 }
 
-func TestHealth(t *testing.T) {
-	s := newTestService(t)
-	for _, route := range []string{"/healthz", "/readyz"} {
-		if w := s.do("GET", route, nil); w.Code != 200 {
-			t.Errorf("%s: %d %s", route, w.Code, w.Body)
+// -healthcheck finds the service by its environment, whether the service listens
+// on one address or on all.
+func TestHealthcheck(t *testing.T) {
+	t.Parallel()
+	p := start(t, t.TempDir()+"/logs.db")
+	addr := strings.TrimPrefix(p.url, "http://")
+	_, port, err := net.SplitHostPort(addr)
+	must(t, err)
+	for _, addr := range []string{addr, ":" + port, "0.0.0.0:" + port} {
+		if status, stderr := runHealthcheck(t, map[string]string{"LOG_INGESTER_ADDR": addr}); status != 0 || stderr != "" {
+			t.Errorf("%s: got exit status %d and stderr %q, want 0 and none", addr, status, stderr)
 		}
 	}
-	s.queue.stop()
-	if w := s.do("GET", "/readyz", nil); w.Code != 503 || w.Header().Get("Retry-After") == "" {
-		t.Errorf("/readyz while stopping: %d %v", w.Code, w.Header())
+	p.interrupt()
+	status, stderr := runHealthcheck(t, map[string]string{"LOG_INGESTER_ADDR": addr})
+	if status != 1 || !strings.Contains(stderr, "connection refused") || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("after the exit: got exit status %d and stderr %q, want 1 and one line with the reason", status, stderr)
 	}
-	if w := s.post(`{}`); w.Code != 503 || w.Header().Get("Retry-After") == "" {
-		t.Errorf("/ingest while stopping: %d %v", w.Code, w.Header())
+}
+
+// The linker sets the version of a release. It does not report variables that do
+// not exist.
+func TestReleaseVersion(t *testing.T) {
+	t.Parallel()
+	bin := filepath.Join(t.TempDir(), "log-ingester")
+	if runtime.GOOS == "windows" {
+		bin += ".exe"
 	}
-	if w := s.do("GET", "/healthz", nil); w.Code != 200 {
-		t.Errorf("/healthz while stopping: %d", w.Code)
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "-ldflags=-X main.version=v1.2.3 -X main.commit=c0ffee", ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	out, err := exec.CommandContext(t.Context(), bin, "-version").Output()
+	must(t, err)
+	want := `^log-ingester v1\.2\.3 commit c0ffee ` + regexp.QuoteMeta(runtime.Version()) + ` SQLite 3\.\d+\.\d+\n$`
+	if !regexp.MustCompile(want).Match(out) {
+		t.Errorf("got %q, want a match of %s", out, want)
 	}
 }

@@ -4,52 +4,70 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/tls"
-	"database/sql"
 	"fmt"
 	"io"
-	"log-ingester/internal/testskip"
 	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
-	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
+
+	"log-ingester/internal/testskip"
 )
 
+// The tests in the files e2e_*_test.go start log-ingester as a process. This file
+// has what they share.
+
+// runAsProgram is the environment variable that makes the test binary run
+// log-ingester instead of the tests. The processes are then built like the
+// tests, for example with the race detector.
+const runAsProgram = "LOG_INGESTER_TEST_RUN"
+
 func TestMain(m *testing.M) {
-	if os.Getenv(asProgram) != "" {
+	if os.Getenv(runAsProgram) != "" {
 		main()
 	}
-	for _, e := range os.Environ() {
-		// What would make the program another one than the tests mean.
-		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "LOG_INGESTER_") || name == "GOGC" || name == "GOMEMLIMIT" {
-			os.Unsetenv(name)
-		}
-	}
+	clearEnvironment()
 	os.Exit(testskip.Main(m))
 }
 
-// A process is the program, running.
+// clearEnvironment removes the variables that configure log-ingester, because
+// processes inherit them.
+func clearEnvironment() {
+	for _, e := range os.Environ() {
+		name, _, _ := strings.Cut(e, "=")
+		if strings.HasPrefix(name, "LOG_INGESTER_") || name == "GOGC" || name == "GOMEMLIMIT" {
+			os.Unsetenv(name)
+		}
+	}
+}
+
+// Log messages that several tests wait for.
+const (
+	logShuttingDown = `msg="shutting down"`
+	logShutDown     = `msg="shut down"`
+	logWriteFailed  = "cannot write to the database"
+	logRecovered    = "writing to the database again"
+	logReopening    = "reopening the database"
+)
+
+// A process is a running log-ingester. Its address and database are unique to
+// the test.
 type process struct {
-	t    testing.TB
-	cmd  *exec.Cmd
-	url  string
-	db   string
-	done chan struct{} // closed when it has ended
+	t      testing.TB
+	cmd    *exec.Cmd
+	url    string
+	db     string
+	exited chan struct{} // closed when the process has exited
 
 	mu  sync.Mutex
 	log bytes.Buffer
 }
 
-var listening = regexp.MustCompile(`msg="accepting logs" addr=(\S+)`)
-
-// start runs the program on a free port, on the database db, until the test
-// ends. It waits until the program takes logs.
+// start starts a process on the database db and waits until it accepts logs. The
+// process is killed when the test ends.
 func start(t testing.TB, db string, args ...string) *process {
 	t.Helper()
 	p := launch(t, db, args...)
@@ -57,107 +75,156 @@ func start(t testing.TB, db string, args ...string) *process {
 	return p
 }
 
-func (p *process) awaitListening() {
-	p.t.Helper()
-	deadline := time.After(30 * time.Second)
-	for {
-		if m := listening.FindStringSubmatch(p.logged()); m != nil {
-			p.url = "http://127.0.0.1" + m[1][strings.LastIndexByte(m[1], ':'):]
-			return
-		}
-		select {
-		case <-p.done:
-			p.t.Fatalf("the program ended: %v\n%s", p.cmd.ProcessState, p.logged())
-		case <-deadline:
-			p.t.Fatalf("the program does not listen\n%s", p.logged())
-		case <-time.After(time.Millisecond):
-		}
-	}
-}
-
-// launch runs the program and does not wait for it.
+// launch is like start, but does not wait.
 func launch(t testing.TB, db string, args ...string) *process {
 	t.Helper()
-	p := command(t, db, args...)
-	p.run()
+	p := newProcess(t, db, args...)
+	p.launch()
 	return p
 }
 
-// command returns the program as it will run.
-func command(t testing.TB, db string, args ...string) *process {
+// newProcess returns a process that is not yet running.
+func newProcess(t testing.TB, db string, args ...string) *process {
 	t.Helper()
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &process{t: t, db: db, done: make(chan struct{})}
+	must(t, err)
+	p := &process{t: t, db: db, exited: make(chan struct{})}
 	p.cmd = exec.Command(self, append([]string{"-addr", "127.0.0.1:0", "-db", db}, args...)...)
-	p.cmd.Env = append(os.Environ(), asProgram+"=1")
+	p.cmd.Env = append(os.Environ(), runAsProgram+"=1")
 	return p
 }
 
-// run starts the program; it ends when the test does.
-func (p *process) run() {
+func (p *process) launch() {
 	p.t.Helper()
 	stderr, err := p.cmd.StderrPipe()
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	if err := p.cmd.Start(); err != nil {
-		p.t.Fatal(err)
-	}
+	must(p.t, err)
+	must(p.t, p.cmd.Start())
 	go func() {
-		defer close(p.done)
+		defer close(p.exited)
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
 			p.mu.Lock()
 			p.log.WriteString(lines.Text() + "\n")
 			p.mu.Unlock()
 		}
-		p.cmd.Wait() // the state is in p.cmd.ProcessState
+		p.cmd.Wait() // the result is in p.cmd.ProcessState
 	}()
 	p.t.Cleanup(func() {
-		p.cmd.Process.Kill() // it may have ended already
-		<-p.done
-		for line := range strings.Lines(p.logged()) {
+		p.cmd.Process.Kill() // fails if the process has exited
+		p.wait()
+		for line := range strings.Lines(p.logText()) {
 			if !strings.HasPrefix(line, "time=") && !strings.HasPrefix(line, "log-ingester: ") {
-				p.t.Errorf("this is not of its log: %s", line)
+				p.t.Errorf("got a line in stderr that is not a log line: %s", line)
 			}
 		}
 		if p.t.Failed() {
-			p.t.Logf("its log:\n%s", p.logged())
+			p.t.Logf("log of the process:\n%s", p.logText())
 		}
 	})
 }
 
-func (p *process) logged() string {
+var listening = regexp.MustCompile(`msg="accepting logs" addr=\S+:(\d+)`)
+
+// awaitListening waits until the process accepts logs, and sets p.url.
+func (p *process) awaitListening() {
+	p.t.Helper()
+	var port []string
+	p.waitFor("the process listens", func() bool {
+		port = listening.FindStringSubmatch(p.logText())
+		return port != nil
+	})
+	p.url = "http://127.0.0.1:" + port[1]
+}
+
+// waitFor is like the function waitFor, but fails as soon as the process exits.
+func (p *process) waitFor(what string, cond func() bool) {
+	p.t.Helper()
+	waitFor(p.t, what, func() bool {
+		p.t.Helper()
+		exited := p.hasExited() // before cond, which may become true just before the exit
+		done := cond()
+		if exited && !done {
+			p.t.Fatalf("the process exited before %s: %v", what, p.cmd.ProcessState)
+		}
+		return done
+	})
+}
+
+func (p *process) hasExited() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// send sends a signal.
+func (p *process) send(sig os.Signal) {
+	p.t.Helper()
+	must(p.t, p.cmd.Process.Signal(sig))
+}
+
+// wait waits for the exit of the process and returns its status, which is -1
+// after a signal that it does not handle.
+func (p *process) wait() int {
+	p.t.Helper()
+	receive(p.t, "the exit of the process", p.exited)
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// signal sends a signal, and returns the exit status.
+func (p *process) signal(sig os.Signal) int {
+	p.t.Helper()
+	p.send(sig)
+	return p.wait()
+}
+
+// interrupt shuts the process down with SIGINT. The exit status must be 0.
+func (p *process) interrupt() {
+	p.t.Helper()
+	if status := p.signal(os.Interrupt); status != 0 {
+		p.t.Errorf("after SIGINT: got exit status %d, want 0", status)
+	}
+}
+
+// logText returns the log so far.
+func (p *process) logText() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.log.String()
 }
 
-// signal sends sig and returns the exit status.
-func (p *process) signal(sig os.Signal) int {
+// logged returns how often text is in the log.
+func (p *process) logged(text string) int { return strings.Count(p.logText(), text) }
+
+// waitForLog waits until text is in the log.
+func (p *process) waitForLog(text string) {
 	p.t.Helper()
-	if err := p.cmd.Process.Signal(sig); err != nil {
-		p.t.Fatal(err)
-	}
-	return p.wait()
+	p.waitFor(fmt.Sprintf("the log has %q", text), func() bool { return p.logged(text) > 0 })
 }
 
-// wait returns the exit status, -1 for the end by a signal.
-func (p *process) wait() int {
+// checkLogged fails the test unless text is in the log n times.
+func (p *process) checkLogged(text string, n int) {
 	p.t.Helper()
-	select {
-	case <-p.done:
-	case <-time.After(time.Minute):
-		p.t.Fatal("the program does not end")
+	if got := p.logged(text); got != n {
+		p.t.Errorf("got %q in the log %d times, want %d", text, got, n)
 	}
-	return p.cmd.ProcessState.ExitCode()
 }
 
-// post sends a body to /ingest and returns the answer's status.
-func (p *process) post(query, body string) (status int, err error) {
-	resp, err := http.Post(p.url+"/ingest"+query, "application/json", strings.NewReader(body))
+// client does not keep connections, so that tests can count the descriptors of a
+// process, and never use a connection to one that was restarted.
+var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: waitTimeout}
+
+// post sends a body to /ingest and returns the status of the response.
+func (p *process) post(query, body string, header ...string) (status int, err error) {
+	r, err := http.NewRequest("POST", p.url+"/ingest"+query, strings.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	resp, err := client.Do(r)
 	if err != nil {
 		return 0, err
 	}
@@ -166,39 +233,73 @@ func (p *process) post(query, body string) (status int, err error) {
 	return resp.StatusCode, err
 }
 
-// A ledger is what clients remember of their requests, to be held against the
-// database afterwards. Each entry of a request has the message NAME/i/of.
+// get returns the status and body of the response.
+func (p *process) get(path string) (int, string) {
+	p.t.Helper()
+	resp, err := client.Get(p.url + path)
+	must(p.t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	must(p.t, err)
+	return resp.StatusCode, string(body)
+}
+
+func (p *process) metrics() map[string]float64 {
+	p.t.Helper()
+	_, text := p.get("/metrics")
+	return parseMetrics(p.t, text)
+}
+
+// checkBalanced waits until the queue is empty, and fails the test unless each
+// received entry is counted once.
+func (p *process) checkBalanced() {
+	p.t.Helper()
+	var m map[string]float64
+	p.waitFor("the queue is empty", func() bool {
+		m = p.metrics()
+		return m["queue_entries"] == 0 && m["queue_bytes"] == 0 && m["memory_bytes"] == 0
+	})
+	result := func(name string) float64 { return m[`entries_total{result="`+name+`"}`] }
+	received, accepted, filtered, refused := m["entries_received_total"], result("accepted"), result("filtered"), result("refused")
+	if received != accepted+filtered+refused {
+		p.t.Errorf("got %v entries received, but %v accepted, %v filtered and %v refused", received, accepted, filtered, refused)
+	}
+	if stored := m["entries_stored_total"]; accepted != stored {
+		p.t.Errorf("got %v entries accepted, but %v stored", accepted, stored)
+	}
+}
+
+// A ledger records requests and their responses, to compare them with the
+// database afterwards. The entries of a request have the messages NAME/i/n,
+// where n is their number.
 type ledger struct {
-	t      *testing.T
-	client *http.Client
+	t *testing.T
 
 	mu       sync.Mutex
-	life     int // of the program, which is killed and started again
-	events   int // requests begun and answered, to order them by
+	run      int // how often the process was restarted
+	clock    int // counts the starts and ends of requests
 	requests map[string]*request
 }
 
 // A request is one that a client sent.
 type request struct {
-	entries      int
-	life         int
-	status       int // 0 where no answer came
-	begun, ended int // when, in events of the ledger
+	entries    int
+	run        int
+	status     int // 0 if there was no response
+	start, end int // on the ledger's clock
 }
 
 func newLedger(t *testing.T) *ledger {
-	// Connections are not kept, so that those of a program that ended are not
-	// met again, and the program's descriptors can be counted.
-	transport := &http.Transport{DisableKeepAlives: true}
-	return &ledger{t: t, client: &http.Client{Transport: transport}, requests: map[string]*request{}}
+	return &ledger{t: t, requests: map[string]*request{}}
 }
 
-// post sends entries under a name that no other request has, with one below the
-// threshold among them. It returns the answer's status, 0 where none came.
+// post sends a request with a unique name, and returns the status of the
+// response, or 0 if there is none. The body also contains an entry below the
+// threshold.
 func (l *ledger) post(p *process, query, name string, entries, size int) int {
 	l.mu.Lock()
-	r := &request{entries: entries, life: l.life, begun: l.events}
-	l.events++
+	r := &request{entries: entries, run: l.run, start: l.clock}
+	l.clock++
 	l.requests[name] = r
 	l.mu.Unlock()
 
@@ -208,72 +309,103 @@ func (l *ledger) post(p *process, query, name string, entries, size int) int {
 		fmt.Fprintf(&body, `{"level":"error","msg":"%s/%d/%d","filler":"%s"}`+"\n", name, i, entries, filler)
 	}
 	body.WriteString(`{"level":"info"}`)
-	resp, err := l.client.Post(p.url+"/ingest"+query, "", strings.NewReader(body.String()))
+	resp, err := client.Post(p.url+"/ingest"+query, "", strings.NewReader(body.String()))
 	if err != nil {
 		return 0
 	}
-	// The answer counts though its end may be cut off.
-	io.Copy(io.Discard, resp.Body)
+	io.Copy(io.Discard, resp.Body) // the status counts even if the body is cut off
 	resp.Body.Close()
 	if resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") == "" {
-		l.t.Errorf("%s: 503 without Retry-After", name)
+		l.t.Errorf("%s: got 503 without Retry-After", name)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r.status, r.ended = resp.StatusCode, l.events
-	l.events++
+	r.status, r.end = resp.StatusCode, l.clock
+	l.clock++
 	return r.status
 }
 
-// mustPost is post where the answer has to be want.
+// mustPost sends a small request, whose response must have the status want.
 func (l *ledger) mustPost(p *process, query, name string, want int) {
 	l.t.Helper()
-	if status := l.post(p, query, name, 3, 10); status != want {
-		l.t.Fatalf("%s: status %d, want %d", name, status, want)
+	if got := l.post(p, query, name, 3, 10); got != want {
+		l.t.Fatalf("%s: got status %d, want %d", name, got, want)
 	}
 }
 
-// untilPosted posts until it is answered 200, and leaves out the tries in
-// between, which are in the ledger as well.
-func (l *ledger) untilPosted(p *process, name string) {
+// postUntil sends requests until one gets the status want. Each other one must
+// get the status meanwhile.
+func (l *ledger) postUntil(p *process, query, name string, want, meanwhile int) {
 	l.t.Helper()
-	for i := 0; ; i++ {
-		switch status := l.post(p, "?wait=1", fmt.Sprintf("%s-%d", name, i), 1, 10); status {
-		case http.StatusOK:
-			return
-		case http.StatusServiceUnavailable:
-			time.Sleep(10 * time.Millisecond)
+	n := 0
+	p.waitFor(fmt.Sprintf("%s gets status %d", name, want), func() bool {
+		l.t.Helper()
+		n++
+		switch got := l.post(p, query, fmt.Sprintf("%s-%d", name, n), 2, 10); got {
+		case want:
+			return true
+		case meanwhile:
 		default:
-			l.t.Fatalf("%s: status %d", name, status)
+			l.t.Fatalf("%s: got status %d, want %d or %d", name, got, want, meanwhile)
 		}
-		l.alive(p)
-	}
+		return false
+	})
 }
 
-func (l *ledger) alive(p *process) {
+// postUntilStored sends requests until the database can be written to again.
+func (l *ledger) postUntilStored(p *process, name string) {
 	l.t.Helper()
-	select {
-	case <-p.done:
-		l.t.Fatal("the program has ended")
-	default:
-	}
+	l.postUntil(p, "?wait=1", name, http.StatusOK, http.StatusServiceUnavailable)
 }
 
-// audit holds the messages of the database, in the order of their ids, against
-// what was answered: each request is stored whole, once, or not at all; with
-// 200 it is stored, and with another answer but 202 it is not. It returns how
-// many requests were answered 202 and are lost. None is that was answered
-// before the begin of one that is stored, in the same life of the program: only
-// the end of its queue is lost.
+// postUntilRefused sends requests until the service knows that the database
+// cannot be written to.
+func (l *ledger) postUntilRefused(p *process, name string) {
+	l.t.Helper()
+	l.postUntil(p, "", name, http.StatusServiceUnavailable, http.StatusAccepted)
+}
+
+// audit compares the messages of the database, in the order of their ids, with
+// the responses. Each request must be stored once and completely, or not at all:
+// it must be stored if the status was 200, and must not if it was an error.
+//
+// Requests with status 202 may be lost if the process was killed, and audit
+// returns how many were. They must be the last ones of the queue: none ended
+// before the start of a stored one in the same run of the process.
 func (l *ledger) audit(messages []string) (lost int) {
+	l.t.Helper()
+	stored := l.storedRequests(messages)
+	lastStart := map[int]int{} // of the stored requests in each run
+	for name := range stored {
+		r := l.requests[name]
+		lastStart[r.run] = max(lastStart[r.run], r.start)
+	}
+	for name, r := range l.requests {
+		switch {
+		case r.status == http.StatusOK && !stored[name]:
+			l.t.Errorf("%s got status 200, but is not stored", name)
+		case r.status == http.StatusAccepted && !stored[name]:
+			lost++
+			if r.end < lastStart[r.run] {
+				l.t.Errorf("%s got status 202 and is not stored, but a later request is", name)
+			}
+		case r.status >= 300 && stored[name]:
+			l.t.Errorf("%s got status %d, but is stored", name, r.status)
+		}
+	}
+	return lost
+}
+
+// storedRequests returns the names of the requests that messages belong to, and
+// fails the test unless each one is there once and completely.
+func (l *ledger) storedRequests(messages []string) map[string]bool {
 	l.t.Helper()
 	stored := map[string]bool{}
 	for i := 0; i < len(messages); {
-		parts := strings.Split(messages[i], "/")
-		name := parts[0]
+		name, _, _ := strings.Cut(messages[i], "/")
 		r := l.requests[name]
 		if r == nil {
-			l.t.Errorf("%q was never sent", messages[i])
+			l.t.Errorf("%q is stored, but was not sent", messages[i])
 			i++
 			continue
 		}
@@ -281,51 +413,33 @@ func (l *ledger) audit(messages []string) (lost int) {
 			l.t.Errorf("%s is stored twice", name)
 		}
 		stored[name] = true
-		for part := range r.entries {
-			want := fmt.Sprintf("%s/%d/%d", name, part, r.entries)
+		for n := range r.entries {
+			want := fmt.Sprintf("%s/%d/%d", name, n, r.entries)
 			if i == len(messages) || messages[i] != want {
-				l.t.Errorf("%s is stored in part: %s is missing", name, want)
+				l.t.Errorf("%s is not stored completely: %s is missing", name, want)
 				break
 			}
 			i++
 		}
 	}
-	last := map[int]int{} // in each life, when the last that is stored was begun
-	for name := range stored {
-		r := l.requests[name]
-		last[r.life] = max(last[r.life], r.begun)
-	}
-	for name, r := range l.requests {
-		switch {
-		case r.status == http.StatusOK && !stored[name]:
-			l.t.Errorf("%s was answered 200 and is lost", name)
-		case r.status == http.StatusAccepted && !stored[name]:
-			lost++
-			if r.ended < last[r.life] {
-				l.t.Errorf("%s was answered 202 and is lost, though a later request is stored", name)
-			}
-		case r.status >= 300 && stored[name]:
-			l.t.Errorf("%s was answered %d and is stored", name, r.status)
-		}
-	}
-	return lost
+	return stored
 }
 
-// auditAll is audit where nothing may be lost.
+// auditAll is like audit, but no request may be lost.
 func (l *ledger) auditAll(messages []string) {
 	l.t.Helper()
 	if lost := l.audit(messages); lost != 0 {
-		l.t.Errorf("%d requests were answered 202 and are lost", lost)
+		l.t.Errorf("got %d lost requests with status 202, want 0", lost)
 	}
 }
 
-// soundMessages returns the messages of databases, by id, and checks that the
-// databases are sound.
-func soundMessages(t *testing.T, paths ...string) (messages []string) {
+// readMessages returns the messages of databases, ordered by id, and checks the
+// integrity of the files.
+func readMessages(t *testing.T, paths ...string) (messages []string) {
 	t.Helper()
 	for _, path := range paths {
 		if got := query(t, path, "PRAGMA integrity_check"); got != "ok" {
-			t.Errorf("%s: %s", path, got)
+			t.Errorf("%s: got integrity check %q, want ok", path, got)
 		}
 		for _, r := range readRows(t, path) {
 			messages = append(messages, r[1])
@@ -334,168 +448,39 @@ func soundMessages(t *testing.T, paths ...string) (messages []string) {
 	return messages
 }
 
-// get returns the answer's status and body.
-func (p *process) get(path string) (int, string) {
-	p.t.Helper()
-	r, err := http.NewRequest("GET", p.url+path, nil)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	r.Close = true // so that descriptors can be counted
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return resp.StatusCode, string(body)
-}
-
-// metrics returns the program's metrics.
-func (p *process) metrics() map[string]float64 {
-	p.t.Helper()
-	_, text := p.get("/metrics")
-	return parseMetrics(p.t, text)
-}
-
-// books fails the test unless the books of the program balance, with nothing
-// left in the queue.
-func (p *process) books() {
-	p.t.Helper()
-	var m map[string]float64
-	p.until("the queue is empty", func() bool {
-		m = p.metrics()
-		return m["queue_entries"] == 0 && m["queue_bytes"] == 0 && m["memory_bytes"] == 0
-	})
-	accepted := m[`entries_total{result="accepted"}`]
-	if sum := accepted + m[`entries_total{result="filtered"}`] + m[`entries_total{result="refused"}`]; sum != m["entries_received_total"] {
-		p.t.Errorf("%v entries were received, and %v accepted, filtered or refused", m["entries_received_total"], sum)
-	}
-	if accepted != m["entries_stored_total"] {
-		p.t.Errorf("%v entries were accepted, and %v stored", accepted, m["entries_stored_total"])
-	}
-}
-
-// until waits for a condition.
-func (p *process) until(what string, condition func() bool) {
-	p.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !condition(); time.Sleep(2 * time.Millisecond) {
-		select {
-		case <-p.done:
-			p.t.Fatalf("the program ended before %s", what)
-		default:
-		}
-		if time.Now().After(deadline) {
-			p.t.Fatalf("it did not happen that %s", what)
-		}
-	}
-}
-
-// says reports how often the log says something.
-func (p *process) says(text string) int { return strings.Count(p.logged(), text) }
-
-// saidOnce fails the test unless the log says something once.
-func (p *process) saidOnce(text string) {
-	p.t.Helper()
-	if n := p.says(text); n != 1 {
-		p.t.Errorf("the log says %q %d times", text, n)
-	}
-}
-
-// holdLock takes the lock for writing, as another process would, and returns
-// what ends it.
+// holdLock takes the database's write lock until release is called or the test
+// ends.
 func holdLock(t *testing.T, path string) (release func()) {
 	t.Helper()
 	return hold(t, path, "BEGIN IMMEDIATE")
 }
 
-// hold begins a transaction of another connection and returns what ends it.
+// holdSnapshot keeps a read transaction open until release is called or the test
+// ends.
+func holdSnapshot(t *testing.T, path string) (release func()) {
+	t.Helper()
+	return hold(t, path, "BEGIN", "SELECT id FROM logs LIMIT 1")
+}
+
 func hold(t *testing.T, path string, begin ...string) (release func()) {
 	t.Helper()
-	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := openSQL(t, path)
 	conn, err := db.Conn(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range append([]string{"PRAGMA busy_timeout=10000"}, begin...) {
-		if _, err := conn.ExecContext(context.Background(), s); err != nil {
-			t.Fatalf("%s: %v", s, err)
+	must(t, err)
+	exec := func(statement string) {
+		t.Helper()
+		if _, err := conn.ExecContext(context.Background(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
 		}
+	}
+	for _, s := range begin {
+		exec(s)
 	}
 	release = sync.OnceFunc(func() {
-		if _, err := conn.ExecContext(context.Background(), "ROLLBACK"); err != nil {
-			t.Error(err)
-		}
+		exec("ROLLBACK")
 		conn.Close()
 		db.Close()
 	})
 	t.Cleanup(release)
 	return release
 }
-
-// post sends p a body as name and returns the answer's protocol and status.
-func (c *testCertificate) post(p *process, name, body string) (string, error) {
-	transport := &http.Transport{
-		TLSClientConfig:   &tls.Config{RootCAs: c.roots, ServerName: name},
-		ForceAttemptHTTP2: true,
-	}
-	defer transport.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: transport}).Post("https"+strings.TrimPrefix(p.url, "http")+"/ingest?wait=1", "", strings.NewReader(body))
-	if err != nil {
-		return "", err
-	}
-	return resp.Proto + " " + resp.Status, resp.Body.Close()
-}
-
-// hangUp sends SIGHUP and waits until the log says so.
-func (p *process) hangUp(says string) {
-	p.t.Helper()
-	before := strings.Count(p.logged(), says)
-	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		p.t.Fatal(err)
-	}
-	for deadline := time.Now().Add(30 * time.Second); strings.Count(p.logged(), says) == before; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			p.t.Fatalf("the log does not say %q", says)
-		}
-	}
-}
-
-// peakMemory is the same for a test, which it skips where memory tells nothing.
-func (p *process) peakMemory() int {
-	p.t.Helper()
-	switch peak, ok := peakMemory(p.cmd.Process.Pid); {
-	case raceDetected():
-		p.t.Skip("the race detector takes memory of its own")
-	case ok:
-		return peak
-	case runtime.GOOS == "linux":
-		p.t.Fatal("Linux does not tell the peak memory of the process")
-	}
-	p.t.Skip("only Linux tells the peak memory of a process")
-	return 0
-}
-
-// postGzip returns the status of the answer to a gzipped body.
-func (p *process) postGzip(body string) (int, error) {
-	r, err := http.NewRequest("POST", p.url+"/ingest", strings.NewReader(body))
-	if err != nil {
-		return 0, err
-	}
-	r.Header.Set("Content-Encoding", "gzip")
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return 0, err
-	}
-	return resp.StatusCode, resp.Body.Close()
-}
-
-// asProgram is the environment variable that makes the test binary run as the
-// program itself, so that tests start the real thing without building it.
-const asProgram = "LOG_INGESTER_TEST_RUN"

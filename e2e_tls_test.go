@@ -10,95 +10,120 @@ import (
 	"testing"
 )
 
+// hangUp sends SIGHUP and waits until the log has text once more.
+func (p *process) hangUp(text string) {
+	p.t.Helper()
+	before := p.logged(text)
+	p.send(syscall.SIGHUP)
+	p.waitFor("the reload is logged", func() bool { return p.logged(text) > before })
+}
+
+// post sends a body to p under a host name, on a new connection, and returns the
+// protocol and status of the response.
+func (c *testCertificate) post(p *process, hostName, body string) (string, error) {
+	transport := &http.Transport{
+		TLSClientConfig:   &tls.Config{RootCAs: c.roots, ServerName: hostName},
+		ForceAttemptHTTP2: true,
+	}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: waitTimeout}
+	url := strings.Replace(p.url, "http://", "https://", 1) + "/ingest?wait=1"
+	resp, err := client.Post(url, "", strings.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	return resp.Proto + " " + resp.Status, resp.Body.Close()
+}
+
 func TestTLS(t *testing.T) {
-	c := newTestCertificate(t)
+	t.Parallel()
+	c := newTestCertificate(t, "first")
 	p := start(t, filepath.Join(t.TempDir(), "logs.db"), "-tls-cert", c.certFile, "-tls-key", c.keyFile)
 	for _, body := range []string{smallBody, strings.Repeat(smallBody, 4*bodyStep/len(smallBody))} {
-		if answer, err := c.post(p, "first", body); err != nil || answer != "HTTP/2.0 200 OK" {
-			t.Errorf("%d bytes: %s %v", len(body), answer, err)
+		if got, err := c.post(p, "first", body); err != nil || got != "HTTP/2.0 200 OK" {
+			t.Errorf("%d bytes: got response %q and error %v, want HTTP/2.0 200 OK", len(body), got, err)
 		}
 	}
 	old := &tls.Config{RootCAs: c.roots, ServerName: "first", MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}
-	if conn, err := tls.Dial("tcp", strings.TrimPrefix(p.url, "http://"), old); err == nil {
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(p.url, "http://"), old)
+	if err == nil {
 		conn.Close()
-		t.Error("TLS 1.1 is spoken")
+	}
+	if err == nil || !strings.Contains(err.Error(), "protocol version not supported") {
+		t.Errorf("TLS 1.1: got error %v, want protocol version not supported", err)
 	}
 
 	c.renew("second")
 	p.hangUp("TLS certificate reloaded")
 	if _, err := c.post(p, "second", smallBody); err != nil {
-		t.Errorf("the renewed certificate: %v", err)
+		t.Errorf("after a renewal: got error %v for the new host name, want none", err)
 	}
 	if _, err := c.post(p, "first", smallBody); err == nil {
-		t.Error("the old certificate is still in use")
+		t.Error("after a renewal: got no error for the old host name, want one")
 	}
 
-	c.write(c.keyFile, []byte("no key"))
+	must(t, os.WriteFile(c.keyFile, []byte("invalid"), 0o600))
 	p.hangUp("reloading the TLS certificate failed")
 	if _, err := c.post(p, "second", smallBody); err != nil {
-		t.Errorf("after a renewal that failed: %v", err)
+		t.Errorf("after a failed renewal: got error %v, want none", err)
 	}
 }
 
-func TestKeysOfAProcess(t *testing.T) {
-	t.Setenv("LOG_INGESTER_API_KEYS", "s3cret-of-env")
+// SIGHUP reloads the keys in the file. If that fails, the current keys stay
+// valid. Those of the environment do not change, and the log contains no keys.
+func TestKeysReloadOnSIGHUP(t *testing.T) {
+	t.Parallel()
 	file := keysFile(t, "s3cret-of-file")
-	p := start(t, filepath.Join(t.TempDir(), "logs.db"), "-api-keys-file", file)
-	status := func(key string) int {
-		r, err := http.NewRequest("POST", p.url+"/ingest", strings.NewReader(smallBody))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Authorization", "Bearer "+key)
-		resp, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		return resp.StatusCode
-	}
+	p := newProcess(t, filepath.Join(t.TempDir(), "logs.db"), "-api-keys-file", file)
+	p.cmd.Env = append(p.cmd.Env, "LOG_INGESTER_API_KEYS=s3cret-of-env")
+	p.launch()
+	p.awaitListening()
 	check := func(when string, want map[string]int) {
 		t.Helper()
 		for key, want := range want {
-			if got := status(key); got != want {
-				t.Errorf("%s: %s is answered %d, want %d", when, key, got, want)
+			if got, err := p.post("", smallBody, "Authorization", "Bearer "+key); err != nil || got != want {
+				t.Errorf("%s: %s: got status %d and error %v, want %d", when, key, got, err, want)
 			}
 		}
 	}
-	check("at first", map[string]int{"s3cret-of-env": 202, "s3cret-of-file": 202, "s3cret-new": 401})
-	if err := os.WriteFile(file, []byte("s3cret-new"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	check("after the start", map[string]int{"s3cret-of-env": 202, "s3cret-of-file": 202, "s3cret-new": 401})
+	must(t, os.WriteFile(file, []byte("s3cret-new"), 0o600))
 	check("before SIGHUP", map[string]int{"s3cret-of-file": 202, "s3cret-new": 401})
 	p.hangUp("API keys reloaded")
 	check("after SIGHUP", map[string]int{"s3cret-of-env": 202, "s3cret-of-file": 401, "s3cret-new": 202})
-	if err := os.Remove(file); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Remove(file))
 	p.hangUp("reloading API keys failed")
 	check("without the file", map[string]int{"s3cret-of-env": 202, "s3cret-new": 202})
-	if strings.Contains(p.logged(), "s3cret") {
-		t.Errorf("the log tells a key:\n%s", p.logged())
-	}
-	if code := p.signal(syscall.SIGTERM); code != 0 {
-		t.Errorf("exit status %d", code)
+	p.checkLogged("s3cret", 0)
+	if status := p.signal(syscall.SIGTERM); status != 0 {
+		t.Errorf("got exit status %d, want 0", status)
 	}
 }
 
-// Without keys the start says who may do what; keys or a certificate that
-// cannot be read are no reason to go on without.
-func TestStartSaysWhoIsLetIn(t *testing.T) {
+// Without keys, the startup log says who may send and read.
+func TestStartLogsOpenAccess(t *testing.T) {
+	t.Parallel()
+	p := start(t, filepath.Join(t.TempDir(), "logs.db"))
+	p.checkLogged("anyone can send, only this machine can read", 1)
+}
+
+// If the keys or the certificate cannot be read, the process does not start
+// without them.
+func TestStartRequiresCredentials(t *testing.T) {
+	t.Parallel()
 	db := filepath.Join(t.TempDir(), "logs.db")
-	if p := start(t, db); !strings.Contains(p.logged(), "anyone can send, only this machine can read") {
-		t.Error("the start does not say that ingesting is open")
-	}
 	missing := filepath.Join(t.TempDir(), "missing")
-	for _, args := range [][]string{
-		{"-api-keys-file", missing}, {"-api-keys-file", keysFile(t, "# none\n")}, {"-tls-cert", missing, "-tls-key", missing},
+	for name, args := range map[string][]string{
+		"missing keys file":   {"-api-keys-file", missing},
+		"empty keys file":     {"-api-keys-file", keysFile(t, "# none\n")},
+		"missing certificate": {"-tls-cert", missing, "-tls-key", missing},
 	} {
-		p := launch(t, db, args...)
-		if code := p.wait(); code != 1 || strings.Contains(p.logged(), "accepting logs") {
-			t.Errorf("%q: exit status %d\n%s", args, code, p.logged())
-		}
+		t.Run(name, func(t *testing.T) {
+			p := launch(t, db, args...)
+			if status := p.wait(); status != 1 {
+				t.Errorf("got exit status %d, want 1", status)
+			}
+			p.checkLogged("accepting logs", 0)
+		})
 	}
 }

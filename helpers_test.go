@@ -11,13 +11,11 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"database/sql"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"log-ingester/internal/fastpath"
-	"log-ingester/internal/pipetest"
-	"log-ingester/internal/testskip"
 	"log/slog"
 	"math/big"
 	"net"
@@ -25,12 +23,18 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"log-ingester/internal/fastpath"
+	"log-ingester/internal/pipetest"
+	"log-ingester/internal/testskip"
 )
 
 // must fails the test if err is not nil.
@@ -59,7 +63,7 @@ func waitFor(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(waitTimeout); !cond(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("timeout: %s is still not true", what)
+			t.Fatalf("timeout waiting until %s", what)
 		}
 	}
 }
@@ -73,59 +77,84 @@ func receive[T any](t testing.TB, what string, c <-chan T) T {
 		return v
 	case <-time.After(waitTimeout):
 	}
-	t.Fatalf("timeout: did not receive %s", what)
-	panic("not reached")
+	t.Fatalf("timeout waiting for %s", what)
+	panic("unreachable")
 }
 
-// A testService is the service within the test, its writer running.
+// HTTP
+
+// A testService is a service that runs in the test process, without a server.
 type testService struct {
 	*service
-	t       testing.TB
-	handler http.Handler
-	path    string
+	handler     http.Handler // of all routes
+	path        string       // of the database
+	startWriter func()       // has no effect if the writer is running
+	stop        func()       // drains the queue and closes the database; has no effect the second time
 }
 
-// newTestService starts the service on an empty database; arguments are flags.
+// newTestService starts a service on an empty database; args are flags. When the
+// test ends, the service stops, and its counts must balance.
 func newTestService(t testing.TB, args ...string) *testService {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "logs.db")
-	cfg, err := parseConfig(append([]string{"-db", path}, args...), func(string) string { return "" })
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cfg.load(); err != nil {
-		t.Fatal(err)
-	}
-	db, err := openDatabase(cfg.db, cfg.synchronous, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := newService(cfg, db, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		s.writer.run()
-	}()
-	t.Cleanup(func() {
-		s.queue.stop()
-		<-written
-		if err := errors.Join(s.reader.Load().Close(), s.writer.close()); err != nil {
-			t.Error(err)
-		}
-		if n := s.memory.used.Load(); n != 0 {
-			t.Errorf("%d bytes of the memory budget were not given back", n)
-		}
-		if n := s.queue.bytes.Load() + s.queue.entries.Load(); n != 0 {
-			t.Errorf("the queue's books do not end at 0")
-		}
-	})
-	return &testService{s, t, s.routes(), path}
+	s := newStalledService(t, args...)
+	s.startWriter()
+	return s
 }
 
-// do answers one request.
+// newStalledService is like newTestService, but the writer does not run until
+// startWriter is called.
+func newStalledService(t testing.TB, args ...string) *testService {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "logs.db")
+	cfg, err := parseTest(t, nil, append([]string{"-db", path}, args...)...)
+	must(t, err)
+	must(t, cfg.load())
+	log := slog.New(slog.DiscardHandler)
+	db, err := openDatabase(cfg.db, cfg.synchronous, log)
+	must(t, err)
+	inner, err := newService(cfg, db, log)
+	must(t, err)
+	s := &testService{service: inner, handler: inner.routes(), path: path}
+	s.startWriter = sync.OnceFunc(func() {
+		go func() {
+			defer close(s.written)
+			s.writer.run()
+		}()
+	})
+	s.stop = sync.OnceFunc(func() {
+		s.startWriter()
+		s.queue.stop()
+		receive(t, "the exit of the writer", s.written)
+		must(t, errors.Join(s.reader.Load().Close(), s.writer.close()))
+	})
+	t.Cleanup(func() {
+		s.stop()
+		s.checkBalanced(t)
+	})
+	return s
+}
+
+// checkBalanced fails the test unless all memory is released and each received
+// entry is counted once. The service must be stopped.
+func (s *testService) checkBalanced(t testing.TB) {
+	t.Helper()
+	if n := s.memory.used.Load(); n != 0 {
+		t.Errorf("got %d bytes of the memory budget in use, want 0", n)
+	}
+	if bytes, entries := s.queue.bytes.Load(), s.queue.entries.Load(); bytes != 0 || entries != 0 {
+		t.Errorf("got %d bytes and %d entries in the queue, want none", bytes, entries)
+	}
+	m := s.metrics
+	received, accepted, filtered, refused := m.received.Load(), m.accepted.Load(), m.filtered.Load(), m.refused.Load()
+	if received != accepted+filtered+refused {
+		t.Errorf("got %d entries received, but %d accepted, %d filtered and %d refused", received, accepted, filtered, refused)
+	}
+	if stored := m.stored.Load(); accepted != stored {
+		t.Errorf("got %d entries accepted, but %d stored", accepted, stored)
+	}
+}
+
+// do calls the handler with a request. header alternates names and values.
 func (s *testService) do(method, target string, body io.Reader, header ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, target, body)
 	for i := 0; i < len(header); i += 2 {
@@ -136,66 +165,37 @@ func (s *testService) do(method, target string, body io.Reader, header ...string
 	return w
 }
 
+// post sends body to /ingest and waits for its commit.
 func (s *testService) post(body string, header ...string) *httptest.ResponseRecorder {
 	return s.do("POST", "/ingest?wait=1", strings.NewReader(body), header...)
 }
 
-// readRows returns the columns of all rows by id; details that are NULL are
-// "NULL".
-func readRows(t *testing.T, path string) (rows [][4]string) {
+// checkError fails the test unless w is an error response of the given status.
+func checkError(t *testing.T, w *httptest.ResponseRecorder, status int) {
 	t.Helper()
-	db := openSQL(t, path)
-	defer db.Close()
-	found, err := db.Query("SELECT level, message, timestamp, ifnull(details, 'NULL') FROM logs ORDER BY id")
-	if err != nil {
-		t.Fatal(err)
+	var body struct{ Error string }
+	err := json.Unmarshal(w.Body.Bytes(), &body)
+	if w.Code != status || err != nil || body.Error == "" {
+		t.Errorf("got response %d %s, want %d and a JSON error", w.Code, w.Body, status)
 	}
-	defer found.Close()
-	for found.Next() {
-		var r [4]string
-		if err := found.Scan(&r[0], &r[1], &r[2], &r[3]); err != nil {
-			t.Fatal(err)
-		}
-		rows = append(rows, r)
-	}
-	if err := found.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return rows
 }
 
-// storedMessages returns the messages of all rows, with commas between.
-func storedMessages(t *testing.T, path string) string {
-	var all []string
-	for _, r := range readRows(t, path) {
-		all = append(all, r[1])
-	}
-	return strings.Join(all, ",")
+var okHandler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
+
+// smallBody is the body of a request with one entry, which the default level
+// keeps.
+const smallBody = `{"level":"error","msg":"a"}`
+
+// head is the header of a POST request.
+func head(target string, length int) string {
+	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", target, length)
 }
 
-func compressed[W io.WriteCloser](newWriter func(io.Writer) W, s string) string {
-	var b bytes.Buffer
-	z := newWriter(&b)
-	io.WriteString(z, s)
-	z.Close()
-	return b.String()
-}
+// restTimeout is how long the fast path waits for the rest of a request.
+const restTimeout = 100 * time.Millisecond
 
-func gzipped(s string) string { return compressed(gzip.NewWriter, s) }
-
-// zlibbed and rawDeflated are the two forms that clients send as deflate: with a
-// header and without.
-func zlibbed(s string) string { return compressed(zlib.NewWriter, s) }
-
-func rawDeflated(s string) string {
-	return compressed(func(w io.Writer) *flate.Writer {
-		f, _ := flate.NewWriter(w, flate.DefaultCompression) // the level is a valid one
-		return f
-	}, s)
-}
-
-// A pipeServer serves connections within the test, under the limits of the
-// service.
+// A pipeServer is an http.Server behind the fast path, with the limits of the
+// service, whose connections are pipes. It must run in a synctest bubble.
 type pipeServer struct {
 	t        *testing.T
 	listener *pipetest.Listener
@@ -213,77 +213,72 @@ func servePipes(t *testing.T, h http.Handler, connections int) *pipeServer {
 	server.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
 	go server.Serve(fast)
 	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-		time.Sleep(time.Second) // net/http lingers before it closes
+		must(t, server.Close())
+		time.Sleep(time.Second) // net/http sleeps before it closes some connections
 	})
 	return &pipeServer{t, pipes}
 }
 
 func (s *pipeServer) dial() *pipetest.Client { return s.listener.Dial(s.t) }
 
-// head is the header of a POST request.
-func head(target string, length int) string {
-	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", target, length)
-}
-
-// restTimeout is how long the fast path waits for the rest of a request.
-const restTimeout = 100 * time.Millisecond
-
-var okHandler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
-
-const smallBody = `{"level":"error","msg":"a"}`
-
-// newStalledService returns a service whose writer does not run, and what makes
-// it run to its end.
-func newStalledService(t *testing.T) (s *service, finish func()) {
-	t.Helper()
-	cfg, err := parseConfig([]string{"-db", filepath.Join(t.TempDir(), "logs.db")}, func(string) string { return "" })
-	if err != nil {
-		t.Fatal(err)
-	}
-	db, err := openDatabase(cfg.db, cfg.synchronous, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err = newService(cfg, db, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	finished := make(chan struct{})
-	t.Cleanup(func() {
-		<-finished
-		if err := errors.Join(s.reader.Load().Close(), db.close()); err != nil {
-			t.Error(err)
-		}
-	})
-	return s, func() {
-		defer close(finished)
-		s.queue.stop()
-		s.writer.run()
-	}
-}
-
-// serveHTTP2 serves h under the limits of the service, over HTTP/2, and returns
-// a client whose host is https://example.com.
+// serveHTTP2 serves h over HTTP/2, with the limits of the service, and returns a
+// client whose host is https://example.com.
 func serveHTTP2(t *testing.T, h http.Handler) *http.Client {
 	return pipetest.ServeHTTP2(t, newServer(h), func(l net.Listener) net.Listener { return limitListener(l, 1) })
 }
 
-// openSQL opens a database beside the program's own connections, whose locks it
-// waits for.
+// parseMetrics reads Prometheus's text format. The keys do not have the prefix
+// log_ingester_.
+func parseMetrics(t testing.TB, text string) map[string]float64 {
+	t.Helper()
+	sample := regexp.MustCompile(`^([a-z_]+(?:\{[^}]*\})?) ([-+0-9.e]+)$`)
+	values := map[string]float64{}
+	typed := map[string]bool{}
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		if kind, found := strings.CutPrefix(line, "# TYPE "); found {
+			name, _, _ := strings.Cut(kind, " ")
+			typed[name] = true
+			continue
+		}
+		if strings.HasPrefix(line, "# HELP ") {
+			continue
+		}
+		m := sample.FindStringSubmatch(line)
+		if m == nil {
+			t.Errorf("invalid sample %q", line)
+			continue
+		}
+		name, _, _ := strings.Cut(m[1], "{")
+		for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+			if family := strings.TrimSuffix(name, suffix); typed[family] {
+				name = family
+			}
+		}
+		if !typed[name] {
+			t.Errorf("metric %s has no TYPE", name)
+		}
+		v, err := strconv.ParseFloat(m[2], 64)
+		if err != nil {
+			t.Error(err)
+		}
+		values[strings.TrimPrefix(m[1], "log_ingester_")] = v
+	}
+	return values
+}
+
+// SQL
+
+// openSQL opens a database on other connections than the service's, whose locks
+// it waits for.
 func openSQL(t *testing.T, path string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite", path+"?_pragma=busy_timeout(10000)")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return db
 }
 
-// query returns the single value that a statement answers, from a connection
-// of its own.
+// query returns the single value that a statement selects.
 func query(t *testing.T, path, statement string) string {
 	t.Helper()
 	db := openSQL(t, path)
@@ -295,7 +290,7 @@ func query(t *testing.T, path, statement string) string {
 	return value
 }
 
-// runSQL runs statements on a connection of its own.
+// runSQL executes statements.
 func runSQL(t *testing.T, path string, statements ...string) {
 	t.Helper()
 	db := openSQL(t, path)
@@ -307,7 +302,42 @@ func runSQL(t *testing.T, path string, statements ...string) {
 	}
 }
 
-// newTestBatch returns a batch of one row a message, at level error.
+// readRows returns the columns after the id of all rows, ordered by id. Details
+// that are NULL are "NULL".
+func readRows(t *testing.T, path string) (rows [][4]string) {
+	t.Helper()
+	db := openSQL(t, path)
+	defer db.Close()
+	found, err := db.Query("SELECT level, message, timestamp, ifnull(details, 'NULL') FROM logs ORDER BY id")
+	must(t, err)
+	defer found.Close()
+	for found.Next() {
+		var r [4]string
+		must(t, found.Scan(&r[0], &r[1], &r[2], &r[3]))
+		rows = append(rows, r)
+	}
+	must(t, found.Err())
+	return rows
+}
+
+// storedMessages returns the messages of all rows, joined with commas.
+func storedMessages(t *testing.T, path string) string {
+	t.Helper()
+	var all []string
+	for _, r := range readRows(t, path) {
+		all = append(all, r[1])
+	}
+	return strings.Join(all, ",")
+}
+
+func mustOpen(t *testing.T, path string) *database {
+	t.Helper()
+	db, err := openDatabase(path, "full", slog.New(slog.DiscardHandler))
+	must(t, err)
+	return db
+}
+
+// newTestBatch returns a batch with a row of level error for each message.
 func newTestBatch(messages ...string) *batch {
 	b := new(batch)
 	for _, m := range messages {
@@ -324,34 +354,30 @@ func newTestBatch(messages ...string) *batch {
 	return b
 }
 
-func mustOpen(t *testing.T, path string) *database {
-	t.Helper()
-	db, err := openDatabase(path, "full", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return db
+// Bytes and files
+
+func compressed[W io.WriteCloser](newWriter func(io.Writer) W, s string) string {
+	var b bytes.Buffer
+	z := newWriter(&b)
+	io.WriteString(z, s)
+	z.Close()
+	return b.String()
 }
 
-// raceDetected tells whether the tests are built with the race detector.
-func raceDetected() bool {
-	info, ok := debug.ReadBuildInfo()
-	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+func gzipped(s string) string { return compressed(gzip.NewWriter, s) }
+
+// zlibbed and rawDeflated return the two forms that clients send as deflate:
+// with a zlib header, and without.
+func zlibbed(s string) string { return compressed(zlib.NewWriter, s) }
+
+func rawDeflated(s string) string {
+	return compressed(func(w io.Writer) *flate.Writer {
+		f, _ := flate.NewWriter(w, flate.DefaultCompression) // fails only if the level is invalid
+		return f
+	}, s)
 }
 
-// peakMemory returns the most memory, in bytes, that a process was seen to
-// have, where the system tells.
-func peakMemory(pid int) (int, bool) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, false
-	}
-	_, peak, _ := strings.Cut(string(status), "VmHWM:")
-	var kibibytes int // Linux calls them kB
-	_, err = fmt.Sscan(peak, &kibibytes)
-	return kibibytes << 10, err == nil
-}
-
+// A syncBuffer is a bytes.Buffer that any goroutine may use.
 type syncBuffer struct {
 	mu sync.Mutex
 	bytes.Buffer
@@ -369,65 +395,76 @@ func (b *syncBuffer) String() string {
 	return b.Buffer.String()
 }
 
-// keysFile writes the text of an API keys file and returns its name.
-func keysFile(t *testing.T, text string) string {
-	t.Helper()
-	name := filepath.Join(t.TempDir(), "keys")
-	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return name
-}
-
-func parseTest(t *testing.T, env map[string]string, args ...string) (*config, error) {
+// parseTest returns the configuration for an environment and flags.
+func parseTest(t testing.TB, env map[string]string, args ...string) (*config, error) {
 	t.Helper()
 	return parseConfig(args, func(name string) string { return env[name] })
 }
 
-// A testCertificate is a certificate for 127.0.0.1 in two files, signed by its
-// own key.
+// keysFile writes an API keys file and returns its name.
+func keysFile(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "keys")
+	must(t, os.WriteFile(name, []byte(text), 0o600))
+	return name
+}
+
+// A testCertificate is a self-signed certificate, in two files.
 type testCertificate struct {
 	t                 *testing.T
 	certFile, keyFile string
-	roots             *x509.CertPool
+	roots             *x509.CertPool // trusts all certificates that were written
 }
 
-func newTestCertificate(t *testing.T) *testCertificate {
+func newTestCertificate(t *testing.T, hostName string) *testCertificate {
 	dir := t.TempDir()
-	c := &testCertificate{t: t, certFile: filepath.Join(dir, "cert"), keyFile: filepath.Join(dir, "key"), roots: x509.NewCertPool()}
-	c.renew("first")
+	c := &testCertificate{
+		t:        t,
+		certFile: filepath.Join(dir, "cert"),
+		keyFile:  filepath.Join(dir, "key"),
+		roots:    x509.NewCertPool(),
+	}
+	c.renew(hostName)
 	return c
 }
 
-// renew writes a new certificate for the host name.
-func (c *testCertificate) renew(name string) {
+// renew writes a new certificate for a host name.
+func (c *testCertificate) renew(hostName string) {
 	c.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	must(c.t, err)
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: hostName}, DNSNames: []string{hostName},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true,
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	must(c.t, err)
 	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	must(c.t, err)
 	certText := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})
-	c.write(c.certFile, certText)
-	c.write(c.keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
+	must(c.t, os.WriteFile(c.certFile, certText, 0o600))
+	must(c.t, os.WriteFile(c.keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
 	c.roots.AppendCertsFromPEM(certText)
 }
 
-func (c *testCertificate) write(file string, text []byte) {
-	c.t.Helper()
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		c.t.Fatal(err)
+// Processes
+
+// raceDetected reports whether the tests were built with the race detector.
+func raceDetected() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+// peakMemory returns the largest resident memory that a process has had, in
+// bytes. ok is false on systems other than Linux.
+func peakMemory(pid int) (bytes int, ok bool) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, false
 	}
+	_, peak, _ := strings.Cut(string(status), "VmHWM:")
+	var kibibytes int // Linux calls the unit kB
+	_, err = fmt.Sscan(peak, &kibibytes)
+	return kibibytes << 10, err == nil
 }

@@ -1,53 +1,15 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"regexp"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
+	"time"
 )
 
-// parseMetrics reads Prometheus's text format.
-func parseMetrics(t testing.TB, text string) map[string]float64 {
-	t.Helper()
-	sample := regexp.MustCompile(`^([a-z_]+(?:\{[^}]*\})?) ([-+0-9.e]+)$`)
-	values := map[string]float64{}
-	typed := map[string]bool{}
-	for line := range strings.Lines(text) {
-		line = strings.TrimSuffix(line, "\n")
-		if kind, found := strings.CutPrefix(line, "# TYPE "); found {
-			name, _, _ := strings.Cut(kind, " ")
-			typed[name] = true
-			continue
-		}
-		if strings.HasPrefix(line, "# HELP ") {
-			continue
-		}
-		m := sample.FindStringSubmatch(line)
-		if m == nil {
-			t.Errorf("not a sample: %q", line)
-			continue
-		}
-		name, _, _ := strings.Cut(m[1], "{")
-		for _, suffix := range []string{"_bucket", "_sum", "_count"} {
-			if family := strings.TrimSuffix(name, suffix); typed[family] {
-				name = family
-			}
-		}
-		if !typed[name] {
-			t.Errorf("%s has no TYPE", name)
-		}
-		v, err := strconv.ParseFloat(m[2], 64)
-		if err != nil {
-			t.Error(err)
-		}
-		values[strings.TrimPrefix(m[1], "log_ingester_")] = v
-	}
-	return values
-}
-
+// Each entry and response is counted once.
 func TestMetrics(t *testing.T) {
 	s := newTestService(t, "-max-body", "1KiB")
 	s.post(`[{"level":"error"},{"level":"info"},{"level":"debug"}]`)
@@ -57,12 +19,10 @@ func TestMetrics(t *testing.T) {
 	s.do("GET", "/ingest", nil)
 	w := s.do("GET", "/metrics", nil)
 	if w.Code != 200 || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain; version=0.0.4") {
-		t.Errorf("%d %v", w.Code, w.Header())
+		t.Errorf("got %d %v, want 200 and the content type of the text format", w.Code, w.Header())
 	}
-	if path := os.Getenv("METRICS_FILE"); path != "" { // for Prometheus's own check
-		if err := os.WriteFile(path, w.Body.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
+	if path := os.Getenv("METRICS_FILE"); path != "" { // testdata/metricslint reads it
+		must(t, os.WriteFile(path, w.Body.Bytes(), 0o644))
 	}
 	got := parseMetrics(t, w.Body.String())
 	for name, want := range map[string]float64{
@@ -88,46 +48,112 @@ func TestMetrics(t *testing.T) {
 		`write_failures_total`:                      0,
 	} {
 		if v, ok := got[name]; !ok || v != want {
-			t.Errorf("%s is %v, want %v", name, v, want)
+			t.Errorf("%s: got %v, want %v", name, v, want)
 		}
 	}
 	for _, name := range []string{"database_bytes", "wal_bytes", "goroutines", "commit_duration_seconds_sum"} {
 		if got[name] <= 0 {
-			t.Errorf("%s is %v", name, got[name])
+			t.Errorf("%s: got %v, want more than 0", name, got[name])
 		}
 	}
-	if _, ok := got["last_error_age_seconds"]; ok {
-		t.Error("there is an age of an error that never was")
+	if age, ok := got["last_error_age_seconds"]; ok {
+		t.Errorf("last_error_age_seconds before an error: got %v, want none", age)
 	}
+
 	s.metrics.countFailure()
 	got = parseMetrics(t, s.do("GET", "/metrics", nil).Body.String())
-	if age, ok := got["last_error_age_seconds"]; !ok || age < 0 || got["write_failures_total"] != 1 {
-		t.Errorf("after a failure: age %v, %v failures", age, got["write_failures_total"])
+	if age, ok := got["last_error_age_seconds"]; !ok || age < 0 {
+		t.Errorf("last_error_age_seconds after an error: got %v, want at least 0", age)
+	}
+	if n := got["write_failures_total"]; n != 1 {
+		t.Errorf("write_failures_total after an error: got %v, want 1", n)
 	}
 }
 
-// What was accepted is in the queue or stored at any moment that metrics are
-// read.
-func TestMetricsWhileWriting(t *testing.T) {
+// An accepted entry is counted as queued or stored at any moment.
+func TestMetricsDuringWrites(t *testing.T) {
 	s := newTestService(t)
-	var client sync.WaitGroup
 	done := make(chan struct{})
-	client.Go(func() {
+	go func() {
 		defer close(done)
 		for n := range 300 {
-			s.do("POST", []string{"/ingest", "/ingest?wait=1"}[n%3/2], strings.NewReader(`{"level":"error"}`))
+			s.do("POST", []string{"/ingest", "/ingest?wait=1"}[n%3/2], strings.NewReader(smallBody))
 		}
-	})
-	defer client.Wait()
+	}()
+	deadline := time.After(waitTimeout)
 	for {
 		select {
 		case <-done:
 			return
+		case <-deadline:
+			t.Fatal("timeout waiting for the last response")
 		default:
 		}
 		m := parseMetrics(t, s.do("GET", "/metrics", nil).Body.String())
-		if accepted, waiting, stored := m[`entries_total{result="accepted"}`], m["queue_entries"], m["entries_stored_total"]; accepted > waiting+stored {
-			t.Errorf("%v entries were accepted, %v wait and %v are stored", accepted, waiting, stored)
+		accepted, queued, stored := m[`entries_total{result="accepted"}`], m["queue_entries"], m["entries_stored_total"]
+		if accepted > queued+stored {
+			t.Errorf("got %v entries accepted, but %v queued and %v stored", accepted, queued, stored)
 		}
 	}
+}
+
+// The dashboard uses only metrics and label values that exist.
+func TestDashboardMetrics(t *testing.T) {
+	text, err := os.ReadFile("deploy/grafana-dashboard.json")
+	must(t, err)
+	queries := dashboardQueries(t, text)
+	if len(queries) < 10 {
+		t.Fatalf("got %d queries, want at least 10", len(queries))
+	}
+	exposed := newTestService(t).do("GET", "/metrics", nil).Body.String()
+	metric := regexp.MustCompile(`[a-z][a-z_]*_[a-z_]+`)
+	label := regexp.MustCompile(`(\w+)="(\w+)"`)
+	const functions = " histogram_quantile label_values "
+	for _, query := range queries {
+		found := 0
+		for _, name := range metric.FindAllString(strings.ReplaceAll(query, "$__rate_interval", ""), -1) {
+			if strings.Contains(functions, " "+name+" ") {
+				continue
+			}
+			found++
+			if !regexp.MustCompile(`(?m)^` + name + `[{ ]`).MatchString(exposed) {
+				t.Errorf("query %s: metric %s does not exist", query, name)
+			}
+		}
+		if found == 0 {
+			t.Errorf("query %s: got no metric, want at least one", query)
+		}
+		for _, pair := range label.FindAllString(query, -1) {
+			if !strings.Contains(exposed, pair) {
+				t.Errorf("query %s: label %s does not exist", query, pair)
+			}
+		}
+	}
+}
+
+// dashboardQueries returns the queries of all variables and panels.
+func dashboardQueries(t *testing.T, text []byte) (queries []string) {
+	t.Helper()
+	var dashboard struct {
+		Templating struct{ List []struct{ Query string } }
+		Panels     []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	must(t, json.Unmarshal(text, &dashboard))
+	for _, variable := range dashboard.Templating.List {
+		if strings.HasPrefix(variable.Query, "label_values") {
+			queries = append(queries, variable.Query)
+		}
+	}
+	for _, panel := range dashboard.Panels {
+		if len(panel.Targets) == 0 {
+			t.Errorf("panel %q has no queries", panel.Title)
+		}
+		for _, target := range panel.Targets {
+			queries = append(queries, target.Expr)
+		}
+	}
+	return queries
 }

@@ -1,0 +1,93 @@
+//go:build !race
+
+package main
+
+import (
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Builds with the race detector leave these tests out, because it uses memory
+// itself. The bounds do not depend on the machine: the process sets GOGC and a
+// memory limit.
+
+// memoryBeyondBudget is the memory that a process may have besides -memory, in
+// bytes.
+const memoryBeyondBudget = 128 << 20
+
+// peakMemory returns the largest resident memory of the process, in bytes.
+func (p *process) peakMemory() int {
+	p.t.Helper()
+	peak, ok := peakMemory(p.cmd.Process.Pid)
+	if !ok {
+		p.t.Fatal("got no VmHWM in the status of the process")
+	}
+	return peak
+}
+
+// compressedSpaces returns a gzip of n MiB of spaces; n must be a multiple of 4.
+func compressedSpaces(n int) string {
+	// A gzip may consist of several members.
+	return strings.Repeat(gzipped(strings.Repeat(" ", 4<<20)), n/4)
+}
+
+// A compressed body that exceeds -max-body is refused before more of it is
+// decompressed.
+func TestGzipBomb(t *testing.T) {
+	t.Parallel()
+	p := start(t, filepath.Join(t.TempDir(), "logs.db"), "-max-body", "16MiB")
+	before := p.peakMemory()
+	if status, err := p.post("", compressedSpaces(400), "Content-Encoding", "gzip"); err != nil || status != 413 {
+		t.Errorf("400 MiB: got status %d and error %v, want 413", status, err)
+	}
+	// While the body's buffer grows to 16 MiB, the previous one exists too. The
+	// rest is garbage: GOGC is 50.
+	const limit = (16 + 8) << 20 * 3 / 2
+	if cost := p.peakMemory() - before; cost > limit {
+		t.Errorf("400 MiB: got %d bytes more memory in use, want at most %d", cost, limit)
+	}
+	if status, err := p.post("?wait=1", smallBody); err != nil || status != 200 {
+		t.Errorf("next request: got status %d and error %v, want 200", status, err)
+	}
+}
+
+// The memory budget counts the decompressed and decoded size of a body, which
+// may be many times the size on the wire.
+func TestBodyExpansionIsBudgeted(t *testing.T) {
+	t.Parallel()
+	const budget = 64 << 20
+	p := start(t, filepath.Join(t.TempDir(), "logs.db"), "-max-body", "16MiB", "-memory", "64MiB")
+	before := p.peakMemory()
+	for name, body := range map[string]string{
+		"spaces":        strings.Repeat(" ", 17<<20),
+		"empty entries": strings.Repeat("{}", 8<<20-1),
+		"small entries": strings.Repeat(`{"level":"error","a":1}`, 16<<20/23),
+		"members":       `{` + strings.Repeat(`"":1,`, 3<<20) + `"":1}`,
+		"invalid UTF-8": `{"message":"` + strings.Repeat("\xff", 16<<20-100) + `"}`,
+	} {
+		text := gzipped(body)
+		var clients sync.WaitGroup
+		for range 8 {
+			clients.Go(func() {
+				status, err := p.post("", text, "Content-Encoding", "gzip")
+				if err != nil || status != 413 && status != 503 {
+					t.Errorf("%s: got status %d and error %v, want 413 or 503", name, status, err)
+				}
+			})
+		}
+		clients.Wait()
+	}
+	// The budget, as much again for garbage, and 32 MiB for connections and
+	// pools.
+	if cost := p.peakMemory() - before; cost > 2*budget+32<<20 {
+		t.Errorf("got %d bytes more memory in use, want at most %d", cost, 2*budget+32<<20)
+	}
+	if peak := p.peakMemory(); peak > budget+memoryBeyondBudget {
+		t.Errorf("got peak memory of %d bytes, want at most %d", peak, budget+memoryBeyondBudget)
+	}
+	if status, err := p.post("?wait=1", smallBody); err != nil || status != 200 {
+		t.Errorf("next request: got status %d and error %v, want 200", status, err)
+	}
+}
