@@ -1,9 +1,8 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
-	"log-ingester/internal/logread"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,200 +11,260 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+
+	"log-ingester/internal/logread"
 )
 
-// untouched is a body that must not be read.
-type untouched struct{ t *testing.T }
+// An unreadBody fails the test if it is read.
+type unreadBody struct{ t *testing.T }
 
-func (u untouched) Read([]byte) (int, error) {
-	u.t.Error("the body was read before the key")
-	return 0, errors.New("this is not to be read")
+func (b unreadBody) Read([]byte) (int, error) {
+	b.t.Error("the body was read before the key was checked")
+	return 0, errors.New("unexpected read")
 }
 
-func TestRoutesThatNeedAKey(t *testing.T) {
+func TestRoutesRequireKey(t *testing.T) {
 	s := newTestService(t, "-api-keys-file", keysFile(t, "right"))
-	refused := []*httptest.ResponseRecorder{
-		s.do("POST", "/ingest", untouched{t}),
-		s.do("POST", "/ingest", untouched{t}, "X-API-Key", "wrong"),
-		s.do("POST", "/ingest", untouched{t}, "Authorization", "Bearer wrong", "Content-Encoding", "gzip"),
-		s.do("GET", "/ingest", nil),
-		s.do("GET", "/metrics", nil),
+	for name, w := range map[string]*httptest.ResponseRecorder{
+		"ingest without a key":       s.do("POST", "/ingest", unreadBody{t}),
+		"ingest with a wrong key":    s.do("POST", "/ingest", unreadBody{t}, "X-API-Key", "wrong"),
+		"ingest with a wrong bearer": s.do("POST", "/ingest", unreadBody{t}, "Authorization", "Bearer wrong", "Content-Encoding", "gzip"),
+		"ingest with another method": s.do("GET", "/ingest", nil),
+		"metrics without a key":      s.do("GET", "/metrics", nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			checkError(t, w, 401)
+			if got := w.Header().Get("WWW-Authenticate"); got != "Bearer" {
+				t.Errorf("got WWW-Authenticate %q, want Bearer", got)
+			}
+			if strings.Contains(w.Body.String(), "wrong") || strings.Contains(w.Body.String(), "right") {
+				t.Errorf("got body %s, want no key in it", w.Body)
+			}
+		})
 	}
-	for i, w := range refused {
-		var answer struct{ Error string }
-		err := json.Unmarshal(w.Body.Bytes(), &answer)
-		if w.Code != 401 || w.Header().Get("WWW-Authenticate") != "Bearer" || err != nil || answer.Error == "" {
-			t.Errorf("%d: %d %v %s", i, w.Code, w.Header(), w.Body)
-		}
-		if strings.Contains(w.Body.String(), "wrong") || strings.Contains(w.Body.String(), "right") {
-			t.Errorf("%d: the answer tells a key: %s", i, w.Body)
+	if w := s.post(smallBody, "Authorization", "Bearer right"); w.Code != 200 {
+		t.Errorf("ingest with a key: got %d %s, want 200", w.Code, w.Body)
+	}
+	for _, path := range []string{"/healthz", "/readyz"} {
+		if w := s.do("GET", path, nil); w.Code != 200 {
+			t.Errorf("%s without a key: got %d %s, want 200", path, w.Code, w.Body)
 		}
 	}
-	if w := s.post(`{"level":"error","msg":"a"}`, "Authorization", "Bearer right"); w.Code != 200 {
-		t.Errorf("with a key: %d %s", w.Code, w.Body)
-	}
-	for _, open := range []string{"/healthz", "/readyz"} {
-		if w := s.do("GET", open, nil); w.Code != 200 {
-			t.Errorf("%s without a key: %d %s", open, w.Code, w.Body)
-		}
+	w := s.do("GET", "/metrics", nil, "X-API-Key", "right")
+	if w.Code != 200 || w.Header().Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("metrics with a key: got %d %v, want 200 and nosniff", w.Code, w.Header())
 	}
 	if got := storedMessages(t, s.path); got != "a" {
-		t.Errorf("stored %q, want a", got)
-	}
-	// A scraper elsewhere needs a key only where keys are set.
-	if w := s.do("GET", "/metrics", nil, "X-API-Key", "right"); w.Code != 200 || w.Header().Get("X-Content-Type-Options") != "nosniff" {
-		t.Errorf("/metrics with a key: %d %v", w.Code, w.Header())
-	}
-	if w := newTestService(t).do("GET", "http://logs.example/metrics", nil); w.Code != 200 {
-		t.Errorf("/metrics without keys: %d %s", w.Code, w.Body)
+		t.Errorf("got stored messages %q, want a", got)
 	}
 }
 
-func serveOK(_ *logread.Reader, w http.ResponseWriter, r *http.Request) { okHandler(w, r) }
+// Without keys, scrapers on other machines can read the metrics.
+func TestMetricsWithoutKeys(t *testing.T) {
+	w := newTestService(t).do("GET", "http://logs.example/metrics", nil)
+	if w.Code != 200 {
+		t.Errorf("got %d %s, want 200", w.Code, w.Body)
+	}
+}
 
-func TestWhoMayRead(t *testing.T) {
+// Without keys, only requests from this machine to a name of the loopback
+// interface can read logs. With keys, any request with a key can.
+func TestReaderAccess(t *testing.T) {
+	serveOK := func(_ *logread.Reader, w http.ResponseWriter, r *http.Request) { okHandler(w, r) }
 	open := newTestService(t).read(serveOK)
 	keyed := newTestService(t, "-api-keys-file", keysFile(t, "right")).read(serveOK)
-	const forwarded = "X-Forwarded-For: 203.0.113.7"
+	const local = "127.0.0.1:5000"
 	for _, c := range []struct {
+		name                  string
 		remote, host, header  string
-		withoutKeys, withKeys int
+		withoutKeys, withKeys int // status
 	}{
-		{"127.0.0.1:5000", "localhost:3002", "", 200, 401},
-		{"127.8.9.1:5000", "127.0.0.1:3002", "", 200, 401},
-		{"[::1]:5000", "[::1]:3002", "", 200, 401},
-		{"[::ffff:127.0.0.1]:5000", "LocalHost", "", 200, 401},
-		{"127.0.0.1:5000", "logs.localhost.:3002", "", 200, 401},
-		{"127.0.0.1:5000", "[::1]", "", 200, 401},
-		{"127.0.0.1:5000", "localhost:3002", "X-API-Key: right", 200, 200},
-		{"203.0.113.7:5000", "localhost:3002", "", 403, 401},
-		{"203.0.113.7:5000", "logs.example:3002", "X-API-Key: right", 403, 200},
-		{"10.0.0.1:5000", "127.0.0.1:3002", "", 403, 401},
-		{"[fe80::1%eth0]:5000", "localhost:3002", "", 403, 401},
-		{"@", "localhost", "", 403, 401},
-		// A page of evil.example whose name was made to lead here.
-		{"127.0.0.1:5000", "evil.example:3002", "", 403, 401},
-		{"127.0.0.1:5000", "localhost.evil.example:3002", "", 403, 401},
-		{"127.0.0.1:5000", "notlocalhost", "", 403, 401},
-		{"127.0.0.1:5000", "127.0.0.1.evil.example", "", 403, 401},
-		{"127.0.0.1:5000", "10.0.0.1:3002", "", 403, 401},
-		{"127.0.0.1:5000", "0.0.0.0:3002", "", 403, 401},
-		{"127.0.0.1:5000", "", "", 403, 401},
-		// A proxy on this machine.
-		{"127.0.0.1:5000", "localhost:3002", forwarded, 403, 401},
-		{"127.0.0.1:5000", "localhost:3002", "Forwarded: for=203.0.113.7", 403, 401},
+		{"IPv4", local, "localhost:3002", "", 200, 401},
+		{"other loopback address", "127.8.9.1:5000", "127.0.0.1:3002", "", 200, 401},
+		{"IPv6", "[::1]:5000", "[::1]:3002", "", 200, 401},
+		{"IPv4 in IPv6", "[::ffff:127.0.0.1]:5000", "LocalHost", "", 200, 401},
+		{"subdomain of localhost", local, "logs.localhost.:3002", "", 200, 401},
+		{"IPv6 host without port", local, "[::1]", "", 200, 401},
+		{"local with key", local, "localhost:3002", "X-API-Key: right", 200, 200},
+
+		{"remote", "203.0.113.7:5000", "localhost:3002", "", 403, 401},
+		{"remote with key", "203.0.113.7:5000", "logs.example:3002", "X-API-Key: right", 403, 200},
+		{"private address", "10.0.0.1:5000", "127.0.0.1:3002", "", 403, 401},
+		{"link-local address", "[fe80::1%eth0]:5000", "localhost:3002", "", 403, 401},
+		{"Unix socket", "@", "localhost", "", 403, 401},
+
+		// Names that a page can make resolve to this machine (DNS rebinding).
+		{"other host", local, "evil.example:3002", "", 403, 401},
+		{"host that starts with localhost", local, "localhost.evil.example:3002", "", 403, 401},
+		{"host that ends with localhost", local, "notlocalhost", "", 403, 401},
+		{"host that starts with an address", local, "127.0.0.1.evil.example", "", 403, 401},
+		{"host with a private address", local, "10.0.0.1:3002", "", 403, 401},
+		{"unspecified host address", local, "0.0.0.0:3002", "", 403, 401},
+		{"no host", local, "", "", 403, 401},
+
+		{"X-Forwarded-For of a local proxy", local, "localhost:3002", "X-Forwarded-For: 203.0.113.7", 403, 401},
+		{"Forwarded of a local proxy", local, "localhost:3002", "Forwarded: for=203.0.113.7", 403, 401},
 	} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.RemoteAddr, r.Host = c.remote, c.host
 		if name, value, ok := strings.Cut(c.header, ": "); ok {
 			r.Header.Set(name, value)
 		}
-		for want, h := range map[*int]http.Handler{&c.withoutKeys: open, &c.withKeys: keyed} {
-			w := httptest.NewRecorder()
-			h.ServeHTTP(w, r)
-			if w.Code != *want {
-				t.Errorf("%s asks %q %s: %d %s, want %d", c.remote, c.host, c.header, w.Code, w.Body, *want)
-			}
-			if w.Code == 200 && (w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("X-Content-Type-Options") != "nosniff" || w.Header().Get("Referrer-Policy") != "no-referrer") {
-				t.Errorf("data comes with %v", w.Header())
-			}
-			if w.Code == 403 && !strings.Contains(w.Body.String(), "LOG_INGESTER_API_KEYS") {
-				t.Errorf("the answer does not say how to set a key: %s", w.Body)
-			}
+		t.Run(c.name+"/without keys", func(t *testing.T) { testReaderAccess(t, open, r, c.withoutKeys) })
+		t.Run(c.name+"/with keys", func(t *testing.T) { testReaderAccess(t, keyed, r, c.withKeys) })
+	}
+}
+
+func testReaderAccess(t *testing.T, h http.Handler, r *http.Request, status int) {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if w.Code != status {
+		t.Errorf("got %d %s, want %d", w.Code, w.Body, status)
+	}
+	if w.Code == 403 && !strings.Contains(w.Body.String(), "LOG_INGESTER_API_KEYS") {
+		t.Errorf("got body %s, want instructions to set a key", w.Body)
+	}
+	if w.Code != 200 {
+		return
+	}
+	for name, want := range map[string]string{
+		"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+	} {
+		if got := w.Header().Get(name); got != want {
+			t.Errorf("got %s %q, want %s", name, got, want)
 		}
 	}
 }
 
-func TestPostsOfOtherSites(t *testing.T) {
+// A page of another site cannot send logs.
+func TestCrossOriginPosts(t *testing.T) {
 	s := newTestService(t)
 	for _, c := range []struct {
+		name   string
 		header []string
 		status int
 	}{
-		{nil, 202},
-		{[]string{"Sec-Fetch-Site", "same-origin", "Origin", "http://example.com"}, 202},
-		{[]string{"Sec-Fetch-Site", "none"}, 202},
-		{[]string{"Origin", "http://example.com"}, 202},
-		{[]string{"Sec-Fetch-Site", "cross-site", "Origin", "http://evil.example"}, 403},
-		{[]string{"Sec-Fetch-Site", "same-site", "Origin", "http://evil.example.com"}, 403},
-		{[]string{"Origin", "http://evil.example"}, 403},
-		{[]string{"Origin", "null"}, 403},
+		{name: "no browser", status: 202},
+		{name: "same origin", header: []string{"Sec-Fetch-Site", "same-origin", "Origin", "http://example.com"}, status: 202},
+		{name: "no site", header: []string{"Sec-Fetch-Site", "none"}, status: 202},
+		{name: "same origin in an old browser", header: []string{"Origin", "http://example.com"}, status: 202},
+		{name: "other site", header: []string{"Sec-Fetch-Site", "cross-site", "Origin", "http://evil.example"}, status: 403},
+		{name: "same site", header: []string{"Sec-Fetch-Site", "same-site", "Origin", "http://evil.example.com"}, status: 403},
+		{name: "other origin in an old browser", header: []string{"Origin", "http://evil.example"}, status: 403},
+		{name: "null origin", header: []string{"Origin", "null"}, status: 403},
 	} {
-		w := s.do("POST", "http://example.com/ingest", strings.NewReader(`{"level":"error"}`), c.header...)
-		var answer struct{ Error string }
-		err := json.Unmarshal(w.Body.Bytes(), &answer)
-		if w.Code != c.status || err != nil || (answer.Error == "") != (c.status == 202) {
-			t.Errorf("%q: %d %s, want %d", c.header, w.Code, w.Body, c.status)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			w := s.do("POST", "http://example.com/ingest", strings.NewReader(smallBody), c.header...)
+			if c.status != 202 {
+				checkError(t, w, c.status)
+			} else if want := `{"accepted":1,"filtered":0}`; w.Code != 202 || w.Body.String() != want {
+				t.Errorf("got %d %s, want 202 %s", w.Code, w.Body, want)
+			}
+		})
 	}
 }
 
-func TestAccessAllocatesNothing(t *testing.T) {
+func TestAuthorizerDoesNotAllocate(t *testing.T) {
 	s := newTestService(t, "-api-keys-file", keysFile(t, "right"))
 	h := s.auth.sameOrigin(s.auth.requireKey(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
 	r := httptest.NewRequest("POST", "/ingest", nil)
 	r.Header.Set("Authorization", "Bearer right")
 	if n := testing.AllocsPerRun(100, func() { h.ServeHTTP(nil, r) }); n != 0 {
-		t.Errorf("%v allocations", n)
+		t.Errorf("got %v allocations per request, want 0", n)
 	}
 }
 
-func TestWhatAdmits(t *testing.T) {
-	keys, err := loadAPIKeys(" alpha , beta,,#zeta", keysFile(t, "# of the web servers\r\n\r\n  gamma#1\t\r\n#delta\nepsilon"))
-	if err != nil {
-		t.Fatal(err)
-	}
+// Keys are separated by commas in the environment, where # has no meaning, and
+// by line breaks in the file, where lines that start with # are comments. One of
+// the two headers must have a key.
+func TestAuthHeaders(t *testing.T) {
+	const file = "# of the web servers\r\n\r\n  gamma#1\t\r\n#delta\nepsilon"
+	keys, err := loadAPIKeys(" alpha , beta,,#zeta", keysFile(t, file))
+	must(t, err)
 	if keys.String() != "5" {
-		t.Errorf("%v keys, want 5", keys)
+		t.Errorf("got %v keys, want 5", keys)
 	}
 	for _, c := range []struct {
 		authorization, xAPIKey string
 		want                   bool
 	}{
-		{"Bearer alpha", "", true}, {"bearer beta", "", true}, {"BEARER  gamma#1", "", true}, {"", "epsilon", true},
-		{"Basic YWxwaGE6", "alpha", true}, {"Bearer alpha", "wrong", true}, {"Bearer wrong", "alpha", true}, {"Bearer #zeta", "", true},
-		{"", "", false}, {"Bearer", "", false}, {"Bearer ", "", false}, {"alpha", "", false}, {"Basic alpha", "", false},
-		{"Bearer Alpha", "", false}, {"Bearer alph", "", false}, {"Bearer alphaa", "", false}, {"Bearer alpha,beta", "", false},
-		{"Bearer delta", "", false}, {"", "#delta", false}, {"", "gamma", false}, {"Bearer wrong", "wrong", false},
-		{"", strings.Repeat("alpha", 1000), false},
+		{authorization: "Bearer alpha", want: true},
+		{authorization: "bearer beta", want: true},
+		{authorization: "BEARER  gamma#1", want: true},
+		{authorization: "Bearer #zeta", want: true},
+		{xAPIKey: "epsilon", want: true},
+		{authorization: "Basic YWxwaGE6", xAPIKey: "alpha", want: true},
+		{authorization: "Bearer alpha", xAPIKey: "wrong", want: true},
+		{authorization: "Bearer wrong", xAPIKey: "alpha", want: true},
+
+		{want: false},
+		{authorization: "Bearer", want: false},
+		{authorization: "Bearer ", want: false},
+		{authorization: "alpha", want: false},
+		{authorization: "Basic alpha", want: false},
+		{authorization: "Bearer Alpha", want: false},
+		{authorization: "Bearer alph", want: false},
+		{authorization: "Bearer alphaa", want: false},
+		{authorization: "Bearer alpha,beta", want: false},
+		{authorization: "Bearer delta", want: false},
+		{authorization: "Bearer wrong", xAPIKey: "wrong", want: false},
+		{xAPIKey: "#delta", want: false},
+		{xAPIKey: "gamma", want: false},
+		{xAPIKey: strings.Repeat("alpha", 1000), want: false},
 	} {
-		r := httptest.NewRequest("POST", "/ingest", nil)
-		for name, value := range map[string]string{"Authorization": c.authorization, "X-API-Key": c.xAPIKey} {
-			if value != "" {
-				r.Header.Set(name, value)
+		t.Run(fmt.Sprintf("%q and %.20q", c.authorization, c.xAPIKey), func(t *testing.T) {
+			r := httptest.NewRequest("POST", "/ingest", nil)
+			for name, value := range map[string]string{"Authorization": c.authorization, "X-API-Key": c.xAPIKey} {
+				if value != "" {
+					r.Header.Set(name, value)
+				}
 			}
-		}
-		if got := keys.allow(r); got != c.want {
-			t.Errorf("Authorization %q, X-API-Key %.20q: %v, want %v", c.authorization, c.xAPIKey, got, c.want)
-		}
+			if got := keys.allow(r); got != c.want {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
 	}
 }
 
-func TestKeysThatCannotBe(t *testing.T) {
-	for _, c := range []struct{ env, file string }{
-		{",", ""}, {" ", ""}, {"s3cret with a space", ""}, {"s3crét", ""}, {"s3cret\x00", ""},
-		{"", filepath.Join(t.TempDir(), "missing")}, {"good", filepath.Join(t.TempDir(), "missing")}, {"", t.TempDir()},
-		{"", keysFile(t, "")}, {"good", keysFile(t, "\n# s3cret\n")}, {"", keysFile(t, "good\ns3cret # ours\n")},
+// Keys that cannot be read or used are an error, which does not contain them.
+func TestInvalidKeyFiles(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing")
+	for name, c := range map[string]struct{ env, file string }{
+		"only a comma":          {env: ","},
+		"only a space":          {env: " "},
+		"space in a key":        {env: "s3cret with a space"},
+		"letter outside ASCII":  {env: "s3crét"},
+		"control character":     {env: "s3cret\x00"},
+		"missing file":          {file: missing},
+		"missing file and key":  {env: "good", file: missing},
+		"directory":             {file: t.TempDir()},
+		"empty file":            {file: keysFile(t, "")},
+		"only a comment":        {env: "good", file: keysFile(t, "\n# s3cret\n")},
+		"comment after the key": {file: keysFile(t, "good\ns3cret # ours\n")},
 	} {
-		keys, err := loadAPIKeys(c.env, c.file)
-		if err == nil || keys != nil {
-			t.Errorf("%q and %q are taken for keys", c.env, c.file)
-		} else if strings.Contains(err.Error(), "s3cr") {
-			t.Errorf("the error tells a key: %v", err)
-		}
-	}
-	if keys, err := loadAPIKeys("", ""); keys != nil || err != nil {
-		t.Errorf("without keys: %v %v", keys, err)
+		t.Run(name, func(t *testing.T) {
+			keys, err := loadAPIKeys(c.env, c.file)
+			if err == nil || keys != nil {
+				t.Fatalf("got keys %v and error %v, want an error", keys, err)
+			}
+			if strings.Contains(err.Error(), "s3cr") {
+				t.Errorf("got error %v, want no key in it", err)
+			}
+		})
 	}
 }
 
-func TestKeysAreReadAgain(t *testing.T) {
+func TestNoKeys(t *testing.T) {
+	if keys, err := loadAPIKeys("", ""); keys != nil || err != nil {
+		t.Errorf("got keys %v and error %v, want neither", keys, err)
+	}
+}
+
+func TestKeysReload(t *testing.T) {
 	file := keysFile(t, "old\n")
 	keys, err := loadAPIKeys("constant", file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	admitted := func() string {
+	must(t, err)
+	allowed := func() string {
 		var all []string
 		for _, key := range []string{"constant", "old", "new"} {
 			r := httptest.NewRequest("GET", "/", nil)
@@ -216,65 +275,61 @@ func TestKeysAreReadAgain(t *testing.T) {
 		}
 		return strings.Join(all, " ")
 	}
+	write := func(text string) func() error {
+		return func() error { return os.WriteFile(file, []byte(text), 0o600) }
+	}
 	for _, step := range []struct {
 		name   string
-		change func() error
+		change func() error // of the file
 		fails  bool
-		admits string
+		want   string // allowed keys
 	}{
-		{"a new key", func() error { return os.WriteFile(file, []byte("new\n"), 0o600) }, false, "constant new"},
-		{"no key", func() error { return os.WriteFile(file, []byte("# none\n"), 0o600) }, true, "constant new"},
-		{"no file", func() error { return os.Remove(file) }, true, "constant new"},
-		{"a file again", func() error { return os.WriteFile(file, []byte("old\nnew"), 0o600) }, false, "constant old new"},
+		{name: "new key", change: write("new\n"), want: "constant new"},
+		{name: "no keys", change: write("# none\n"), fails: true, want: "constant new"},
+		{name: "no file", change: func() error { return os.Remove(file) }, fails: true, want: "constant new"},
+		{name: "new file", change: write("old\nnew"), want: "constant old new"},
 	} {
-		if err := step.change(); err != nil {
-			t.Fatal(err)
-		}
+		must(t, step.change())
 		if err := keys.load(); (err != nil) != step.fails {
-			t.Errorf("%s: %v", step.name, err)
+			t.Errorf("%s: got error %v, want one: %v", step.name, err, step.fails)
 		}
-		if got := admitted(); got != step.admits {
-			t.Errorf("%s: admits %s, want %s", step.name, got, step.admits)
+		if got := allowed(); got != step.want {
+			t.Errorf("%s: got allowed keys %q, want %q", step.name, got, step.want)
 		}
 	}
 }
 
-func TestAdmitAllocatesNothing(t *testing.T) {
+func TestKeysDoNotAllocate(t *testing.T) {
 	keys, err := loadAPIKeys("one,two", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := httptest.NewRequest("POST", "/ingest", nil)
-	r.Header.Set("Authorization", "Bearer "+strings.Repeat("k", 128))
-	if n := testing.AllocsPerRun(100, func() { keys.allow(r) }); n != 0 {
-		t.Errorf("a Bearer key takes %v allocations", n)
-	}
-	r.Header = http.Header{"X-Api-Key": {"two"}}
-	if n := testing.AllocsPerRun(100, func() { keys.allow(r) }); n != 0 {
-		t.Errorf("an X-API-Key takes %v allocations", n)
+	must(t, err)
+	for name, header := range map[string]http.Header{
+		"Bearer":    {"Authorization": {"Bearer " + strings.Repeat("k", 128)}},
+		"X-API-Key": {"X-Api-Key": {"two"}},
+	} {
+		r := httptest.NewRequest("POST", "/ingest", nil)
+		r.Header = header
+		if n := testing.AllocsPerRun(100, func() { keys.allow(r) }); n != 0 {
+			t.Errorf("%s: got %v allocations, want 0", name, n)
+		}
 	}
 }
 
-// A key is checked in each request of a connection.
+// The fast path does not assume that a connection keeps its key.
 func TestFastPathChecksKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		keys, err := loadAPIKeys("right", "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		auth := &authorizer{keys: keys, metrics: new(metrics)}
 		client := servePipes(t, auth.requireKey(okHandler), 1).dial()
 		var got []string
 		for _, header := range []string{"X-API-Key: right\r\n", "X-API-Key: wrong\r\n", "", "X-API-Key: right\r\n"} {
 			client.Send("POST /ingest HTTP/1.1\r\nHost: localhost\r\n"+header+"Content-Length: 2\r\n\r\n{}", "", 0, 0)
 			response, err := client.Response()
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			got = append(got, response[:3])
 		}
 		if want := []string{"200", "401", "401", "200"}; !slices.Equal(got, want) {
-			t.Errorf("statuses are %v, want %v", got, want)
+			t.Errorf("got statuses %v, want %v", got, want)
 		}
 	})
 }
