@@ -8,12 +8,13 @@ import (
 	"testing"
 )
 
-// ServeHTTP2 serves HTTP/2 over TLS with server, on the connections of l that
-// wrap accepts, and returns a client whose host is https://example.com.
-func ServeHTTP2(t testing.TB, server *http.Server, wrap func(net.Listener) net.Listener) *http.Client {
+// ServeHTTP2 serves HTTP/2 over TLS with server, and returns a client whose host
+// is https://example.com. The server accepts the client's connections from
+// wrap(l), where l is a Listener.
+func ServeHTTP2(t testing.TB, server *http.Server, wrap func(l net.Listener) net.Listener) *http.Client {
 	l := NewListener()
 	ts := httptest.NewUnstartedServer(nil)
-	ts.Listener.Close()
+	ts.Listener.Close() // it is not used
 	ts.Listener = wrap(l)
 	ts.Config = server
 	ts.EnableHTTP2 = true

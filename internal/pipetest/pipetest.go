@@ -1,5 +1,8 @@
-// Package pipetest connects HTTP clients and servers within one test without a
-// network, so that testing/synctest can let hours pass.
+// Package pipetest connects HTTP clients and servers in one process by pipes.
+// Unlike sockets, pipes work in the bubbles of testing/synctest, where time is
+// simulated.
+//
+// Only tests may import this package.
 package pipetest
 
 import (
@@ -45,7 +48,7 @@ func (l *Listener) Close() error {
 // Addr implements net.Listener.
 func (l *Listener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 
-// Dial connects a client. The connection is closed when the test ends.
+// Dial connects a client, which is closed when the test ends.
 func (l *Listener) Dial(t testing.TB) *Client {
 	client, server := net.Pipe()
 	l.backlog <- server
@@ -60,9 +63,8 @@ type Client struct {
 	t      testing.TB
 }
 
-// Send writes head at once, then body in n parts with a pause after each. It
-// does so in the background, and stops early if the server closes the
-// connection.
+// Send writes head, and then body in n parts with a pause after each. It does so
+// in the background, and stops if the server closes the connection.
 func (c *Client) Send(head, body string, n int, pause time.Duration) {
 	done := make(chan struct{})
 	go func() {
@@ -79,8 +81,8 @@ func (c *Client) Send(head, body string, n int, pause time.Duration) {
 	})
 }
 
-// Response reads a response and returns its status and body, for example "200
-// ok".
+// Response reads a response and returns its status and body, separated by a
+// space.
 func (c *Client) Response() (string, error) {
 	resp, err := http.ReadResponse(c.Reader, nil)
 	if err != nil {
