@@ -28,7 +28,8 @@ func TestRoutesRequireKey(t *testing.T) {
 	for name, w := range map[string]*httptest.ResponseRecorder{
 		"ingest without a key":       s.do("POST", "/ingest", unreadBody{t}),
 		"ingest with a wrong key":    s.do("POST", "/ingest", unreadBody{t}, "X-API-Key", "wrong"),
-		"ingest with a wrong bearer": s.do("POST", "/ingest", unreadBody{t}, "Authorization", "Bearer wrong", "Content-Encoding", "gzip"),
+		"ingest with a wrong bearer": s.do("POST", "/ingest", unreadBody{t}, "Authorization", "Bearer wrong"),
+		"compressed ingest":          s.do("POST", "/ingest", unreadBody{t}, "Content-Encoding", "gzip"),
 		"ingest with another method": s.do("GET", "/ingest", nil),
 		"metrics without a key":      s.do("GET", "/metrics", nil),
 	} {

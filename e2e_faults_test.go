@@ -132,7 +132,10 @@ func TestTerminateWhileLocked(t *testing.T) {
 	}{
 		"lock released": {timeout: "1h", release: true, status: 0, lost: 0, log: logShutDown + " stored=6"},
 		"timeout":       {timeout: "100ms", status: 1, lost: 1, log: "3 accepted entries lost"},
-		"second signal": {timeout: "1h", signalAgain: true, status: 1, lost: 1, log: "stopped by a second signal: 3 accepted entries lost"},
+		"second signal": {
+			timeout: "1h", signalAgain: true, status: 1, lost: 1,
+			log: "stopped by a second signal: 3 accepted entries lost",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -190,7 +193,7 @@ func TestLongReader(t *testing.T) {
 	for size(t, p.db+"-wal") <= walShrinkSize+walShrinkSize/4 {
 		post()
 		if requests > 200 {
-			t.Fatalf("got a WAL of %d bytes after %d requests, want more than %d", size(t, p.db+"-wal"), requests, walMost)
+			t.Fatalf("got a WAL of %d bytes after %d requests, want a larger one", size(t, p.db+"-wal"), requests)
 		}
 	}
 	p.waitForLog(logWALGrows)

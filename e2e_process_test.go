@@ -23,7 +23,8 @@ import (
 func TestRustExample(t *testing.T) {
 	t.Parallel()
 	p := start(t, t.TempDir()+"/logs.db")
-	status, err := p.post("", `{"level": "error", "message": "Database connection failed", "user_id": 12345, "service": "auth"}`)
+	const body = `{"level": "error", "message": "Database connection failed", "user_id": 12345, "service": "auth"}`
+	status, err := p.post("", body)
 	if err != nil || status != http.StatusAccepted {
 		t.Fatalf("got status %d and error %v, want 202", status, err)
 	}
@@ -148,7 +149,11 @@ func TestStartErrors(t *testing.T) {
 	}{
 		"not a database":    {db: text, log: "not a SQLite database"},
 		"missing directory": {db: filepath.Join(dir, "missing", "logs.db"), log: "missing"},
-		"address in use":    {db: filepath.Join(dir, "logs.db"), args: []string{"-addr", listener.Addr().String()}, log: "address already in use"},
+		"address in use": {
+			db:   filepath.Join(dir, "logs.db"),
+			args: []string{"-addr", listener.Addr().String()},
+			log:  "address already in use",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := launch(t, c.db, c.args...)
@@ -178,7 +183,7 @@ func TestHealthcheck(t *testing.T) {
 	p.interrupt()
 	status, stderr := runHealthcheck(t, map[string]string{"LOG_INGESTER_ADDR": addr})
 	if status != 1 || !strings.Contains(stderr, "connection refused") || strings.Count(stderr, "\n") != 1 {
-		t.Errorf("after the exit: got exit status %d and stderr %q, want 1 and one line with the reason", status, stderr)
+		t.Errorf("after the exit: got exit status %d and stderr %q, want 1 and one line", status, stderr)
 	}
 }
 

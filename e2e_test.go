@@ -260,7 +260,8 @@ func (p *process) checkBalanced() {
 		return m["queue_entries"] == 0 && m["queue_bytes"] == 0 && m["memory_bytes"] == 0
 	})
 	result := func(name string) float64 { return m[`entries_total{result="`+name+`"}`] }
-	received, accepted, filtered, refused := m["entries_received_total"], result("accepted"), result("filtered"), result("refused")
+	received := m["entries_received_total"]
+	accepted, filtered, refused := result("accepted"), result("filtered"), result("refused")
 	if received != accepted+filtered+refused {
 		p.t.Errorf("got %v entries received, but %v accepted, %v filtered and %v refused", received, accepted, filtered, refused)
 	}

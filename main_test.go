@@ -29,7 +29,8 @@ func TestHealthcheckNotReady(t *testing.T) {
 	defer server.Close()
 	s.queue.stop()
 	status, stderr := runHealthcheck(t, map[string]string{"LOG_INGESTER_ADDR": server.Listener.Addr().String()})
-	if reason := s.queue.notReady().Error(); status != 1 || !strings.Contains(stderr, "503") || !strings.Contains(stderr, reason) {
+	reason := s.queue.notReady().Error()
+	if status != 1 || !strings.Contains(stderr, "503") || !strings.Contains(stderr, reason) {
 		t.Errorf("got exit status %d and stderr %q, want 1, 503 and %q", status, stderr, reason)
 	}
 }

@@ -54,9 +54,10 @@ func FuzzHandler(f *testing.F) {
 	}
 	for _, header := range []string{
 		"Content-Encoding: gzip", "Content-Encoding: deflate", "Content-Encoding: br", "Content-Encoding: identity",
-		"Content-Encoding: gzip\nContent-Encoding: deflate", "Content-Length: 5", "Content-Length: 999999999", "Content-Length: -1",
-		"Sec-Fetch-Site: cross-site", "Origin: null", "Authorization: Bearer x", "X-API-Key: x", "Host: [::1", "X-Forwarded-For: x",
-		"Expect: 100-continue", "Accept: application/x-ndjson", "Last-Event-ID: 9",
+		"Content-Encoding: gzip\nContent-Encoding: deflate",
+		"Content-Length: 5", "Content-Length: 999999999", "Content-Length: -1",
+		"Sec-Fetch-Site: cross-site", "Origin: null", "Authorization: Bearer x", "X-API-Key: x",
+		"Host: [::1", "X-Forwarded-For: x", "Expect: 100-continue", "Accept: application/x-ndjson", "Last-Event-ID: 9",
 	} {
 		f.Add("POST", "/ingest", header, []byte(smallBody))
 		f.Add("POST", "/ingest?wait=1", header, []byte(gzipped("["+smallBody+","+smallBody+"]")))
