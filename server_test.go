@@ -146,36 +146,47 @@ func testWriteDeadline(t *testing.T, target string, read int) {
 
 // A handler can set another write deadline, for its own response only.
 func TestHandlerDeadline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		client := servePipes(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			rc := http.NewResponseController(w)
-			switch r.URL.Path {
-			case "/hour":
-				rc.SetWriteDeadline(time.Now().Add(time.Hour))
-			case "/second":
-				rc.SetWriteDeadline(time.Now().Add(time.Second))
-			}
-			okHandler(w, r)
-		}), 1).dial()
-		for i, c := range []struct {
-			path string
-			wait time.Duration // before the client reads
-			want string        // no response if empty
-		}{
-			{path: "/", wait: 0, want: "200 ok\n"},
-			{path: "/hour", wait: 50 * time.Minute, want: "200 ok\n"},
-			{path: "/", wait: 29 * time.Second, want: "200 ok\n"},
-			{path: "/hour", wait: 0, want: "200 ok\n"},
-			{path: "/", wait: 29 * time.Second, want: "200 ok\n"},
-			{path: "/second", wait: 2 * time.Second, want: ""},
-		} {
-			client.Send("GET "+c.path+" HTTP/1.1\r\nHost: localhost\r\n\r\n", "", 0, 0)
-			time.Sleep(c.wait)
-			if got, err := client.Response(); got != c.want {
-				t.Errorf("request %d, %s read after %v: got response %q and error %v, want %q", i, c.path, c.wait, got, err, c.want)
-			}
-		}
-	})
+	type request struct {
+		path string
+		wait time.Duration // before the client reads
+		want string        // no response if empty
+	}
+	const ok = "200 ok\n"
+	for name, requests := range map[string][]request{
+		"later":              {{"/hour", 50 * time.Minute, ok}},
+		"earlier":            {{"/second", 2 * time.Second, ""}},
+		"default":            {{"/", 29 * time.Second, ok}, {"/", 31 * time.Second, ""}},
+		"default after hour": {{"/hour", 0, ok}, {"/", 29 * time.Second, ok}, {"/", 31 * time.Second, ""}},
+		"default after second": {
+			{"/second", 0, ok}, {"/", 29 * time.Second, ok}, {"/", 31 * time.Second, ""},
+		},
+		"hour after default": {{"/", 0, ok}, {"/hour", 50 * time.Minute, ok}, {"/", 29 * time.Second, ok}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client := servePipes(t, http.HandlerFunc(setDeadline), 1).dial()
+				for i, c := range requests {
+					client.Send("GET "+c.path+" HTTP/1.1\r\nHost: localhost\r\n\r\n", "", 0, 0)
+					time.Sleep(c.wait)
+					if got, err := client.Response(); got != c.want {
+						t.Errorf("request %d, read after %v: got response %q and error %v, want %q", i, c.wait, got, err, c.want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// setDeadline is a handler that sets the write deadline in its path.
+func setDeadline(w http.ResponseWriter, r *http.Request) {
+	rc := http.NewResponseController(w)
+	switch r.URL.Path {
+	case "/hour":
+		rc.SetWriteDeadline(time.Now().Add(time.Hour))
+	case "/second":
+		rc.SetWriteDeadline(time.Now().Add(time.Second))
+	}
+	okHandler(w, r)
 }
 
 // A request with wait=1 has no deadline after its body has arrived. One body
@@ -195,7 +206,7 @@ func TestWaitHasNoDeadline(t *testing.T) {
 				if b, err := client.Reader.ReadByte(); !errors.Is(err, os.ErrDeadlineExceeded) {
 					t.Errorf("before the commit: got byte %q and error %v, want %v", b, err, os.ErrDeadlineExceeded)
 				}
-				client.SetReadDeadline(time.Time{})
+				client.SetReadDeadline(time.Now().Add(waitTimeout))
 				s.startWriter()
 				const want = `200 {"accepted":1,"filtered":0}`
 				if got, err := client.Response(); err != nil || got != want {
@@ -263,7 +274,7 @@ func TestConnectionLimit(t *testing.T) {
 		if _, err := third.Reader.ReadByte(); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("third connection: got error %v, want %v", err, os.ErrDeadlineExceeded)
 		}
-		third.SetReadDeadline(time.Time{})
+		third.SetReadDeadline(time.Now().Add(waitTimeout))
 		first.Close()
 		if got, err := third.Response(); err != nil || got != "200 ok\n" {
 			t.Errorf("third connection after the first is closed: got response %q and error %v, want 200", got, err)

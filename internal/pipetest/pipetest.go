@@ -48,9 +48,15 @@ func (l *Listener) Close() error {
 // Addr implements net.Listener.
 func (l *Listener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 
-// Dial connects a client, which is closed when the test ends.
+// readTimeout limits how long a client waits, so that a test fails rather than
+// running forever: in a bubble, other timers keep the clock running.
+const readTimeout = 24 * time.Hour
+
+// Dial connects a client, which is closed when the test ends. The client's reads
+// fail after a day.
 func (l *Listener) Dial(t testing.TB) *Client {
 	client, server := net.Pipe()
+	client.SetReadDeadline(time.Now().Add(readTimeout)) // fails only if the pipe is closed
 	l.backlog <- server
 	t.Cleanup(func() { client.Close() })
 	return &Client{client, bufio.NewReader(client), t}
