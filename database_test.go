@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Before 3.51.3, a checkpoint that ran concurrently with a WAL reset could
@@ -200,6 +201,43 @@ func TestDatabaseOpensWhileLocked(t *testing.T) {
 	_, err = other.Exec("ROLLBACK")
 	must(t, err)
 	must(t, db.close())
+}
+
+// If the file is replaced by another database while a reader keeps rows in the
+// WAL, that WAL is not applied to the new file. It still belongs to the old one.
+func TestDatabaseQuarantinesWAL(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "logs.db")
+	db := mustOpen(t, path)
+	must(t, db.conn.setBusyTimeout(time.Millisecond)) // for the checkpoint, which the reader blocks
+	_, err := db.write([]*batch{newTestBatch("a")})
+	must(t, err)
+	reader := openSQL(t, path)
+	defer reader.Close()
+	reader.SetMaxOpenConns(1)
+	_, err = reader.Exec("BEGIN; SELECT * FROM logs")
+	must(t, err)
+	_, err = db.write([]*batch{newTestBatch("b")})
+	must(t, err)
+
+	old, other := path+".old", path+".other"
+	runSQL(t, other, schema, "INSERT INTO logs(level, message, timestamp) VALUES('error', 'other', '2026-11-22T15:24:00.000000000Z')")
+	must(t, os.Link(path, old))
+	must(t, os.Rename(other, path))
+	_, err = db.write([]*batch{newTestBatch("c")})
+	must(t, err)
+	must(t, db.close())
+	must(t, reader.Close())
+	if got, want := storedMessages(t, path), "other,c"; got != want {
+		t.Errorf("stored %s in the new file, want %s", got, want)
+	}
+	wals, err := filepath.Glob(path + "-wal.*")
+	if err != nil || len(wals) != 1 {
+		t.Fatalf("got the quarantined WALs %v and error %v, want one WAL", wals, err)
+	}
+	must(t, os.Rename(wals[0], old+"-wal"))
+	if got, want := storedMessages(t, old), "a,b"; got != want {
+		t.Errorf("got %s in the old file, want %s", got, want)
+	}
 }
 
 // No id is reused, even if its row was deleted and the file was closed.

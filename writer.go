@@ -24,8 +24,8 @@ const (
 	maxBackoff = time.Second
 )
 
-// A writer stores the batches of its queue. Its other fields belong to the
-// goroutine in run, the only one that writes to the database.
+// A writer stores the batches of its queue. Its fields belong to the goroutine
+// that executes run, the only one that writes to the database.
 type writer struct {
 	queue     *queue
 	memory    *budget
@@ -113,7 +113,7 @@ func (w *writer) hold(b *batch) {
 	w.held = append(w.held, w.queue.closeToJoins(b))
 }
 
-// receive moves queued batches to w.held until these have limit bytes.
+// receive moves queued batches to w.held until that has limit bytes.
 func (w *writer) receive(limit int64) {
 	var size int64
 	for _, b := range w.held {
