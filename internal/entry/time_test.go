@@ -136,7 +136,9 @@ func TestParseUTCAgreesWithTimeParse(t *testing.T) {
 		}
 	}
 	for n := range text {
-		parseUTC(text[:n]) // must not panic
+		if ns, ok := parseUTC(text[:n]); ok {
+			t.Errorf("parseUTC(%q) = %d, want none", text[:n], ns)
+		}
 	}
 	if _, ok := parseUTC(text); !ok {
 		t.Errorf("parseUTC(%q) leaves the time to time.Parse", text)
