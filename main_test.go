@@ -55,7 +55,8 @@ func TestHealthcheckTLS(t *testing.T) {
 // the shutdown.
 func TestSignalDebounce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStalledService(t) // a shutdown waits for the writer
+		s := newStalledService(t)                            // a shutdown waits for the writer
+		t.Cleanup(func() { time.Sleep(s.cfg.drainTimeout) }) // until the shutdown gives up
 		signals := make(chan os.Signal, 2)
 		result := make(chan error, 1)
 		go func() { result <- shutdownOrAbort(s.service, signals) }()
@@ -75,6 +76,5 @@ func TestSignalDebounce(t *testing.T) {
 		if err := <-result; err == nil || !strings.Contains(err.Error(), "second signal") {
 			t.Errorf("after %v: got error %v, want one about a second signal", signalDebounce+time.Millisecond, err)
 		}
-		time.Sleep(s.cfg.drainTimeout) // until the shutdown has given up
 	})
 }
