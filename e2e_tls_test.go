@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// hangUp sends SIGHUP and waits until the log has text once more.
+// hangUp sends SIGHUP and waits until text is in the log another time.
 func (p *process) hangUp(text string) {
 	p.t.Helper()
 	before := p.logged(text)
