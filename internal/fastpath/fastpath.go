@@ -243,6 +243,7 @@ type conn struct {
 	n            int       // bytes in the buffer
 	readDeadline time.Time // that is set on conn
 	answered     bool      // a response has been written
+	skipped      int       // bytes of line breaks skipped since then
 	extended     bool      // the deadline was extended after closing
 
 	// The template is the last header that was parsed: the bytes before and
@@ -268,7 +269,7 @@ var connPool = sync.Pool{New: func() any { return &conn{header: make(http.Header
 func (c *conn) free() {
 	c.conn, c.handler, c.cfg = nil, nil, nil
 	c.n, c.readDeadline = 0, time.Time{}
-	c.answered, c.extended = false, false
+	c.answered, c.skipped, c.extended = false, 0, false
 	c.date = c.date[:0]
 	c.closing.Store(false)
 	c.prefix, c.suffix = c.prefix[:0], c.suffix[:0]
@@ -307,7 +308,7 @@ func (c *conn) serveRequests() (handedOff bool) {
 			if !c.respond(header, length) {
 				return false
 			}
-			c.answered = true
+			c.answered, c.skipped = true, 0
 			c.n = copy(c.in[:], c.in[header+length:c.n])
 		case incomplete:
 			if more, unread := c.readMore(header > 0); !more {
@@ -363,14 +364,15 @@ func (c *conn) setReadDeadline() {
 	}
 }
 
-// skipEmptyLines skips the line breaks that old clients send after a body, as
-// net/http does.
+// skipEmptyLines skips the line breaks that old clients send after a body, up to
+// four bytes, as net/http does.
 func (c *conn) skipEmptyLines() {
 	n := 0
-	for n < min(4, c.n) && (c.in[n] == '\r' || c.in[n] == '\n') {
+	for n < min(4-c.skipped, c.n) && (c.in[n] == '\r' || c.in[n] == '\n') {
 		n++
 	}
 	c.n = copy(c.in[:], c.in[n:c.n])
+	c.skipped += n
 }
 
 // parse looks at the buffer. header and length are the sizes of the request's

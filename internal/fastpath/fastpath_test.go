@@ -629,3 +629,19 @@ func TestRequestsDoNotAllocate(t *testing.T) {
 		t.Errorf("got %v allocations for %d requests, want 0", n, len(requests))
 	}
 }
+
+// The limit for line breaks between requests does not depend on how they are cut
+// into packets.
+func TestEmptyLinesInParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := servePipes(t, okHandler).dial()
+		client.Send(post("{}"), "", 0, 0)
+		checkOK(t, client)
+		client.Send("\r\n\r\n", "", 0, 0)
+		synctest.Wait()
+		client.Send("\r\n"+post("{}"), "", 0, 0)
+		if got, err := client.Response(); err != nil || !strings.HasPrefix(got, "400 ") {
+			t.Errorf("got response %q and error %v, want 400", got, err)
+		}
+	})
+}
