@@ -8,6 +8,7 @@ package examples
 import (
 	"flag"
 	"fmt"
+	"log-ingester/internal/testskip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,7 +44,7 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "building the service: %v\n%s", err, out)
 		return 1
 	}
-	return m.Run()
+	return testskip.Main(m)
 }
 
 // A logger is an example for a logging library. It logs "started" as info, each

@@ -2,7 +2,9 @@ package dbfile
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"log-ingester/internal/testskip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,17 +26,13 @@ func writeFile(t *testing.T, path, content string) {
 	must(t, os.WriteFile(path, []byte(content), 0o600))
 }
 
-// symlink creates a symbolic link. It skips the test if the system does not
-// support them, except in CI.
+func TestMain(m *testing.M) { os.Exit(testskip.Main(m)) }
+
+// symlink creates a symbolic link.
 func symlink(t *testing.T, target, link string) {
 	t.Helper()
-	err := os.Symlink(target, link)
-	switch {
-	case err == nil:
-	case os.Getenv("CI") != "":
-		t.Fatalf("symbolic links are required in CI: %v", err)
-	default:
-		t.Skipf("symbolic links are not supported: %v", err)
+	if err := os.Symlink(target, link); err != nil {
+		testskip.SkipOrFail(t, fmt.Sprintf("symbolic links: %v", err))
 	}
 }
 
