@@ -50,7 +50,7 @@ func TestConfigEnvironment(t *testing.T) {
 	new(config).flags().VisitAll(func(f *flag.Flag) {
 		v, ok := values[f.Name]
 		if !ok {
-			t.Errorf("-%s: got no values in this test", f.Name)
+			t.Errorf("-%s: got no values in this test, want one for the environment and one for the flag", f.Name)
 		}
 		env["LOG_INGESTER_"+strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))] = v.env
 		args = append(args, "-"+f.Name+"="+v.flag)

@@ -31,8 +31,8 @@ func TestDatabaseCreatesFile(t *testing.T) {
 	_, err := db.write([]*batch{newTestBatch("a", "b")})
 	must(t, err)
 	must(t, db.close())
-	// query cannot open this path, because it does not escape it. The rename
-	// fails if the file has another name.
+	// The helper query does not escape paths, so it cannot open this one. If the
+	// database has another name, the rename fails.
 	plain := filepath.Join(t.TempDir(), "plain.db")
 	must(t, os.Rename(path, plain))
 	for statement, want := range map[string]string{

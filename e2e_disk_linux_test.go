@@ -106,7 +106,7 @@ func TestRetainOnFullDisk(t *testing.T) {
 	t.Parallel()
 	p := start(t, smallDisk(t, "40m")+"/logs.db", "-retain", "1h")
 	l := newLedger(t)
-	l.mustPost(p, "?wait=1", "before", http.StatusOK) // the first sweep is over then
+	l.mustPost(p, "?wait=1", "before", http.StatusOK) // when this returns, the first sweep has ended
 	p.checkBalanced()
 	runSQL(t, p.db, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 2000)
 		INSERT INTO logs(level, message, timestamp) SELECT 'error', hex(zeroblob(5000)), '2020-01-01T00:00:00.000000000Z' FROM n`)
@@ -121,7 +121,7 @@ func TestRetainOnFullDisk(t *testing.T) {
 	if _, err := os.Stat(p.db + "-reserve"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("stat the reserve after the exit: got error %v, want %v", err, os.ErrNotExist)
 	}
-	runSQL(t, p.db, "DELETE FROM logs WHERE timestamp < '2021'") // not all of them had to be deleted yet
+	runSQL(t, p.db, "DELETE FROM logs WHERE timestamp < '2021'") // retention may not have deleted all of them yet
 	l.auditAll(readMessages(t, p.db))
 }
 

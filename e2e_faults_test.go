@@ -23,8 +23,8 @@ const (
 )
 
 // The process is killed repeatedly while clients send, and restarted on the same
-// file. Requests with status 200 are stored, those with status 202 too except
-// for the end of the queue, and nothing is stored partially or twice.
+// file. All requests with status 200 are stored. Of those with status 202, only
+// the last ones of the queue are lost. Nothing is stored partially or twice.
 func TestKillUnderLoad(t *testing.T) {
 	t.Parallel()
 	rounds := 20
@@ -42,7 +42,8 @@ func TestKillUnderLoad(t *testing.T) {
 		if status, body := p.get("/readyz"); status != 200 {
 			t.Fatalf("round %d: /readyz after the start: got %d %s, want 200", round, status, body)
 		}
-		// While the process runs, so that no other one has to recover the WAL.
+		// Audit while the process runs, so that the audit need not recover the
+		// WAL.
 		lost = l.audit(readMessages(t, db))
 
 		killUnderLoad(p, l, round)
@@ -238,7 +239,7 @@ func TestVanishingClients(t *testing.T) {
 	t.Parallel()
 	p := start(t, t.TempDir()+"/logs.db")
 	l := newLedger(t)
-	vanish(p, l, 0) // creates what stays, such as the connections of the reader
+	vanish(p, l, 0) // opens connections that stay open, such as the reader's
 	p.checkBalanced()
 	descriptors, goroutines := countResources(p)
 	for round := range 3 {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Builds with the race detector leave these tests out, because it uses memory
-// itself. The bounds do not depend on the machine: the process sets GOGC and a
+// Builds with the race detector exclude these tests, because the detector itself
+// uses memory. The bounds do not depend on the machine: the process sets GOGC and a
 // memory limit.
 
 // memoryBeyondBudget is the memory that a process may have besides -memory, in

@@ -18,7 +18,7 @@ import (
 )
 
 // The tests in the files e2e_*_test.go start log-ingester as a process. This file
-// has what they share.
+// contains their helpers.
 
 // runAsProgram is the environment variable that makes the test binary run
 // log-ingester instead of the tests. The processes are then built like the
@@ -371,8 +371,8 @@ func (l *ledger) postUntilRefused(p *process, name string) {
 // it must be stored if the status was 200, and must not if it was an error.
 //
 // Requests with status 202 may be lost if the process was killed, and audit
-// returns how many were. They must be the last ones of the queue: none ended
-// before the start of a stored one in the same run of the process.
+// returns how many were. Only the last requests of the queue may be lost: no lost
+// request may have ended before a stored request of the same run started.
 func (l *ledger) audit(messages []string) (lost int) {
 	l.t.Helper()
 	stored := l.storedRequests(messages)

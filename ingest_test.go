@@ -368,7 +368,7 @@ func (b *canceledBody) Read(p []byte) (int, error) {
 
 func (b *canceledBody) Close() error { return nil }
 
-// Large buffers do not go back to the pool; those of usual size do.
+// A large buffer does not return to the pool, but one of usual size does.
 func TestScratchTrim(t *testing.T) {
 	s := &scratch{entry: newLogEntry()}
 	s.body = make([]byte, maxPooled+1)

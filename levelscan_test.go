@@ -245,8 +245,9 @@ func TestLevelScanTruncatedBodies(t *testing.T) {
 		strings.Repeat(`\"`, 50) + `"} , {"@t":{"b":[[],[{"level":"x"}]]},"le\u0076el":"error"}]` + "\n")
 	s := new(levelScanner)
 	for n := range len(body) + 1 {
-		if v := compare(t, s, body[:n:n], entry.LevelError); v.refused != (n < len(body)-1) || v.refused && v.at != n {
-			t.Errorf("scan(%s) = %v, want an error at %d if %d < %d", quote(body[:n]), v, n, n, len(body)-1)
+		wantRefused := n < len(body)-1
+		if v := compare(t, s, body[:n:n], entry.LevelError); v.refused != wantRefused || v.refused && v.at != n {
+			t.Errorf("scan(%s) = %v, want refused = %v, with an error at %d", quote(body[:n]), v, wantRefused, n)
 		}
 	}
 }

@@ -122,7 +122,7 @@ func TestRetentionBySize(t *testing.T) {
 		t.Errorf("got %s of the newest rows, want 100", got)
 	}
 	if got := query(t, path, "SELECT count(*) > 2000 AND min(id) + count(*) = max(id) + 1 FROM logs"); got != "1" {
-		t.Error("rows other than the oldest were deleted, or too many")
+		t.Error("got too few rows, or a gap between their ids; want more than 2000 rows without a gap")
 	}
 	must(t, r.db.conn.checkpoint())
 	info, err := os.Stat(path)
@@ -140,7 +140,8 @@ func TestRetentionOfLargeRows(t *testing.T) {
 		if w := s.post(body); w.Code != 200 {
 			t.Fatalf("post: got %d %s, want 200", w.Code, w.Body)
 		}
-		// The columns: the newest id; only the oldest are missing; six remain.
+		// The columns are the newest id, whether only the oldest rows are missing,
+		// and whether at least six rows remain.
 		got := query(t, s.path, "SELECT max(id) || '|' || (max(id) - min(id) + 1 = count(*)) || '|' || (count(*) >= min(max(id), 6)) FROM logs")
 		if want := fmt.Sprintf("%d|1|1", i+1); got != want {
 			t.Fatalf("after row %d: got %s, want %s", i+1, got, want)

@@ -15,8 +15,8 @@ import (
 	"log-ingester/internal/pipetest"
 )
 
-// The tests in this file run in synctest bubbles, so that they measure time
-// exactly, and minutes pass at once.
+// The tests in this file run in synctest bubbles. Their clock is simulated, so
+// measured times are exact and waiting for minutes takes no time.
 
 // A body may take requestTimeout for each bodyStep bytes.
 func TestBodyDeadlines(t *testing.T) {
@@ -124,7 +124,8 @@ func TestWriteDeadline(t *testing.T) {
 	}
 }
 
-// testWriteDeadline has a client that reads so many responses, but not the next.
+// testWriteDeadline stalls a client after it has read the given number of
+// responses.
 func testWriteDeadline(t *testing.T, target string, read int) {
 	server := servePipes(t, newTestService(t).handler, 1)
 	stalled, next := server.dial(), server.dial()
@@ -189,8 +190,8 @@ func setDeadline(w http.ResponseWriter, r *http.Request) {
 	okHandler(w, r)
 }
 
-// A request with wait=1 has no deadline after its body has arrived. One body
-// ends just when it gets more time.
+// A request with wait=1 has no deadline after its body has arrived. One of the
+// bodies ends exactly where the service extends the read deadline.
 func TestWaitHasNoDeadline(t *testing.T) {
 	for name, body := range map[string]string{
 		"small body":       smallBody,

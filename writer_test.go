@@ -228,7 +228,7 @@ func TestInDoubtCommitIsResolved(t *testing.T) {
 			w.start()
 			err := receive(t, "the outcome of the commit", committed)
 			if (err == nil) != c.applied {
-				t.Errorf("the waiting client got the error %v; want none only if the commit was applied", err)
+				t.Errorf("the waiting client got the error %v, want an error = %v", err, !c.applied)
 			}
 			w.waitReady()
 			w.put("c")
@@ -236,7 +236,7 @@ func TestInDoubtCommitIsResolved(t *testing.T) {
 				t.Errorf("stored %s, want %s", got, c.stored)
 			}
 			if faulty.failures != 0 {
-				t.Errorf("%d injected faults were not met, want 0", faulty.failures)
+				t.Errorf("got %d injected faults left, want 0", faulty.failures)
 			}
 		})
 	}
@@ -276,15 +276,15 @@ func TestInDoubtCommitReopens(t *testing.T) {
 			default:
 			}
 			if w.queue.notReady() == nil {
-				t.Error("the queue is ready while the database cannot be opened")
+				t.Error("got a ready queue while the database cannot be opened, want an error")
 			}
 			if old.failures != failures {
-				t.Errorf("the old connection got %d queries, want 0", failures-old.failures)
+				t.Errorf("got %d queries of the old connection, want 0", failures-old.failures)
 			}
 			runSQL(t, w.path, "DROP TABLE logs", "ALTER TABLE ours RENAME TO logs")
 			err := receive(t, "the outcome of the commit", committed)
 			if (err == nil) != c.applied {
-				t.Errorf("the waiting client got the error %v; want none only if the commit was applied", err)
+				t.Errorf("the waiting client got the error %v, want an error = %v", err, !c.applied)
 			}
 			w.waitReady()
 			w.put("c")
@@ -366,7 +366,7 @@ func TestWriterAbandonsAwaitedBacklog(t *testing.T) {
 		t.Errorf("stored %.40q (%d bytes), want %.40q (%d bytes)", got, len(got), want, len(want))
 	}
 	if insert.runs != 3 {
-		t.Errorf("there were %d transactions, want 1 that failed and 2", insert.runs)
+		t.Errorf("got %d transactions, want 3: one that failed and two that succeeded", insert.runs)
 	}
 }
 
