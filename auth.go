@@ -55,8 +55,8 @@ func (a *authorizer) requireReader(h http.Handler) http.Handler {
 	})
 }
 
-// sameOrigin refuses requests other than GET and HEAD that a page of another
-// site makes a browser send. It does not affect other clients.
+// sameOrigin refuses requests that a page of another origin makes a browser send,
+// except GET, HEAD and OPTIONS. It does not affect clients other than browsers.
 func (a *authorizer) sameOrigin(h http.Handler) http.Handler {
 	var protection http.CrossOriginProtection
 	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -71,9 +71,9 @@ func (a *authorizer) reject(w http.ResponseWriter, status int, reason string) {
 }
 
 // isLocal reports whether r comes from this machine and names it as its host.
-// The client's address is not sufficient. A page from elsewhere can make a
-// local browser request it under the page's own name (DNS rebinding), and a
-// local proxy forwards requests of remote clients.
+// A loopback address of the client is not sufficient. A page from elsewhere can
+// make a local browser send requests to the service under the page's own host
+// name (DNS rebinding), and a local proxy forwards requests of remote clients.
 func isLocal(r *http.Request) bool {
 	client, err := netip.ParseAddrPort(r.RemoteAddr)
 	return err == nil && client.Addr().IsLoopback() && isLoopbackHost(r.Host) &&
@@ -94,7 +94,7 @@ func isLoopbackHost(host string) bool {
 	return err == nil && addr.IsLoopback()
 }
 
-// apiKeys is the set of valid API keys. It stores only digests: they have one
+// apiKeys is the set of valid API keys. It stores only digests: all have the same
 // length, so a comparison takes the same time for any submitted key. Any
 // goroutine may use it.
 type apiKeys struct {

@@ -88,12 +88,13 @@ func envName(flagName string) string {
 
 // Limits of sizes, in bytes.
 const (
-	// Repairing invalid UTF-8 triples its length, and SQLite accepts values of
-	// up to 1 GB.
+	// Repairing invalid UTF-8 can triple the length of a value, and SQLite
+	// accepts values of up to 1 GB.
 	maxMaxBody = 256 << 20
-	// The queue's channel takes 1/256 of the memory limit.
+	// newQueue allocates a channel of 1/256 of -queue, which can be as large as
+	// -memory.
 	maxMemory = 64 << 30
-	// An empty database has three pages.
+	// An empty database has four pages.
 	minMaxDB = 8 * pageSize
 )
 
@@ -171,7 +172,7 @@ func checkAddress(addr string) error {
 	return err
 }
 
-// load reads the API keys and the certificate from their files.
+// load parses the API keys and reads the certificate.
 func (c *config) load() (err error) {
 	if c.keys, err = loadAPIKeys(c.apiKeys, c.apiKeysFile); err != nil {
 		return err
@@ -183,8 +184,8 @@ func (c *config) load() (err error) {
 	return c.certificate.load()
 }
 
-// reload rereads the files. If a file cannot be read, its current content stays
-// in use.
+// reload rereads the files of the API keys and the certificate. If it cannot use a
+// file, it logs that, and the content that was loaded before stays in use.
 func (c *config) reload(log *slog.Logger) {
 	if c.keys != nil {
 		if err := c.keys.load(); err != nil {

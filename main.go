@@ -31,8 +31,9 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
 }
 
-// run is main without the process state. It returns the exit status: 2 for an
-// invalid flag or variable, 1 for any other error.
+// run implements main with the process's arguments, environment and outputs as
+// parameters, for tests. It returns the exit status: 2 for an invalid flag or
+// variable, 1 for any other error.
 func run(args []string, getenv func(string) string, stdout, stderr io.Writer) int {
 	cfg, err := parseConfig(args, getenv)
 	switch {
@@ -67,8 +68,9 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 // tuneGC sets GOGC=50 and a memory limit, unless the environment sets them. The
 // live heap is about 1 MB, so most of Go's 4 MB minimum heap is garbage. Halving
 // it costs 3% for single-entry requests through net/http and nothing measurable
-// elsewhere. The limit, -memory plus 64 MiB for connections, pools and garbage,
-// makes the collector work harder before large bodies grow the process.
+// elsewhere. The limit is -memory plus 64 MiB for connections, pools and garbage.
+// Near it, the collector runs more often, so that garbage of large bodies does
+// not grow the process further.
 func tuneGC(cfg *config, getenv func(string) string) {
 	if getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
@@ -116,7 +118,7 @@ func serve(cfg *config, log *slog.Logger, signals <-chan os.Signal) error {
 	}
 }
 
-// signalDebounce is the time in which a second signal counts as the first.
+// signalDebounce is the time after a signal during which a second one is ignored.
 // timeout(1), for example, signals a process and then its process group.
 const signalDebounce = 50 * time.Millisecond
 

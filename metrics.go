@@ -10,8 +10,9 @@ import (
 
 // metrics holds the counters of the service. Any goroutine may update them.
 //
-// While no request is in progress, the counts balance: received = accepted +
-// filtered + refused, and accepted = stored + the entries in the queue.
+// While no request or transaction is in progress, the counts balance: received =
+// accepted + filtered + refused, and accepted = stored + the entries in the
+// queue.
 type metrics struct {
 	received atomic.Int64 // entries found in request bodies
 	accepted atomic.Int64 // entries that are or will be stored
@@ -36,8 +37,8 @@ type gauges struct {
 	version, commit, goVersion           string
 }
 
-// countedStatuses are the statuses of /ingest. 401 and 403 are counted on all
-// routes.
+// countedStatuses are the statuses that /ingest responds with. 401 and 403 are
+// also counted on other routes.
 var countedStatuses = [...]int{200, 202, 400, 401, 403, 405, 413, 415, 503}
 
 func (m *metrics) countResponse(status int) {
@@ -80,9 +81,9 @@ func (h *durationHistogram) observe(d time.Duration) {
 // text returns all metrics in Prometheus's text format.
 // https://prometheus.io/docs/instrumenting/exposition_formats/
 //
-// It loads the counters in the order in which an entry passes them, and calls
-// readGauges in between. An entry that moves on meanwhile is then counted twice
-// rather than not at all.
+// It loads accepted, then calls readGauges for the queue, then loads stored. An
+// entry that the writer stores meanwhile is then counted both as queued and as
+// stored, rather than as neither.
 func (m *metrics) text(readGauges func() gauges) []byte {
 	accepted := m.accepted.Load()
 	g := readGauges()
@@ -138,7 +139,7 @@ type exposition struct {
 	name string // of the current family
 }
 
-// family starts the metric log_ingester_name.
+// family starts the metric with the given name after the prefix log_ingester_.
 func (e *exposition) family(name, kind, help string) {
 	e.name = "log_ingester_" + name
 	fmt.Fprintf(&e.text, "# HELP %s %s\n# TYPE %s %s\n", e.name, help, e.name, kind)

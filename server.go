@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Limits for each client.
+// Limits of connections and requests.
 const (
 	maxConnections = 2048            // open at once; others wait in the kernel's backlog
 	maxHeader      = 32 << 10        // of a request header, in bytes
@@ -36,8 +36,8 @@ func newServer(h http.Handler) *http.Server {
 	}
 }
 
-// extendReadDeadline gives the client of w another requestTimeout. It ignores
-// the error: the connection is closed, and the next read reports that too.
+// extendReadDeadline gives the client of w another requestTimeout. It ignores an
+// error, which means that the connection is closed: the next read reports that.
 func extendReadDeadline(w http.ResponseWriter) {
 	http.NewResponseController(w).SetReadDeadline(time.Now().Add(requestTimeout))
 }

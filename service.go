@@ -36,8 +36,9 @@ type service struct {
 	written  chan struct{}      // closed when the writer has exited
 }
 
-// newService wires the parts together. It starts nothing except the reader's
-// connection pool; start does the rest.
+// newService connects the parts. It opens the reader's connection pool and
+// creates the reserve file of the retention, but starts neither the writer nor
+// the server.
 func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
 	reader, err := logread.Open(cfg.db, log)
 	if err != nil {
@@ -146,17 +147,18 @@ func (s *service) read(serve func(*logread.Reader, http.ResponseWriter, *http.Re
 	})
 }
 
-// serveHealth handles GET /healthz: the process is alive.
+// serveHealth handles GET /healthz. It always responds 200, which shows that the
+// process is alive.
 func (s *service) serveHealth(w http.ResponseWriter, _ *http.Request) {
 	io.WriteString(w, "ok\n") // a write error means that the client has disconnected
 }
 
-// serveReady handles GET /readyz: the service accepts logs, or the reason why
-// it does not.
+// serveReady handles GET /readyz. It responds 200 if the service accepts logs, and
+// else 503 with the reason.
 func (s *service) serveReady(w http.ResponseWriter, _ *http.Request) {
 	err := s.queue.notReady()
 	if err == nil {
-		io.WriteString(w, "ok\n") // as above
+		io.WriteString(w, "ok\n") // as in serveHealth
 		return
 	}
 	httpapi.WriteError(w, httpapi.Errorf(http.StatusServiceUnavailable, "%v", err))
@@ -197,8 +199,8 @@ func fileSize(path string) int64 {
 }
 
 // shutdown finishes the requests in progress, drains the queue and closes the
-// database. Clients get half of -drain-timeout, so that one that never
-// completes its request leaves the writer the other half.
+// database. Requests get half of -drain-timeout, so that the writer has the other
+// half even if a client never completes its request.
 func (s *service) shutdown() error {
 	deadline := time.Now().Add(s.cfg.drainTimeout)
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.drainTimeout/2)
