@@ -13,8 +13,8 @@ import (
 	"sync"
 )
 
-// inflaterSize is the approximate memory for decompressing a body, besides the
-// body, in bytes.
+// inflaterSize is the approximate memory that decompressing a body takes in
+// addition to the body, in bytes.
 const inflaterSize = 48 << 10
 
 var (
@@ -23,9 +23,9 @@ var (
 	errTrailing = errors.New("data after the end of the deflated body")
 )
 
-// A wireReader reads a body from the connection. It fails with errTooLarge
-// after left bytes, where io.LimitReader would return EOF, and extends the read
-// deadline as long as data keeps arriving.
+// A wireReader reads a request body before its decompression. If the body is
+// longer than left bytes, it fails with errTooLarge, where io.LimitReader would
+// return EOF. It extends the read deadline after every bodyStep bytes.
 type wireReader struct {
 	r    io.Reader
 	w    http.ResponseWriter
@@ -38,7 +38,8 @@ func (wire *wireReader) Read(p []byte) (int, error) {
 	if wire.left -= int64(n); wire.left < 0 {
 		return 0, errTooLarge
 	}
-	// At the end of the body, net/http has already cleared the deadline.
+	// At the end of the body, net/http has already cleared the deadline, and it
+	// must stay cleared while the handler runs.
 	if wire.step -= int64(n); wire.step <= 0 && err == nil {
 		wire.step = bodyStep
 		extendReadDeadline(wire.w)
@@ -92,8 +93,8 @@ func inflate(wire *wireReader, encoding string) (io.ReadCloser, error) {
 	return nil, fmt.Errorf("%w: %q; send identity, gzip or deflate", errEncoding, encoding)
 }
 
-// A deflated reader fails if the connection has data after the end of the
-// compressed body. gzip.Reader does that itself.
+// A deflated reader fails if the request body has data after the end of the
+// compressed data. gzip.Reader does that itself.
 type deflated struct {
 	io.ReadCloser
 	wire *bufio.Reader

@@ -49,7 +49,7 @@ func (s *scratch) free() {
 }
 
 // trim drops buffers that a large body grew. Dropping the whole scratch would
-// not free it: a pooled gzip.Reader still points to its wireReader.
+// not free it, because a pooled gzip.Reader still points to s.wire.
 func (s *scratch) trim() {
 	s.wire = wireReader{}
 	s.body = reusable(s.body)
@@ -138,9 +138,10 @@ func badEntry(reason string, entry, offset int) *httpapi.Error {
 	}
 }
 
-// store decodes and queues the kept entries, and counts them as accepted or
-// refused. With wait it returns after their commit. reserved is the request's
-// share of the memory budget, in bytes.
+// store decodes and queues the kept entries. With wait it returns after their
+// commit. It counts the entries as accepted or refused, except those that are
+// queued with wait, which the writer counts. reserved is the request's share of
+// the memory budget, in bytes.
 func (in *ingester) store(s *scratch, wait bool, reserved int64) *httpapi.Error {
 	kept := int64(len(s.scanner.kept))
 	if kept == 0 {
@@ -167,9 +168,8 @@ func (in *ingester) store(s *scratch, wait bool, reserved int64) *httpapi.Error 
 		in.metrics.accepted.Add(kept)
 		return nil
 	}
-	// The writer counts batches that a client waits for. A disconnected client
-	// looks like one that half-closed its connection, so wait for the commit in
-	// either case.
+	// Wait even if the client seems to have disconnected: a client that only
+	// half-closed its connection looks the same.
 	if err := <-committed; err != nil {
 		return httpapi.Errorf(http.StatusServiceUnavailable, "the database cannot accept writes: %v", err)
 	}
@@ -200,8 +200,8 @@ func (in *ingester) decode(s *scratch, reserved int64) (b *batch, size int64, he
 	return b, size, nil
 }
 
-// estimateBatch returns the memory for decoding the kept entries, in bytes. It
-// is slightly more than the size of their batch.
+// estimateBatch estimates the memory for decoding the kept entries, in bytes: the
+// batch, and what decoding the largest entry takes in addition.
 func estimateBatch(s *scratch) int64 {
 	size := int64(batchOverhead + len(s.scanner.kept)*rowEstimate)
 	var largest span
@@ -214,9 +214,10 @@ func estimateBatch(s *scratch) int64 {
 	return size + decodingSize(s.body[largest.start:largest.end])
 }
 
-// decodingSize returns the memory for decoding an entry besides its row, in
-// bytes: the list of its members, and a copy if its UTF-8 must be repaired.
-// Both double as they grow.
+// decodingSize returns the memory that decoding an entry takes in addition to its
+// row, in bytes: the list of its members, and a copy if its UTF-8 must be
+// repaired. Each comma may separate two members. The result is doubled, because
+// both buffers double their capacity as they grow.
 func decodingSize(entry []byte) int64 {
 	n := (bytes.Count(entry, []byte(",")) + 1) * int(unsafe.Sizeof(member{}))
 	if !utf8.Valid(entry) {
@@ -245,8 +246,8 @@ func waitParameter(r *http.Request) (bool, *httpapi.Error) {
 	return wait, nil
 }
 
-// Initial sizes of the body buffer, in bytes. They are small so that clients
-// cannot exhaust the budget by announcing large bodies.
+// The bounds of the body buffer's initial size, in bytes. They are small so that
+// clients cannot exhaust the budget by announcing large bodies.
 const minBodyBuffer, maxBodyBuffer = 4 << 10, 16 << 10
 
 // readBody reads and decompresses the body of r into s.body. It returns the
@@ -258,8 +259,8 @@ func (in *ingester) readBody(w http.ResponseWriter, r *http.Request, s *scratch)
 		return 0, in.tooLarge()
 	}
 	encoding := strings.Join(r.Header["Content-Encoding"], ",")
-	// One byte more than the body can have, so that reading EOF does not grow
-	// the buffer.
+	// The buffer needs one byte more than the body, because a full buffer would
+	// grow before the read that returns EOF.
 	expected := in.maxBody + 1
 	if encoding != "" {
 		reserved = inflaterSize
@@ -283,7 +284,7 @@ func (in *ingester) readBody(w http.ResponseWriter, r *http.Request, s *scratch)
 			return reserved, herr
 		}
 		larger := min(2*size, in.maxBody+1)
-		if size < expected && size >= expected/4 { // one copy is enough
+		if size < expected && size >= expected/4 { // avoid further copies
 			larger = expected
 		}
 		if !in.memory.reserve(larger) { // both buffers exist until fill has copied
@@ -295,8 +296,8 @@ func (in *ingester) readBody(w http.ResponseWriter, r *http.Request, s *scratch)
 	}
 }
 
-// fill reads from body until s.body has size bytes or body ends, and reports
-// whether it ended.
+// fill reads from body until s.body has size bytes or body ends. done is true if
+// body ended.
 func (in *ingester) fill(s *scratch, body io.Reader, size int64) (done bool, herr *httpapi.Error) {
 	if int64(cap(s.body)) < size {
 		s.body = append(make([]byte, 0, size), s.body...)

@@ -19,9 +19,9 @@ import (
 //
 // The exported fields are the keys that a column may come from: first the keys
 // of the level, then those of the message, then those of the time, each in
-// order of precedence. They are interfaces because the generated code calls
-// interfaces also for null. LogEntry must see a null: a level of null is the
-// entry's level, although it is unreadable.
+// order of precedence. They are interfaces because the generated code skips a
+// null for a field of another type. LogEntry must see a null: if the best level
+// key is null, the entry's level is unknown, even if it has another level key.
 //
 //easyjson:json
 type LogEntry struct {
@@ -83,7 +83,8 @@ type columnKey struct {
 	name  string
 }
 
-// UnmarshalEasyJSON adds a member to the entry, and notes the first of its key.
+// UnmarshalEasyJSON adds a member to the entry, and records the index of the
+// key's first member.
 func (k *columnKey) UnmarshalEasyJSON(in *jlexer.Lexer) {
 	k.entry.UnmarshalUnknown(in, k.name)
 	if k.entry.first[k.index] == 0 {
@@ -102,7 +103,7 @@ func (k *columnKey) MarshalEasyJSON(out *jwriter.Writer) {
 }
 
 // UnmarshalUnknown adds a member to the entry. The generated decoder calls it
-// for members that are no field.
+// for keys that no field of LogEntry has.
 func (e *LogEntry) UnmarshalUnknown(in *jlexer.Lexer, key string) {
 	e.members = append(e.members, member{key, in.Raw()})
 }
@@ -177,8 +178,9 @@ func (e *LogEntry) firstOf(from, to int) int {
 	return -1
 }
 
-// appendLevel appends the level column, given the index of the level's member
-// or -1. It returns i, or -1 if the member is no level and belongs to details.
+// appendLevel appends the text of the level column. i is the index of the member
+// with the level, or -1 if there is none. It returns i, or -1 if that member's
+// value is not a level, so that it stays in the details.
 func (e *LogEntry) appendLevel(dst []byte, i int) ([]byte, int) {
 	if i < 0 {
 		if e.first[clefTimeField] > 0 {
