@@ -19,9 +19,10 @@ type levelScanner struct {
 // contain invalid UTF-8. Brackets may nest up to maxDepth. An array may be
 // empty, a body may not.
 //
-// An entry's level is the value of the first of the levelKeys that the entry
-// has at its top level, whatever their order in the entry. If a key occurs
-// twice, its first value counts.
+// The value of a level key at the top level of an entry is the entry's level. If
+// an entry has several of the levelKeys, the one that comes first in levelKeys
+// counts, regardless of their order in the entry. If a key occurs twice, its
+// first value counts.
 func (s *levelScanner) scan(body []byte, min entry.Level) *scanError {
 	if useAVX2 && s.avx2.tryScan(&s.genericScanner, body, min) {
 		return nil

@@ -17,7 +17,8 @@ var useAVX2 = cpuid.CPU.Supports(cpuid.AVX2, cpuid.BMI1, cpuid.CLMUL, cpuid.POPC
 
 // An avx2Scanner is the AVX2 implementation of levelScanner. It indexes a body
 // in chunks: indexBlocks finds the offsets of the bytes that need a closer look
-// (the events) and checks all others. The walk over the events does the rest.
+// (the events), and checks all other bytes. tryScan then walks over the events
+// and checks them.
 type avx2Scanner struct {
 	state  indexState
 	tail   [128 + lookAhead]byte // the last bytes of a body, and spaces to fill their block
@@ -65,11 +66,11 @@ type indexState struct {
 //
 //   - brackets outside of strings;
 //   - quotes that open what may be a level key, and some other quotes;
-//   - in a scalar that is more than digits and a point: the first byte that is
-//     neither, and what follows a leading zero;
+//   - in scalars, the first byte of each run of bytes that are neither digits nor
+//     points, or that follow a leading zero;
 //   - colons that do not directly follow a string;
-//   - after a nested value, the second of two commas without another nested
-//     value in between.
+//   - commas that would be invalid in an object: the next operator after {, or
+//     after a comma that follows an object's member or a nested value.
 //
 // It indexes the whole blocks of 64 bytes in body, then those in tail, and
 // reads lookAhead bytes after each of the two. events must have room for as
@@ -183,7 +184,8 @@ func (x *avx2Scanner) tryScan(g *genericScanner, body []byte, min entry.Level) b
 					kept = append(kept, span{})
 					kept = kept[:cap(kept)]
 				}
-				// Whether an entry is kept is hard to predict, so there is no branch.
+				// The CPU cannot predict whether an entry is kept, so avoid a
+				// branch.
 				kept[nkept] = span{uint32(start), uint32(end)}
 				keep := 0
 				if l >= min {
@@ -243,7 +245,7 @@ func (x *avx2Scanner) splitTail(body []byte, i int) (whole int, tail []byte) {
 // spaces fill a block.
 const spaces = "                                                                "
 
-// entryLevel returns the level of the valid entry at body[start]. rank is that
+// entryLevel returns the level of the valid entry at body[start]. rank is the rank
 // of its best level key, and value is the offset after that key.
 func (x *avx2Scanner) entryLevel(g *genericScanner, body []byte, start, rank, value int) entry.Level {
 	if rank == rescanRank {
@@ -276,8 +278,9 @@ func (x *avx2Scanner) walkUnusual(g *genericScanner, body []byte, events []uint3
 	return k + 1
 }
 
-// walkNested handles events from events[k] on until it is back at the top level
-// of an entry, or until there are no more. It returns what walkUnusual does.
+// walkNested handles the events from events[k] on, until it is back at the top
+// level of an entry or there are no more events. Like walkUnusual, it returns the
+// index of the next event, or -1 if the body is invalid.
 func (x *avx2Scanner) walkNested(g *genericScanner, body []byte, events []uint32, k int) int {
 	top := x.outside + 1
 	depth, object := x.depth, x.object
@@ -421,9 +424,9 @@ const rescanRank = -1
 const longestLevelKey = len("log.level")
 
 // levelKeyAt returns the rank of the key at body[i], after its opening quote,
-// and the offset after its closing quote. The rank is noLevelRank for a string
-// that is a value, and rescanRank for a key with escapes and near the end of
-// body.
+// and the offset after its closing quote. The rank is noLevelRank for other keys,
+// and for a string that is a value. It is rescanRank for a key that has escapes,
+// and for any string near the end of body.
 func levelKeyAt(body []byte, i int) (rank, after int) {
 	if len(body)-i <= longestLevelKey {
 		return rescanRank, 0

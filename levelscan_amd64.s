@@ -27,11 +27,11 @@
 //   - Colons must follow { or the comma after a member, with a string in between,
 //     and nowhere else. A comma after a value that is not nested belongs to an
 //     object if the operator before the value is a colon, and else to an array.
-//     After a nested value, both are possible. The next operator is then an
-//     event unless it is a colon: the walk refuses a comma in an object. The
-//     walk also refuses a key in an array.
-//   - Scalars of digits with at most one point are checked here. Others are
-//     checked by the walk; the first byte that is neither is an event.
+//     A comma after a nested value may belong to either. The operator after such
+//     a comma is an event unless it is a colon. The walk refuses it if it is a
+//     comma in an object. The walk also refuses a key in an array.
+//   - Scalars of digits with at most one point are checked here. The walk checks
+//     the others: the first byte of each run of other bytes is an event.
 //   - The walk matches brackets.
 
 // Each constant fills a YMM register.
@@ -69,10 +69,12 @@ FILL(hexBits, 0x3030303030303030)
 
 // White space: 0x20, 0x09, 0x0a, 0x0d, each at the index of its low nibble.
 TABLE(spaceTable, 0x0000000000000020, 0x00000d00000a0900)
-// The first byte of a level key, |0x30: l L \, s, @. It also finds c and p.
+// The first byte of a level key, |0x30: l L \, s, @. The table also matches the
+// other bytes that |0x30 maps to these values: |, C c S, and P p `.
 TABLE(firstTable, 0x0000000073000070, 0x0000007c00000000)
-// The third byte of a level key: l g v, the closing quote of @l and @t, and u or
-// 0 after an escape. A third byte that is a backslash is compared separately.
+// The third byte of a level key: l g v, the closing quote of @l and @t, and the u
+// or 0 of an escape such as \u006c. A third byte that is a backslash is compared
+// separately.
 TABLE(thirdTable, 0x6776750000220030, 0x0000006c00000000)
 // Bytes that may follow a backslash, and hexadecimal digits. A byte is in a
 // class if the entries of its low and its high nibble share a bit:
@@ -108,8 +110,9 @@ TABLE(escapeHigh, 0x0824022010010000, 0x0000000000000000)
 	VPCMPEQB constant, hi, Y5; \
 	MASK(Y4, Y5, dst, tmp)
 
-// IN_TABLE sets all bits of the bytes in lo and hi whose byte in x and y equals
-// the entry of table at its low four bits.
+// IN_TABLE looks up the low four bits of each byte of x and y in table. It sets
+// the bytes of lo and hi to all ones where the table entry equals the byte of x
+// and y, and to zero elsewhere.
 #define IN_TABLE(table, x, y, lo, hi) \
 	VPSHUFB  x, table, lo; \
 	VPSHUFB  y, table, hi; \
@@ -318,8 +321,9 @@ unescaped:
 	ORQ      R10, DX
 
 	// R9: points in scalars. The first byte of a scalar must not be a point.
-	// R14: the bytes after points, which must be digits. Then, by the carry
-	// through these digits, the bytes after them, which must not be points.
+	// R14: the bytes after points, which must be digits. An addition then carries
+	// through these digits, so that R14 is the bytes after them, which must not be
+	// points.
 	EQUAL(points<>(SB), Y0, Y1, R9, R14)
 	ANDQ  CX, R9
 	ANDQ  R9, BX
@@ -457,7 +461,7 @@ escapes:
 	JZ   unescaped
 
 	// R9: the bytes that must be hexadecimal digits: the four after each u. Those
-	// in the next block go to hexDigits. BX: bytes that are not such digits.
+	// in the next block go to hexDigits. BX: bytes that are no hexadecimal digits.
 	LEAQ     (DX)(DX*1), R9
 	LEAQ     (R9)(R9*1), BX
 	ORQ      BX, R9

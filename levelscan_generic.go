@@ -2,8 +2,8 @@ package main
 
 import "log-ingester/internal/entry"
 
-// A genericScanner is the portable implementation of levelScanner. It is also
-// the only one that knows where and why a body is invalid.
+// A genericScanner is the portable implementation of levelScanner. It is also the
+// only one that reports where and why a body is invalid.
 type genericScanner struct {
 	validator
 	scanResult
@@ -75,8 +75,8 @@ func (s *genericScanner) afterArray(body []byte, i, n int) *scanError {
 	return nil
 }
 
-// refuse returns the error in entry n that a method of the validator found. end
-// is the complement that the method returned.
+// refuse returns the error that a method of the validator found in entry n. end
+// is what the method returned: the complement of the error's offset.
 func (s *genericScanner) refuse(n, end int) *scanError {
 	return &scanError{reason: s.reason, entry: n, offset: ^end}
 }

@@ -10,10 +10,11 @@ import (
 // enclosing array count.
 const maxDepth = 1000
 
-// A validator checks JSON text. Its skip methods check what starts at an offset
-// in body, and return the offset after it. If the text is invalid, they return
-// the complement of the offset of the first invalid byte, which is negative,
-// and reason explains it.
+// A validator checks JSON text. Its skip methods check the value or token that
+// starts at an offset in body, and return the offset after it. If the text is
+// invalid, they set reason and return a negative number: the bitwise complement
+// of the offset of the first invalid byte. The other methods that return an int
+// set reason and return such a complement too.
 type validator struct {
 	reason   string
 	isObject [maxDepth + 1]bool // by depth: whether the open bracket is a brace
@@ -132,9 +133,9 @@ func (v *validator) skipString(body []byte, i int) (end int, escaped bool) {
 	)
 	for {
 		for len(body)-i >= 8 {
-			// Check eight bytes at once. The lowest bit of special marks the
-			// first quote, backslash or control character. Higher bits may be
-			// wrong, because a subtraction borrows from the next byte.
+			// Check eight bytes at once. The lowest set bit of special marks the
+			// first quote, backslash or control character. The bits above it may
+			// be wrong, because a subtraction borrows from the next byte.
 			w := binary.LittleEndian.Uint64(body[i:])
 			quote, backslash := w^'"'*lowBits, w^'\\'*lowBits
 			special := ((quote-lowBits)&^quote | (backslash-lowBits)&^backslash | (w-' '*lowBits)&^w) & highBits
@@ -206,7 +207,8 @@ func (v *validator) skipScalar(body []byte, i int) int {
 	return i + len(literal)
 }
 
-// skipNumber skips the number at body[i]. It refuses other bytes as no value.
+// skipNumber skips the number at body[i]. Its caller has ruled out all other
+// values, so if no number starts there, it reports that a value is missing.
 func (v *validator) skipNumber(body []byte, i int) int {
 	c := byteAt(body, i)
 	negative := c == '-'

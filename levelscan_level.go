@@ -14,13 +14,14 @@ import (
 // the decoder and the scanners need them as constants. Tests compare them.
 var levelKeys = [...]string{"level", "severity", "lvl", "log.level", "levelname", "@l", "Level", "@t"}
 
-// The rank of a key is its index in levelKeys. The lowest rank counts.
+// The rank of a key is its index in levelKeys. The best key of an entry is the
+// one with the lowest rank; it determines the entry's level.
 const (
 	clefTimeRank = len(levelKeys) - 1
 	noLevelRank  = len(levelKeys) // the rank of all other keys
 )
 
-// levelKeyRank returns the rank of key, which has no quotes and escapes.
+// levelKeyRank returns the rank of key, which is without quotes and unescaped.
 func levelKeyRank(key []byte) int {
 	switch string(key) {
 	case "level":
@@ -43,8 +44,8 @@ func levelKeyRank(key []byte) int {
 	return noLevelRank
 }
 
-// levelByKey returns the level of a valid entry whose best key has this rank.
-// i is the offset of the byte after that key.
+// levelByKey returns the level of a valid entry. rank is the rank of the entry's
+// best key, and i is the offset of the byte after that key.
 func levelByKey(v *validator, body []byte, rank, i int) entry.Level {
 	switch rank {
 	case noLevelRank:
