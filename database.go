@@ -21,7 +21,8 @@ const schema = `CREATE TABLE IF NOT EXISTS logs (
 // forty entries, so a transaction writes a third fewer pages than with 4 KiB.
 const pageSize = 8192
 
-// A database is the writer's connection to logs.db. Only the writer uses it.
+// A database is the writer's connection to the database file. Only the writer
+// uses it.
 type database struct {
 	path        string
 	synchronous string // the value of PRAGMA synchronous
@@ -90,7 +91,7 @@ func (d *database) ensureOpen() error {
 	return nil
 }
 
-// checkFiles returns an error if the open files were deleted, renamed or
+// checkFiles returns an error if one of the open files was deleted, renamed or
 // replaced. It then marks the connection as stale.
 func (d *database) checkFiles() error {
 	err := d.files.check()
@@ -151,7 +152,7 @@ func (d *database) connect(file os.FileInfo) error {
 	return d.files.record(d.conn, d.path, file)
 }
 
-// openError adds to err what the user can do about it.
+// openError adds the path and a hint to an error of opening the file.
 func openError(path string, err error) error {
 	switch resultCode(err) {
 	case sqliteNotADB:
@@ -232,7 +233,8 @@ func (d *database) configure(isNew bool) error {
 	)
 }
 
-// A preparedStatement is where a statement is stored, and its text.
+// A preparedStatement is the SQL text of a statement, and the field of database
+// that stores the statement.
 type preparedStatement struct {
 	stmt *statement
 	text string
@@ -271,7 +273,7 @@ func (d *database) checkWritable() error {
 	return d.conn.setBusyTimeout(busyTimeout)
 }
 
-// disconnect closes the connection.
+// disconnect closes the prepared statements and the connection.
 func (d *database) disconnect() error {
 	var err error
 	for _, p := range d.statements() {
@@ -305,8 +307,8 @@ func (d *database) write(batches []*batch) (int64, error) {
 			case !errors.Is(commit.err, dbfile.ErrReplaced):
 				return 0, commit.err
 			}
-			// The rows are at most in the file that was moved. Store them in the
-			// file that is now open.
+			// If the commit was applied, then only to the file that was moved.
+			// Store the rows in the file that is now open.
 		}
 		lastID, err := d.transact(batches)
 		if err == nil {
@@ -356,8 +358,9 @@ func (d *database) transact(batches []*batch) (lastID int64, err error) {
 func (d *database) rollBack() { execute(d.rollback) }
 
 // resolveInDoubt reports whether the commit in doubt was applied to the open
-// file. Without an error, the commit is no longer in doubt. No id is used twice,
-// so it is sufficient to compare the row that has the transaction's last id.
+// file. Unless it returns an error, the commit is no longer in doubt. SQLite never
+// reuses the id of a committed row, so it is sufficient to compare the row that
+// has the transaction's last id.
 func (d *database) resolveInDoubt(batches []*batch) (applied bool, err error) {
 	rows, err := d.conn.query("SELECT level, message, timestamp, details FROM logs WHERE id = ?", d.inDoubt.lastID)
 	if err != nil {
@@ -368,8 +371,8 @@ func (d *database) resolveInDoubt(batches []*batch) (applied bool, err error) {
 	return len(rows) == 1 && slices.Equal(rows[0], last.values(len(last.rows)-1)), nil
 }
 
-// probe checks whether the database accepts writes: it writes a value that the
-// database already has.
+// probe checks whether the database accepts writes: it sets user_version to its
+// current value.
 func (d *database) probe() error {
 	if err := d.ensureOpen(); err != nil {
 		return err

@@ -10,12 +10,12 @@ import (
 	"log-ingester/internal/dbfile"
 )
 
-// openFiles are the files that the writer has open: the database, its WAL and
-// the WAL's index. They detect that one of them was moved, and they prevent
-// SQLite from replaying or deleting the WAL of a database that was moved.
+// openFiles tracks the files that the writer has open: the database, its WAL and
+// the WAL's index. It detects that one of them was moved. It also prevents SQLite
+// from replaying or deleting the WAL of a database that was moved.
 type openFiles struct {
 	log                *slog.Logger
-	database, wal, shm dbfile.File // without Info before the first record
+	database, wal, shm dbfile.File // Info is nil until record is called
 }
 
 // record remembers the files that c has open. database is the state of the file
@@ -43,8 +43,8 @@ func (f *openFiles) record(c *conn, path string, database os.FileInfo) error {
 }
 
 // check returns an error if one of the open files was deleted, renamed or
-// replaced: other programs would not find rows that are written to it. It
-// updates the files' sizes.
+// replaced: other programs would not find rows that are written to it. Otherwise
+// it updates the files' sizes.
 func (f *openFiles) check() error {
 	for _, file := range []*dbfile.File{&f.database, &f.wal, &f.shm} {
 		now, err := file.Check()
@@ -56,8 +56,9 @@ func (f *openFiles) check() error {
 	return nil
 }
 
-// prepare makes sure that path is a regular file, which it creates if necessary,
-// and that no WAL of another database is next to it. A new file is empty.
+// prepare makes sure that path is a regular file and that no WAL of another
+// database is next to it. If the file is missing, prepare creates an empty one.
+// It returns the file's state.
 func (f *openFiles) prepare(path string) (os.FileInfo, error) {
 	if err := f.clearStaleWAL(); err != nil {
 		return nil, err
@@ -85,9 +86,9 @@ func (f *openFiles) prepare(path string) (os.FileInfo, error) {
 }
 
 // clearStaleWAL quarantines the WAL that is left at the path after its database
-// was moved. SQLite would replay it into the database that is now at the path.
-// It also removes the WAL's index, because other processes may still have that
-// open.
+// was moved, because SQLite would replay this WAL into the database that is now
+// at the path. It also removes the WAL's index: a process that still has the old
+// database open would otherwise share the index with the new one.
 func (f *openFiles) clearStaleWAL() error {
 	if f.database.Info == nil {
 		return nil

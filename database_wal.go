@@ -5,15 +5,16 @@ import (
 	"time"
 )
 
-// walCheckpoint is the size of the WAL, in bytes, at which a commit moves its
-// content into the database. SQLite's default, 1,000 pages (8 MiB here), is no
-// faster and leaves more rows outside the database when the disk fills up.
+// walCheckpoint is the size of the WAL, in bytes, from which a commit also runs a
+// checkpoint: it copies the WAL into the database. SQLite's default, 1,000 pages
+// (8 MiB here), is no faster and leaves more rows outside the database when the
+// disk fills up.
 const walCheckpoint = 2 << 20
 
-// walLimit is the size, in bytes, to which SQLite truncates the WAL when it
-// restarts it. SQLite restarts the WAL after every few MB, unless a reader still
-// needs its content. The WAL then grows, and above walShrinkSize the writer
-// truncates it as soon as possible.
+// SQLite restarts the WAL after every few MB, and then truncates a larger file to
+// walLimit bytes. It cannot restart the WAL while a reader still needs the
+// content, so the WAL grows. Above walShrinkSize bytes, the writer truncates it
+// as soon as possible.
 const (
 	walLimit      = 16 << 20
 	walShrinkSize = 2 * walLimit
@@ -33,8 +34,9 @@ type walShrinker struct {
 	nextAttempt time.Time
 }
 
-// shrink truncates the WAL of c if its size, in bytes, is too large. If that
-// fails, it returns the error, and does nothing until the next attempt is due.
+// shrink truncates the WAL of c if size, the WAL's size in bytes, exceeds
+// walShrinkSize. After a failure it returns the error, and the calls during the
+// next shrinkEvery do nothing.
 func (s *walShrinker) shrink(c *conn, size int64) error {
 	now := time.Now()
 	if now.Before(s.nextAttempt) {
@@ -57,9 +59,9 @@ func (s *walShrinker) shrink(c *conn, size int64) error {
 	return err
 }
 
-// truncateWAL is a checkpoint that waits only shrinkTimeout for readers. If the
-// timeout cannot be set, the checkpoint waits longer, or the next transaction
-// fails sooner and is retried.
+// truncateWAL runs a checkpoint that waits only shrinkTimeout for readers. It
+// ignores errors of setBusyTimeout, because they are harmless: the checkpoint
+// waits longer, or the next transaction fails sooner and is retried.
 func truncateWAL(c *conn) error {
 	c.setBusyTimeout(shrinkTimeout)
 	defer c.setBusyTimeout(busyTimeout)

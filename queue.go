@@ -23,7 +23,7 @@ func (b *budget) reserve(n int64) bool { return addWithin(&b.used, n, b.limit) }
 func (b *budget) release(n int64) { b.used.Add(-n) }
 
 // addWithin adds n to sum if the result does not exceed limit, and reports
-// whether it did.
+// whether it added n.
 func addWithin(sum *atomic.Int64, n, limit int64) bool {
 	for {
 		old := sum.Load()
@@ -36,8 +36,9 @@ func addWithin(sum *atomic.Int64, n, limit int64) bool {
 	}
 }
 
-// A row is one entry as a row of the table. Each field is the end of a column
-// in the batch's text. The first column starts where the previous row ends.
+// A row is one entry as a row of the table. Each field is the offset in the
+// batch's text at which that column ends. The first column starts where the
+// previous row ends.
 type row struct{ level, message, timestamp, details uint32 }
 
 // The columns of a row, in the order of the table's columns after the id.
@@ -62,17 +63,17 @@ type batch struct {
 	committed chan error
 }
 
-// batchOverhead is the memory of a batch besides its text and rows, in bytes.
-// It includes its element in the queue's channel and the spare capacity of its
-// slices.
+// batchOverhead is the memory of a batch besides its text and rows, in bytes. It
+// includes the batch's slot in the queue's channel, and spare capacity of text
+// and rows.
 const batchOverhead = 2 << 10
 
 // maxJoinedText is the largest text of a batch that other batches have joined,
 // in bytes.
 const maxJoinedText = 4 << 10
 
-// rowEstimate is the memory of a row besides the bytes of its entry: its ends,
-// and a default level and time.
+// rowEstimate is the memory of a row besides the bytes of its entry, in bytes: the
+// row struct, and a default level and time.
 const rowEstimate = int(unsafe.Sizeof(row{})) + len("unknown") + len("2006-01-02T15:04:05.000000000Z")
 
 // maxPooled is the largest buffer that is kept in a pool, in bytes. A few large
@@ -119,8 +120,8 @@ func (b *batch) values(i int) []driver.Value {
 // awaited reports whether a client waits for the commit.
 func (b *batch) awaited() bool { return b.committed != nil }
 
-// join appends the rows of next and reports whether it did. It does not if a
-// client waits for either batch, or if they are too large together.
+// join appends the rows of next and reports whether it did. It appends nothing if
+// a client waits for either batch, or if they are too large together.
 func (b *batch) join(next *batch) bool {
 	if b.awaited() || next.awaited() || len(b.text)+len(next.text) > maxJoinedText {
 		return false
@@ -204,8 +205,8 @@ func (q *queue) put(b *batch) (reserved int64, err error) {
 	if !q.reserve(reserved) {
 		return 0, errQueueFull
 	}
-	// A put that reserved before it saw stopped unset is still written, because
-	// the writer does not exit before the queue is drained.
+	// This check must follow the reservation. The writer does not exit while
+	// bytes are reserved, so if stopped is not set yet, it will still write b.
 	if q.stopped.Load() {
 		q.release(reserved)
 		q.wake()
@@ -255,7 +256,7 @@ func (q *queue) brokenError() error {
 	return nil
 }
 
-// notReady returns why put would refuse a batch, or nil.
+// notReady returns why the queue does not accept a batch at once, or nil.
 func (q *queue) notReady() error {
 	switch err := q.brokenError(); {
 	case err != nil:
@@ -326,7 +327,7 @@ func (q *queue) tryReserve(size int64) bool {
 	return q.bytes.CompareAndSwap(0, size) || addWithin(&q.bytes, size, q.limit)
 }
 
-// release releases size bytes.
+// release releases size bytes, and wakes the put that waits first in line.
 func (q *queue) release(size int64) {
 	q.bytes.Add(-size)
 	select {

@@ -12,24 +12,25 @@ import (
 )
 
 const (
-	// minStepRows is the minimum number of rows that one step examines or
-	// deletes: about ten milliseconds of work.
+	// minStepRows is how many rows one step may examine or delete when few or no
+	// rows were written before: about ten milliseconds of work.
 	minStepRows = 1000
 
-	// A sweep for expired rows stops after this many rows in a row that have
+	// A sweep for expired rows stops after this many consecutive rows that have
 	// not expired. Rows are stored in order of arrival, so the rows after them
-	// are younger.
+	// are usually younger.
 	sweepGiveUpAfter = 10_000
 
 	sweepEvery = 10 * time.Second
 
-	// A full sweep examines all rows. It finds expired rows that follow many
-	// rows with a time in the future.
+	// A full sweep examines all rows. It finds expired rows that other sweeps do
+	// not reach, because they follow many rows with a time in the future.
 	fullSweepEvery = time.Hour
 
-	// reserveSize is the size, in bytes, of a placeholder file that is removed
+	// reserveSize is the size, in bytes, of a placeholder file. It is removed
 	// when the disk is full, because deleting rows needs space before it frees
-	// any: enough to checkpoint the WAL, so that the WAL can be overwritten.
+	// any. Its space suffices for a checkpoint of the WAL, after which SQLite
+	// overwrites the WAL instead of extending it.
 	reserveSize = 3*walCheckpoint + 2<<20
 )
 
@@ -47,7 +48,7 @@ type retention struct {
 	sweeping  bool
 	full      bool  // the current sweep examines all rows
 	cursor    int64 // the current sweep has examined the rows up to this id
-	unexpired int   // rows examined since the last expired one
+	unexpired int   // rows examined since the last step that deleted any
 	nextSweep time.Time
 	nextFull  time.Time
 
@@ -55,7 +56,8 @@ type retention struct {
 	hasReserve bool // the reserve file could be created at startup
 }
 
-// newRetention creates the reserve file. It returns nil if there is no limit.
+// newRetention creates the reserve file. If there is no limit, it returns nil and
+// removes a reserve file from an earlier run.
 func newRetention(db *database, maxAge time.Duration, maxSize int64, log *slog.Logger, m *metrics) *retention {
 	r := &retention{db: db, log: log, metrics: m, maxAge: maxAge, maxSize: maxSize}
 	if maxAge == 0 && maxSize == 0 {
@@ -224,7 +226,7 @@ func (r *retention) pageBytes() (size, free int64, err error) {
 
 func (r *retention) reservePath() string { return dbfile.Sidecar(r.db.path, "-reserve") }
 
-// createReserve creates the reserve file, or none if there is too little space.
+// createReserve creates the reserve file. After an error there is none.
 func (r *retention) createReserve() error {
 	err := os.WriteFile(r.reservePath(), make([]byte, reserveSize), 0o600)
 	if err != nil {

@@ -37,8 +37,8 @@ type writer struct {
 
 	held []*batch // received from the queue and not yet settled
 
-	// txnSize is how many of held form the transaction. It stays fixed while
-	// the commit is in doubt, because a retry must have the same batches.
+	// txnSize is how many batches of held form the transaction. It stays fixed
+	// while the commit is in doubt, because a retry must have the same batches.
 	txnSize int
 
 	lastErr      error // why the last transaction failed; nil if it succeeded
@@ -230,8 +230,9 @@ func (w *writer) failed(err error) time.Duration {
 	w.lastErr = err
 	w.backoff = min(max(2*w.backoff, minBackoff), maxBackoff)
 	if !isBusy(err) {
-		// A lock is short, and the queue can bridge it. Other failures may
-		// last, so the queue refuses new batches.
+		// Other connections hold locks only briefly, and meanwhile the queue has
+		// space for new batches. Other failures may last, so the queue refuses
+		// new batches.
 		w.queue.broken.Store(&err)
 	}
 	if w.db.inDoubt == nil {
@@ -240,8 +241,8 @@ func (w *writer) failed(err error) time.Duration {
 	return w.backoff
 }
 
-// abandonAwaited settles all batches with a waiting client. Some of them may
-// still be in the queue, behind the batches of one transaction.
+// abandonAwaited settles all batches with a waiting client. It empties the queue
+// first, because held contains only about as many batches as one transaction.
 func (w *writer) abandonAwaited(err error) {
 	w.receive(math.MaxInt64)
 	var kept, awaited []*batch

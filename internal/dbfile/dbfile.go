@@ -1,6 +1,6 @@
 // Package dbfile names a SQLite database's files and detects when they were
-// moved, deleted or replaced. The writer and the readers share it, because in
-// one process both must have the same file open.
+// moved, deleted or replaced. The writer and the readers both use it, because they
+// are in one process and must have the same file open.
 //
 // It never opens a database file: closing one would drop the POSIX locks that
 // SQLite holds on it. It imports only the standard library.
@@ -20,7 +20,7 @@ var ErrReplaced = errors.New("is no longer the open file")
 // A File is one of the open files of a database.
 type File struct {
 	Name string
-	Info os.FileInfo // from the last successful check, nil before the first open
+	Info os.FileInfo // of the open file; nil before it is opened
 }
 
 // Check returns ErrReplaced if f.Name no longer names the file that is open,
