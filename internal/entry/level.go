@@ -24,9 +24,9 @@ const (
 )
 
 // levelNames lists the names of each level, in lower case. The first is the one
-// that String returns. The list covers common loggers and syslog. A name that
-// two loggers rank differently (verbose) is at the higher rank, so that neither
-// loses entries it meant to keep. Names consist of ASCII letters only.
+// that String returns. The list covers common loggers and syslog. If two loggers
+// rank a name differently (verbose), it is listed at the higher rank, so that
+// entries of neither are dropped by mistake. Names consist of ASCII letters only.
 var levelNames = [LevelUnknown][]string{
 	LevelTrace: {"trace", "trce", "trc", "silly", "finest", "finer"},
 	LevelDebug: {"debug", "dbug", "dbg", "fine", "config", "verbose", "vrb", "http"},
@@ -92,7 +92,8 @@ func levelByBaseName(name []byte) Level {
 		return LevelUnknown
 	}
 	for _, long := range longLevelNames {
-		// Strings of equal length that are equal without case are ASCII.
+		// A non-ASCII string that folds to an ASCII name is longer than the
+		// name, so the check of the length excludes it.
 		if len(name) == len(long.name) && strings.EqualFold(string(name), long.name) {
 			return long.level
 		}
@@ -125,9 +126,9 @@ func levelByLowerWord(w uint64) Level {
 	return 0
 }
 
-// levelWordSlot is a hash function without collisions of level names. If a new
-// name collides, TestLevelNamesTable fails, and another multiplier must be found by
-// trying random ones.
+// levelWordSlot is a hash function without collisions between level names. If a
+// new name collides, TestLevelNamesTable fails. Then try random multipliers until
+// one has no collisions.
 func levelWordSlot(w uint64) uint64 { return w * 0x69dccfc2137cbcc9 >> (64 - levelWordBits) }
 
 const levelWordBits = 6

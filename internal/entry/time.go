@@ -11,9 +11,10 @@ import (
 
 // ParseTime parses the JSON value of a time key: an RFC 3339 time, one of its
 // common variants (a space in place of the T, a comma before the fraction, an
-// offset without a colon, no offset for UTC, only a date), or an epoch number.
-// value is valid JSON without white space around it. The result is in UTC. ok
-// is false if the value cannot be parsed or is outside the years 0 to 9999.
+// offset without a colon or without minutes, no offset for UTC, only a date), or
+// an epoch number. value is valid JSON without white space around it. The result
+// is in UTC. ok is false if the value cannot be parsed or is outside the years 0
+// to 9999.
 func ParseTime(value []byte) (t time.Time, ok bool) {
 	switch c := value[0]; {
 	case c == '"':
@@ -94,7 +95,7 @@ func parseEpoch(s string) (time.Time, bool) {
 	if err != nil {
 		return time.Time{}, false
 	}
-	digits := 0 // of the fraction that are nanoseconds or more
+	digits := 0 // how many digits of the fraction count; further ones are below 1 ns
 	unit := int64(1)
 	switch {
 	case -1e11 < n && n < 1e11:
@@ -182,9 +183,9 @@ func ParseStoredTime(s string) (int64, bool) {
 }
 
 // parseUTC parses most times that this service or the Rust service wrote:
-// 2006-01-02T15:04:05, at most nine fractional digits, and Z or +00:00. Of
-// these it leaves to time.Parse the days after the 28th, which not every month
-// has, and the years that are not in full within the range of an int64.
+// 2006-01-02T15:04:05, at most nine fractional digits, and Z or +00:00. It leaves
+// two kinds of them to time.Parse: days after the 28th, because not every month
+// has them, and years that the nanoseconds of an int64 do not cover in full.
 func parseUTC(s string) (ns int64, ok bool) {
 	const dateTime = len("2006-01-02T15:04:05")
 	if len(s) <= dateTime || s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':' {

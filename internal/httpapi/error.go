@@ -17,7 +17,7 @@ type Error struct {
 // A Position is a place in a request body.
 type Position struct {
 	Entry  int // index of the entry, from 0
-	Offset int // in bytes, in the inflated body
+	Offset int // in bytes, in the decompressed body
 }
 
 func (e *Error) Error() string { return e.Reason }

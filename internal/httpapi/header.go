@@ -28,10 +28,12 @@ func SetDataHeaders(w http.ResponseWriter) {
 	h.Set("Referrer-Policy", "no-referrer")
 }
 
-// AcceptsNDJSON reports whether the Accept header lists application/x-ndjson.
+// AcceptsNDJSON reports whether the Accept header allows application/x-ndjson. It
+// ignores wildcards.
 func AcceptsNDJSON(h http.Header) bool { return accepts(h, "Accept", "application/x-ndjson") }
 
-// AcceptsGzip reports whether the Accept-Encoding header lists gzip.
+// AcceptsGzip reports whether the Accept-Encoding header allows gzip. It ignores
+// wildcards.
 func AcceptsGzip(h http.Header) bool { return accepts(h, "Accept-Encoding", "gzip") }
 
 // accepts reports whether the named header lists value with a quality other

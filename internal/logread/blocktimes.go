@@ -9,8 +9,8 @@ import (
 // block's number is that value.
 type block int64
 
-// blockBits limits how many ids one statement visits, so that no statement holds
-// back the WAL for longer than some milliseconds.
+// blockBits limits how many ids one statement visits, so that no statement delays
+// a checkpoint of the WAL by more than some milliseconds.
 const blockBits = 14
 
 func blockOf(id int64) block { return block(id >> blockBits) }
@@ -35,8 +35,8 @@ func (s *timeSpan) add(t int64) {
 // entries.
 const maxBlockTimes = 8192
 
-// blockTimes remembers the time spans of complete blocks. Concurrent scans share
-// it. Its zero value is empty.
+// blockTimes remembers the time spans of complete blocks, which get no more
+// entries. Concurrent scans share it. Its zero value is empty.
 type blockTimes struct {
 	mu    sync.Mutex
 	spans map[block]timeSpan

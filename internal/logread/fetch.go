@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// maxFetch is how many entries one statement of a fetcher reads.
+// maxFetch limits how many entries one statement of a fetcher reads.
 const maxFetch = 256
 
 // fetchRange adds the entries with q.after < id < q.before to dst, newest first,

@@ -7,8 +7,8 @@ import (
 	"log-ingester/internal/entry"
 )
 
-// A fieldFilter matches entries whose details have the field name with one of
-// the values.
+// A fieldFilter matches entries whose details have a field with the given name and
+// one of the values.
 type fieldFilter struct {
 	name   string
 	values []string
@@ -16,8 +16,8 @@ type fieldFilter struct {
 
 // matches reports whether the JSON object details has the field with one of the
 // values. A string is compared by its unescaped text, any other value by its
-// JSON text. Invalid UTF-8, which only other programs store, is U+FFFD as in
-// responses.
+// JSON text. Invalid UTF-8, which only other programs store, is compared as
+// U+FFFD, as responses show it.
 func (f *fieldFilter) matches(details string, scratch *[]byte) bool {
 	if strings.IndexByte(details, '\\') < 0 && !f.mayOccur(details) {
 		return false

@@ -17,7 +17,7 @@ type filter struct {
 	fields []fieldFilter
 
 	hasTimeRange bool
-	since, until int64 // Unix nanoseconds: since <= t < until
+	since, until int64 // in Unix nanoseconds; selects since <= t < until
 }
 
 // addLevels adds levels to the selected ones. The name of a rank selects all

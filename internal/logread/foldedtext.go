@@ -19,10 +19,11 @@ type foldedText struct {
 	// suffix of it.
 	failure []int
 
-	// To find the text, search looks for the first byte of one of its runes,
-	// the anchor. The anchor starts offset bytes after the start of the text.
+	// To find the text in a string, search looks for the first byte of the
+	// anchor, which is one of the text's runes. The anchor starts offset bytes
+	// after the start of the text.
 	offset     int
-	firstBytes []byte // of all spellings of the anchor; nil if any byte can start it
+	firstBytes []byte // of all case variants of the anchor; nil if the anchor is U+FFFD
 }
 
 func newFoldedText(text string) *foldedText {
@@ -56,7 +57,7 @@ func failureFunction(runes []rune) []int {
 // roughly by descending frequency.
 const commonRunes = "E\"TI1RA0NOS2:,_LD3C4U5 6M7P8H9G-.BFVYWKX/{}JQZ"
 
-// setAnchor makes the rarest rune whose offset is known the anchor.
+// setAnchor chooses the anchor: the rarest rune whose offset is known.
 func (t *foldedText) setAnchor() {
 	anchor, rarest := rune(0), -1
 	for i, r := range t.runes {
@@ -67,9 +68,9 @@ func (t *foldedText) setAnchor() {
 		if rank > rarest {
 			anchor, rarest, t.offset = r, rank, i
 		}
-		// The spellings of a rune that is not ASCII can differ in length, so
-		// the offsets after it are unknown. The same holds for K and S, which
-		// U+212A and U+017F (the long s) match.
+		// The case variants of a rune that is not ASCII can differ in length,
+		// so the offsets after it are unknown. The same holds for K and S,
+		// because U+212A and U+017F (the long s) are variants of them.
 		if r >= utf8.RuneSelf || r == 'K' || r == 'S' {
 			break
 		}
@@ -122,9 +123,10 @@ func (t *foldedText) containsJSON(s string, scratch *[]byte) bool {
 	return t.contains(string(*scratch))
 }
 
-// search reports whether s contains the text. It also returns how many runes it
-// compared successfully at places where the text did not match, plus all
-// comparisons of searchKMP. This is at most proportional to len(s)+len(t.runes).
+// search reports whether s contains the text. It also returns a measure of its
+// work: the runes that were equal at places where the whole text did not match,
+// plus all comparisons of searchKMP. It is at most proportional to
+// len(s)+len(t.runes).
 func (t *foldedText) search(s string) (found bool, compared int) {
 	if t.firstBytes == nil {
 		return t.searchKMP(s)
@@ -152,8 +154,8 @@ func (t *foldedText) search(s string) (found bool, compared int) {
 }
 
 // searchKMP is search by the algorithm of Knuth, Morris and Pratt, which works
-// for any text in one pass over s. It is slower if few places in s start like
-// the text. It also returns the number of comparisons.
+// for any text in one pass over s. It is slower than search if few places in s
+// start like the text. It also returns the number of comparisons.
 func (t *foldedText) searchKMP(s string) (found bool, compared int) {
 	n := 0 // length of the longest prefix of the text that ends here
 	for _, r := range s {

@@ -18,7 +18,7 @@ var histogramSteps = [...]int64{1, 5, 15, 60, 300, 900, 3600, 3 * 3600, 12 * 360
 
 // histogramEpoch is the Unix second that buckets are aligned to. It precedes
 // every representable time, so that one bucket of the last step covers all of
-// them, and is a multiple of every other step.
+// them. It is a multiple of each narrower step.
 const histogramEpoch = -4 * 36400 * 86400
 
 // A histogram counts entries by time and level. It starts with the narrowest
@@ -56,8 +56,8 @@ func newHistogram(q *query, now time.Time) *histogram {
 	return h
 }
 
-// count is a countFunc. It counts an entry without a readable time only in the
-// total.
+// count is a countFunc. It counts an entry without a readable time in total and
+// noTime, but in no bucket.
 func (h *histogram) count(level string, t int64, hasTime bool) {
 	rank := entry.LevelByName([]byte(level))
 	h.total[rank]++
@@ -125,7 +125,8 @@ func (h *histogram) startOf(key int64) time.Time {
 }
 
 // appendJSON appends the response to a histogram request with the parameters q.
-// since and until are those requested, or else the bounds of the buckets.
+// Its fields since and until are the requested times, or else the bounds of the
+// buckets.
 func (h *histogram) appendJSON(dst []byte, q *query) []byte {
 	dst = append(dst, `{"since":`...)
 	dst = h.appendBound(dst, q.since > entry.MinTime, q.since, h.first)

@@ -16,7 +16,7 @@ const (
 )
 
 // A hub notifies tails of new entries. While there are tails, a goroutine waits
-// for commits and polls the database for them.
+// for commits of the writer, and polls the database for those of other processes.
 type hub struct {
 	db   *database
 	log  *slog.Logger

@@ -14,12 +14,12 @@ import (
 // between two checks of its context.
 const checkEvery = 256 << 10
 
-// A countFunc receives entries to count. level is valid until it returns. t is in
-// Unix nanoseconds; it is set if hasTime is true.
+// A countFunc counts an entry. It must not keep level after it returns. t is the
+// entry's time in Unix nanoseconds, if hasTime is true.
 type countFunc func(level string, t int64, hasTime bool)
 
-// A pass is the state of one pass over the log in blocks. Only the goroutine that
-// runs the pass may use it.
+// A pass is the state of one scan while it visits the log block by block. Only the
+// goroutine that runs the scan may use it.
 type pass struct {
 	ctx       context.Context
 	filter    *filter
@@ -33,7 +33,7 @@ type pass struct {
 // needsTimes reports whether the pass reads the time of each entry.
 func (p *pass) needsTimes() bool { return p.filter.hasTimeRange || p.count != nil }
 
-// startBlock forgets the previous block.
+// startBlock resets what the pass recorded about the previous block.
 func (p *pass) startBlock() {
 	p.found = p.found[:0]
 	p.times = emptySpan
@@ -103,7 +103,8 @@ func (ps passes) visit(_ *sqlite.FunctionContext, args []driver.Value) (driver.V
 	return false, ps[args[0].(int64)].visit(args[1:])
 }
 
-// columnText returns a column as text. Only other programs store other types.
+// columnText returns a column as text. This service stores only text, but other
+// programs may store other types.
 func columnText(v driver.Value) string {
 	switch v := v.(type) {
 	case string:

@@ -63,7 +63,7 @@ func parseQuery(rawQuery string, now time.Time, extra ...string) (*query, error)
 	return q, nil
 }
 
-// setAll sets a parameter to all its values.
+// setAll sets a parameter from all its values in the query string.
 func (q *query) setAll(name string, values []string, now time.Time, extra []string) error {
 	if field, ok := strings.CutPrefix(name, "details."); ok && field != "" {
 		if len(field) > maxFieldName {

@@ -9,8 +9,8 @@
 //     runs while a response is written, even if the client reads slowly.
 //   - A partial response is never presented as complete. If a response fails
 //     after its first bytes were sent, the connection is aborted.
-//   - The numbers of concurrent reads, tails and scans are bounded. A client over
-//     the limit gets a 503 with Retry-After.
+//   - The numbers of concurrent scans and tails are bounded. A client that exceeds
+//     a limit gets a 503 with Retry-After.
 //
 // It must not depend on package main, and knows neither the queue nor the
 // writer. It learns of commits through Reader.Committed, and of entries that

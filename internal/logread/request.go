@@ -23,7 +23,7 @@ func parseRequest(w http.ResponseWriter, req *http.Request, now time.Time, extra
 }
 
 // startRead is parseRequest for a request that needs one scan. It also acquires a
-// slot, which the caller must release to r.reads.
+// slot. If ok is true, the caller must release the slot to r.reads.
 func (r *Reader) startRead(
 	w http.ResponseWriter, req *http.Request, now time.Time, extra ...string,
 ) (q *query, slot int, ok bool) {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// scanTimeout limits the time of a scan, without the time that its client takes
-// to read the response.
+// scanTimeout limits the time of a scan. The time that its client takes to read
+// the response does not count.
 const scanTimeout = 10 * time.Second
 
 // errScanTimeout is the error of a scan that took longer than scanner.timeout.
@@ -75,12 +75,14 @@ func (s *scanner) run(
 // ascending order: the kernel only reads ahead forwards, and descending reads
 // from disk are ten times slower.
 //
-// If count is set, it gets the matching entries. Otherwise blockDone gets the ids
-// of a block's matching entries, in ascending order. It can end the scan.
+// If count is set, scanBlocks passes it the matching entries. Otherwise it passes
+// blockDone the ids of the block's matching entries, in ascending order. The scan
+// ends if blockDone returns true or an error.
 //
 // A scan skips blocks in which an earlier scan found no time between q.since and
-// q.until. The times of a block are remembered if it was complete when it was
-// visited, because an entry with a higher id existed before.
+// q.until. It remembers the times of a block only if it visited the whole block
+// when an entry of a later block already existed: such a block gets no more
+// entries.
 func (s *scanner) scanBlocks(
 	ctx context.Context, conn *sql.Conn, slot int, q *query, count countFunc,
 	blockDone func(ctx context.Context, found []int64) (enough bool, err error),

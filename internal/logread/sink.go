@@ -28,7 +28,7 @@ func (s pausingSink) flush() error {
 }
 
 // addRows adds rows to dst until there are no more or dst is full, and closes
-// them. It returns the number of rows added and the id of the last one.
+// rows. It returns the number of rows added and the id of the last one.
 func addRows(rows *sql.Rows, dst sink) (n int, last int64, full bool, err error) {
 	var r row
 	for !full && rows.Next() {

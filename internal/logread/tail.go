@@ -24,7 +24,7 @@ const (
 type tail struct {
 	reader *Reader
 	query  *query
-	last   int64 // the client needs no entry with an id up to this one
+	last   int64 // the client needs only entries with a higher id
 	w      http.ResponseWriter
 	rc     *http.ResponseController
 	batch  tailBatch
@@ -87,9 +87,10 @@ func (t *tail) step(ctx context.Context, notify <-chan struct{}, heartbeat <-cha
 	}
 }
 
-// sendBatch sends the matching entries newer than t.last, and reports whether it
-// sent anything. If there are more than fit into a batch, it sends the newest
-// ones, preceded by an event named skipped with the range of ids it left out.
+// sendBatch sends the matching entries with an id above t.last, and reports
+// whether it sent anything. If there are more than fit into a batch, or more than
+// tailWindow new ids, it sends the newest entries, after an event named skipped
+// with the range of ids that it left out.
 func (t *tail) sendBatch(ctx context.Context) (sent bool, err error) {
 	newest := t.reader.db.newest.Load()
 	if newest <= t.last {
@@ -126,8 +127,9 @@ func skippedEvent(skipped, after, before int64) []byte {
 		skipped, after, before)
 }
 
-// sendID sends the id up to which the log was searched, without an event. A
-// client that reconnects resumes there, and need not search those entries again.
+// sendID sends the id up to which the log was searched, without an event. When the
+// client reconnects, it sends this id, so that those entries are not searched
+// again.
 func (t *tail) sendID() error {
 	return t.send(fmt.Appendf(nil, "retry: 1000\nid: %d\n\n", t.last))
 }
@@ -162,7 +164,7 @@ func (t *tail) setDeadline(at time.Time) {
 }
 
 // stop gives pending writes one more second, so that a stalled client cannot
-// delay shutdown. No deadline may be set after it, because the handler may have
+// delay shutdown. After stop, no deadline may be set, because the handler may have
 // returned. Any goroutine may call stop.
 func (t *tail) stop() {
 	t.mu.Lock()

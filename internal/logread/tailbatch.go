@@ -11,7 +11,7 @@ const (
 	tailBytes = 1 << 20 // bytes in one batch, unless its last entry is larger
 )
 
-// errBatchFull ends a search that has found a full batch.
+// errBatchFull ends a search once the batch is full.
 var errBatchFull = errors.New("batch is full")
 
 // A tailBatch is a sink that formats entries as server-sent events. It receives
@@ -30,7 +30,7 @@ func (b *tailBatch) add(r *row) (full bool) {
 	return len(b.ends) >= tailBurst || len(b.events) >= tailBytes
 }
 
-// flush ends the search: older entries are skipped.
+// flush ends the search, because the client gets only the newest entries.
 func (b *tailBatch) flush() error { return errBatchFull }
 
 // reset empties the batch, and drops a buffer that large entries grew.

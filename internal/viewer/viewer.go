@@ -17,9 +17,10 @@
 //     revalidated whenever it is loaded, and the addresses of its other files
 //     contain a hash of all files.
 //
-// The package must not depend on the code that reads, stores or receives entries:
-// it knows the other routes only by their addresses. It imports the table of level
-// names from internal/entry, so that the page ranks levels like the server.
+// The package must not depend on the code that reads, stores or receives entries.
+// Its scripts know the other routes only by their addresses. It imports the table
+// of level names from internal/entry, so that the page ranks levels like the
+// server.
 package viewer
 
 import (
