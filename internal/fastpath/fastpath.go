@@ -17,17 +17,18 @@
 //   - each line of the header ends with CRLF and otherwise consists of printable
 //     ASCII, and no line starts with a space (obs-fold);
 //   - the header is at most 2 KiB and 32 lines long;
-//   - names contain only letters, digits, '-' and '_';
+//   - names of fields contain only letters, digits, '-' and '_', and the value of
+//     Host contains only these and '.', ':', '[' and ']';
 //   - it has exactly one Content-Length line, whose value is only digits, and
 //     http.ReadRequest reads the same number from it;
 //   - it has no Transfer-Encoding, Expect or Trailer field, and Connection is
 //     absent or keep-alive;
-//   - header and body together are at most 8 KiB, and arrive within 100 ms of
-//     each other.
+//   - header and body together are at most 8 KiB, and if they arrive in parts, the
+//     last part arrives at most 100 ms after the first.
 //
-// Everything else is handed to net/http, with all bytes that have not been
-// answered: the connection moves to the http.Server that accepts from the
-// Listener, and never comes back. TLS connections never reach this package.
+// Everything else is handed to net/http: the connection, with all bytes that have
+// not been answered, moves to the http.Server that accepts from the Listener, and
+// never comes back. TLS connections never reach this package.
 //
 // # Why no proxy can disagree about where a request ends
 //
@@ -68,7 +69,7 @@ import (
 const (
 	bufferSize     = 8 << 10                // of header and body, in bytes; as large as net/http's buffers of a connection
 	maxHeaderSize  = 2 << 10                // in bytes; an idle connection keeps its header
-	maxHeaderLines = 32                     // including the request line
+	maxHeaderLines = 32                     // including the request line and the empty line
 	restTimeout    = 100 * time.Millisecond // for the rest of a request that has started to arrive
 )
 
@@ -232,7 +233,7 @@ func (f *Listener) serve(nc net.Conn) {
 // A conn is a connection on the fast path, and the http.ResponseWriter of its
 // current request. Handlers must respond before they return, must not modify
 // their request, and must not send 1xx or 204 responses. Only the goroutine
-// that serves the connection uses it, except for closing.
+// that serves the connection may use the fields, except conn and closing.
 type conn struct {
 	conn    net.Conn
 	handler http.Handler
@@ -241,8 +242,8 @@ type conn struct {
 
 	in           [bufferSize]byte
 	n            int       // bytes in the buffer
-	readDeadline time.Time // that is set on conn
-	answered     bool      // a response has been written
+	readDeadline time.Time // the one set on conn
+	answered     bool      // a response was written
 	skipped      int       // bytes of line breaks skipped since then
 	extended     bool      // the deadline was extended after closing
 
