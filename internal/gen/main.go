@@ -1,9 +1,9 @@
 // Gen writes logentry_easyjson.go. It is run by go generate in the root
 // directory.
 //
-// easyjson imports the package that it generates code for, which package main
-// does not allow. So gen runs it on a copy of the module in which the root
-// package has another name.
+// easyjson imports the package that it generates code for, but a main package
+// cannot be imported. So gen runs easyjson on a copy of the module in which the
+// root package has another name.
 package main
 
 import (
@@ -44,7 +44,8 @@ func generate() error {
 	return copyFile(filepath.Join(dir, generated), generated, "package ingester", "package main")
 }
 
-// copyModule copies the module to dir, without tests and generated code.
+// copyModule copies the module's root package, without its tests and generated
+// code, and all of internal to dir.
 func copyModule(dir string) error {
 	if err := os.CopyFS(filepath.Join(dir, "internal"), os.DirFS("internal")); err != nil {
 		return err
@@ -72,7 +73,7 @@ func copyFile(from, to, oldClause, newClause string) error {
 	if err != nil {
 		return err
 	}
-	// The clause is at the start of a line; comments come before it.
+	// Comments may precede the clause, so look for the first line that equals it.
 	text = bytes.Replace(append([]byte("\n"), text...), []byte("\n"+oldClause+"\n"), []byte("\n"+newClause+"\n"), 1)
 	return os.WriteFile(to, text[1:], 0o644)
 }

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// ServeHTTP2 serves HTTP/2 over TLS with server, and returns a client whose host
-// is https://example.com. The server accepts the client's connections from
-// wrap(l), where l is a Listener.
+// ServeHTTP2 serves HTTP/2 over TLS with server, and returns a client that reaches
+// the server as https://example.com. The server accepts the client's connections
+// from wrap(l), where l is a Listener.
 func ServeHTTP2(t testing.TB, server *http.Server, wrap func(l net.Listener) net.Listener) *http.Client {
 	l := NewListener()
 	ts := httptest.NewUnstartedServer(nil)

@@ -48,8 +48,8 @@ func (l *Listener) Close() error {
 // Addr implements net.Listener.
 func (l *Listener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 
-// readTimeout limits how long a client waits, so that a test fails rather than
-// running forever: in a bubble, other timers keep the clock running.
+// readTimeout limits how long a client waits. Without it, a test that waits in
+// vain would never end, because other timers of the bubble keep its clock running.
 const readTimeout = 24 * time.Hour
 
 // Dial connects a client, which is closed when the test ends. The client's reads

@@ -74,8 +74,8 @@ func report() string {
 }
 
 // printPastGo writes text to the standard error of the go command or, on systems
-// other than Linux, to the terminal. listed says whether packages are listed on
-// the go command's line.
+// other than Linux, to the terminal. listed says whether the command line of the
+// go command lists packages: only then it hides the output of this process.
 func printPastGo(text string, listed bool) {
 	path := "/dev/tty"
 	if runtime.GOOS == "linux" {
@@ -87,11 +87,11 @@ func printPastGo(text string, listed bool) {
 		path = parent + "fd/2"
 	}
 	if !listed {
-		return // our own output is visible
+		return // the output of this process is visible
 	}
 	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-		// The go command keeps its own offset in the file, and overwrites these
-		// spaces with its next lines.
+		// The go command writes its next lines at its own offset in the file, so
+		// it overwrites the start of this text. Let it overwrite spaces.
 		text = strings.Repeat(" ", 400) + "\n" + text
 	}
 	// O_NONBLOCK, because opening a pipe without a reader would block.
