@@ -177,6 +177,7 @@ func (c *config) load() (err error) {
 	if c.keys, err = loadAPIKeys(c.apiKeys, c.apiKeysFile); err != nil {
 		return err
 	}
+	c.apiKeys = "" // c.keys has their digests
 	if c.tlsCert == "" {
 		return nil
 	}

@@ -91,7 +91,7 @@ func serve(cfg *config, log *slog.Logger, signals <-chan os.Signal) error {
 	// Listen before opening the database, so that early clients wait.
 	listener, err := net.Listen("tcp", cfg.addr)
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return err // "listen tcp …"
 	}
 	db, err := openDatabase(cfg.db, cfg.synchronous, log)
 	if err != nil {

@@ -8,7 +8,6 @@ package examples
 import (
 	"flag"
 	"fmt"
-	"log-ingester/internal/testskip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"log-ingester/internal/testskip"
 )
 
 // serviceBinary is the program of the service.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log-ingester/internal/testskip"
 	"net"
 	"net/http"
 	"os"
@@ -20,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"log-ingester/internal/testskip"
 )
 
 // timeout limits each wait. It is far longer than any wait should take.

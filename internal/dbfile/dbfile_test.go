@@ -4,11 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log-ingester/internal/testskip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"log-ingester/internal/testskip"
 )
 
 // newFile creates a file and returns it as if it had been opened.
