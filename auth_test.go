@@ -158,7 +158,7 @@ func TestCrossOriginPosts(t *testing.T) {
 			w := s.do("POST", "http://example.com/ingest", strings.NewReader(smallBody), c.header...)
 			if c.status != 202 {
 				checkError(t, w, c.status)
-			} else if want := `{"accepted":1,"filtered":0}`; w.Code != 202 || w.Body.String() != want {
+			} else if want := `{"accepted":1,"filtered":0}` + "\n"; w.Code != 202 || w.Body.String() != want {
 				t.Errorf("got %d %s, want 202 %s", w.Code, w.Body, want)
 			}
 		})

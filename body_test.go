@@ -20,7 +20,7 @@ func TestContentEncodings(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newTestService(t)
-			const want = `{"accepted":1000,"filtered":0}`
+			const want = `{"accepted":1000,"filtered":0}` + "\n"
 			if w := s.post(c.body, "Content-Encoding", c.encoding); w.Code != 200 || w.Body.String() != want {
 				t.Errorf("got %d %s, want 200 %s", w.Code, w.Body, want)
 			}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,8 +27,8 @@ type config struct {
 	maxBody      byteSize
 	queue        byteSize // at most memory
 	memory       byteSize
-	retain       time.Duration // 0: no limit
-	maxDB        byteSize      // 0: no limit
+	retain       ageFlag  // 0: no limit
+	maxDB        byteSize // 0: no limit
 	drainTimeout time.Duration
 	tlsCert      string
 	tlsKey       string
@@ -60,7 +61,7 @@ func (c *config) flags() *flag.FlagSet {
 	fs.Var(&c.maxBody, "max-body", "largest request body in `bytes`, both compressed and decompressed")
 	fs.Var(&c.queue, "queue", "limit of the queue in `bytes`, at most -memory; an empty queue accepts a larger request")
 	fs.Var(&c.memory, "memory", "limit of request bodies in progress and the queue together, in `bytes`")
-	fs.DurationVar(&c.retain, "retain", 0, "`age` at which entries are deleted, for example 720h; 0 keeps all")
+	fs.Var(&c.retain, "retain", "`age` at which entries are deleted, for example 30d or 720h; 0 keeps all")
 	fs.Var(&c.maxDB, "max-db", "database size in `bytes` above which the oldest entries are deleted; 0 means no limit")
 	fs.DurationVar(&c.drainTimeout, "drain-timeout", 30*time.Second, "`time` limit for storing queued entries at shutdown")
 	fs.StringVar(&c.tlsCert, "tls-cert", "", "PEM `file` with the TLS certificate chain; enables HTTPS with -tls-key; reloaded on SIGHUP")
@@ -81,9 +82,11 @@ func (c *config) setSynchronous(s string) error {
 	return errors.New("must be off, normal, full or extra")
 }
 
+const envPrefix = "LOG_INGESTER_"
+
 // envName returns the environment variable of a flag.
 func envName(flagName string) string {
-	return "LOG_INGESTER_" + strings.ReplaceAll(strings.ToUpper(flagName), "-", "_")
+	return envPrefix + strings.ReplaceAll(strings.ToUpper(flagName), "-", "_")
 }
 
 // Limits of sizes, in bytes.
@@ -118,7 +121,7 @@ func parseConfig(args []string, getenv func(string) string) (*config, error) {
 		return nil, err
 	}
 	c.queue = min(c.queue, c.memory)
-	c.apiKeys = getenv("LOG_INGESTER_API_KEYS")
+	c.apiKeys = getenv(envName("api-keys"))
 	return c, nil
 }
 
@@ -136,6 +139,21 @@ func setFromEnv(fs *flag.FlagSet, getenv func(string) string) (err error) {
 		}
 	})
 	return err
+}
+
+// unknownVariables returns the names in environ that look like variables of this
+// program but are not.
+func unknownVariables(environ []string) (unknown []string) {
+	known := map[string]bool{envName("api-keys"): true}
+	new(config).flags().VisitAll(func(f *flag.Flag) { known[envName(f.Name)] = true })
+	for _, variable := range environ {
+		name, _, _ := strings.Cut(variable, "=")
+		if strings.HasPrefix(name, envPrefix) && !known[name] {
+			unknown = append(unknown, name)
+		}
+	}
+	slices.Sort(unknown)
+	return unknown
 }
 
 func (c *config) validate() error {
@@ -228,7 +246,7 @@ Flags, each with its environment variable:
 	fmt.Fprint(w, `
 API keys come from -api-keys-file or, separated by commas, from
 LOG_INGESTER_API_KEYS. Sizes are numbers of bytes with an optional unit:
-512KiB, 16MiB, 1GiB, 10MB.
+512KiB, 16MiB, 1GiB or 1G, 10MB.
 `)
 }
 
@@ -244,6 +262,20 @@ func (f *levelFlag) Set(s string) error {
 	return nil
 }
 
+// An ageFlag is a flag.Value for a duration in Go's syntax or in days.
+type ageFlag time.Duration
+
+func (a *ageFlag) String() string { return time.Duration(*a).String() }
+
+func (a *ageFlag) Set(s string) error {
+	age, err := entry.ParseDuration(s)
+	if err != nil {
+		return errors.New("must be a duration, for example 30d or 720h")
+	}
+	*a = ageFlag(age)
+	return nil
+}
+
 // A byteSize is a flag.Value for a number of bytes with an optional unit.
 type byteSize int64
 
@@ -254,6 +286,7 @@ var byteUnits = []struct {
 }{
 	{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
 	{"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"B", 1},
+	{"G", 1 << 30}, {"M", 1 << 20}, {"K", 1 << 10},
 }
 
 // String uses the largest binary unit that divides b.

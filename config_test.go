@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,7 +60,7 @@ func TestConfigEnvironment(t *testing.T) {
 	must(t, err)
 	want := config{
 		addr: ":1", db: "a", level: levelFlag{entry.LevelWarn}, synchronous: "off", maxBody: 1, queue: 3072, memory: 5 << 30,
-		retain: time.Hour, maxDB: 7 << 20, drainTimeout: time.Second, tlsCert: "c", tlsKey: "k", apiKeysFile: "f",
+		retain: ageFlag(time.Hour), maxDB: 7 << 20, drainTimeout: time.Second, tlsCert: "c", tlsKey: "k", apiKeysFile: "f",
 		healthcheck: true, version: true, apiKeys: "secret",
 	}
 	if !reflect.DeepEqual(*got, want) {
@@ -69,7 +70,7 @@ func TestConfigEnvironment(t *testing.T) {
 	must(t, err)
 	want = config{
 		addr: ":2", db: "b", level: levelFlag{entry.LevelInfo}, synchronous: "normal", maxBody: 2, queue: 4000, memory: 6e6,
-		retain: 2 * time.Hour, maxDB: 8 << 20, drainTimeout: 2 * time.Second, tlsCert: "d", tlsKey: "l", apiKeysFile: "g",
+		retain: ageFlag(2 * time.Hour), maxDB: 8 << 20, drainTimeout: 2 * time.Second, tlsCert: "d", tlsKey: "l", apiKeysFile: "g",
 		fastPath: true, apiKeys: "secret",
 	}
 	if !reflect.DeepEqual(*got, want) {
@@ -168,5 +169,30 @@ func TestByteSize(t *testing.T) {
 		if err := b.Set(text); err == nil {
 			t.Errorf("%q: got %d, want an error", text, b)
 		}
+	}
+}
+
+func TestAges(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"0": 0, "720h": 720 * time.Hour, "30d": 720 * time.Hour, "1.5d": 36 * time.Hour, "90m": 90 * time.Minute,
+	} {
+		c, err := parseTest(t, nil, "-retain", text)
+		if err != nil || time.Duration(c.retain) != want {
+			t.Errorf("-retain %s: got %v and error %v, want %v", text, c, err, want)
+		}
+	}
+	for _, text := range []string{"-1h", "-1d", "d", "1w", "NaNd", "200000d", "30 d"} {
+		if _, err := parseTest(t, nil, "-retain", text); err == nil {
+			t.Errorf("-retain %s: got no error, want one", text)
+		}
+	}
+}
+
+func TestUnknownVariables(t *testing.T) {
+	got := unknownVariables([]string{
+		"LOG_INGESTER_MAXBODY=1", "LOG_INGESTER_MAX_BODY=1", "LOG_INGESTER_API_KEYS=a", "PATH=/bin", "LOG_INGESTER_=", "LOG_INGESTER_FAST_PATH=false",
+	})
+	if want := []string{"LOG_INGESTER_", "LOG_INGESTER_MAXBODY"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -206,3 +206,29 @@ func TestReleaseVersion(t *testing.T) {
 		t.Errorf("got %q, want a match of %s", out, want)
 	}
 }
+
+// A second process on the same database does not start. It can as soon as the
+// first has exited, however that happened.
+func TestSecondInstance(t *testing.T) {
+	db := t.TempDir() + "/logs.db"
+	first := start(t, db)
+	second := launch(t, db)
+	if status := second.wait(); status != 1 {
+		t.Errorf("got exit status %d, want 1", status)
+	}
+	second.checkLogged("already used by another log-ingester", 1)
+	must(t, first.cmd.Process.Kill())
+	first.wait()
+	third := start(t, db)
+	third.interrupt()
+}
+
+// The log names environment variables that have no effect.
+func TestUnknownVariableWarning(t *testing.T) {
+	p := newProcess(t, t.TempDir()+"/logs.db")
+	p.cmd.Env = append(p.cmd.Env, "LOG_INGESTER_MAXBODY=1")
+	p.launch()
+	p.awaitListening()
+	p.interrupt()
+	p.checkLogged("LOG_INGESTER_MAXBODY", 1)
+}

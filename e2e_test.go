@@ -23,7 +23,7 @@ import (
 // runAsProgram is the environment variable that makes the test binary run
 // log-ingester instead of the tests. The processes are then built like the
 // tests, for example with the race detector.
-const runAsProgram = "LOG_INGESTER_TEST_RUN"
+const runAsProgram = "RUN_TEST_AS_LOG_INGESTER"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(runAsProgram) != "" {

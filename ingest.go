@@ -82,7 +82,7 @@ func (in *ingester) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.response = strconv.AppendInt(s.response, int64(len(s.scanner.kept)), 10)
 	s.response = append(s.response, `,"filtered":`...)
 	s.response = strconv.AppendInt(s.response, int64(s.scanner.dropped), 10)
-	s.response = append(s.response, '}')
+	s.response = append(s.response, "}\n"...)
 	httpapi.SetJSON(w)
 	w.WriteHeader(status)
 	w.Write(s.response) // a write error means that the client has disconnected

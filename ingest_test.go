@@ -50,7 +50,7 @@ func TestBodyFormats(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := newTestService(t)
 			w := s.post(c.body)
-			want := fmt.Sprintf(`{"accepted":%d,"filtered":%d}`, c.accepted, c.filtered)
+			want := fmt.Sprintf(`{"accepted":%d,"filtered":%d}`+"\n", c.accepted, c.filtered)
 			if w.Code != 200 || w.Body.String() != want || w.Header().Get("Content-Type") != "application/json" {
 				t.Errorf("got %d %s %v, want 200 %s", w.Code, w.Body, w.Header(), want)
 			}
@@ -172,7 +172,7 @@ func TestRefusedRequests(t *testing.T) {
 // wait have no meaning.
 func TestQueuedResponse(t *testing.T) {
 	s := newTestService(t)
-	const want = `{"accepted":1,"filtered":0}`
+	const want = `{"accepted":1,"filtered":0}` + "\n"
 	for _, target := range []string{"/ingest", "/ingest?wait=0", "/ingest?other=1"} {
 		if w := s.do("POST", target, strings.NewReader(smallBody)); w.Code != 202 || w.Body.String() != want {
 			t.Errorf("%s: got %d %s, want 202 %s", target, w.Code, w.Body, want)

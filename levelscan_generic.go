@@ -84,7 +84,13 @@ func (s *genericScanner) refuse(n, end int) *scanError {
 // notAnEntry refuses body[i], which does not start an object.
 func (s *genericScanner) notAnEntry(body []byte, i int) int {
 	switch c := body[i]; {
-	case c == '"', c == '[', c == '-', '0' <= c && c <= '9', c == 't', c == 'f', c == 'n':
+	case c == '-', '0' <= c && c <= '9', c == 't', c == 'f', c == 'n':
+		if s.skipScalar(body, i) < 0 { // "not found", for example
+			s.reason = "the body is not JSON"
+			return ^i
+		}
+		fallthrough
+	case c == '"', c == '[':
 		s.reason = "an element is not an object"
 		return ^i
 	}

@@ -55,6 +55,9 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 	}
 	tuneGC(cfg, getenv)
 	log := slog.New(slog.NewTextHandler(stderr, nil))
+	for _, name := range unknownVariables(os.Environ()) {
+		log.Warn("unknown environment variable; -h lists the known ones", "name", name)
+	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(signals)
@@ -93,6 +96,11 @@ func serve(cfg *config, log *slog.Logger, signals <-chan os.Signal) error {
 	if err != nil {
 		return err // "listen tcp …"
 	}
+	lock, err := lockInstance(cfg.db)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer lock.Close() // the lock file stays, because removing it would race with another start
 	db, err := openDatabase(cfg.db, cfg.synchronous, log)
 	if err != nil {
 		return errors.Join(err, listener.Close())

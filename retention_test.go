@@ -31,7 +31,7 @@ func newTestRetention(t *testing.T, path string, args ...string) *retention {
 	t.Helper()
 	cfg, err := parseTest(t, nil, args...)
 	must(t, err)
-	r := newRetention(mustOpen(t, path), cfg.retain, int64(cfg.maxDB), slog.New(slog.DiscardHandler), new(metrics))
+	r := newRetention(mustOpen(t, path), time.Duration(cfg.retain), int64(cfg.maxDB), slog.New(slog.DiscardHandler), new(metrics))
 	t.Cleanup(func() {
 		if err := errors.Join(r.close(), r.db.close()); err != nil {
 			t.Error(err)

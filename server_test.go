@@ -209,7 +209,7 @@ func TestWaitHasNoDeadline(t *testing.T) {
 				}
 				client.SetReadDeadline(time.Now().Add(waitTimeout))
 				s.startWriter()
-				const want = `200 {"accepted":1,"filtered":0}`
+				const want = `200 {"accepted":1,"filtered":0}` + "\n"
 				if got, err := client.Response(); err != nil || got != want {
 					t.Errorf("after the commit: got response %q and error %v, want %q", got, err, want)
 				}

@@ -57,7 +57,7 @@ func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
 		queue:     s.queue,
 		memory:    s.memory,
 		db:        db,
-		retention: newRetention(db, cfg.retain, int64(cfg.maxDB), log, s.metrics),
+		retention: newRetention(db, time.Duration(cfg.retain), int64(cfg.maxDB), log, s.metrics),
 		log:       log,
 		metrics:   s.metrics,
 		committed: func(lastID int64) { s.reader.Load().Committed(lastID) },
@@ -125,14 +125,34 @@ func (s *service) routes() http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/ingest", s.auth.requireKey(ingest))
-	mux.HandleFunc("GET /healthz", s.serveHealth)
-	mux.HandleFunc("GET /readyz", s.serveReady)
-	mux.Handle("GET /logs", s.read((*logread.Reader).ServeLogs))
-	mux.Handle("GET /logs/histogram", s.read((*logread.Reader).ServeHistogram))
-	mux.Handle("GET /logs/tail", s.read((*logread.Reader).ServeTail))
-	mux.Handle("GET /metrics", s.auth.requireKey(http.HandlerFunc(s.serveMetrics)))
+	mux.Handle("/ingest/{$}", s.auth.requireKey(ingest))
 	viewer.Register(mux)
+	for path, h := range map[string]http.Handler{
+		"/healthz":        http.HandlerFunc(s.serveHealth),
+		"/readyz":         http.HandlerFunc(s.serveReady),
+		"/logs":           s.read((*logread.Reader).ServeLogs),
+		"/logs/histogram": s.read((*logread.Reader).ServeHistogram),
+		"/logs/tail":      s.read((*logread.Reader).ServeTail),
+		"/metrics":        s.auth.requireKey(http.HandlerFunc(s.serveMetrics)),
+	} {
+		mux.Handle("GET "+path, h)
+		mux.HandleFunc(path, serveMethodNotAllowed)
+	}
+	mux.HandleFunc("/{$}", serveMethodNotAllowed)
+	mux.HandleFunc("/", serveNotFound)
 	return s.auth.sameOrigin(mux)
+}
+
+// serveMethodNotAllowed handles other methods than GET and HEAD on a route for
+// reading.
+func serveMethodNotAllowed(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Allow", "GET, HEAD")
+	httpapi.WriteError(w, httpapi.Errorf(http.StatusMethodNotAllowed, "method %s is not allowed on %s; send logs to POST /ingest", r.Method, r.URL.Path))
+}
+
+// serveNotFound handles paths without a route.
+func serveNotFound(w http.ResponseWriter, r *http.Request) {
+	httpapi.WriteError(w, httpapi.Errorf(http.StatusNotFound, "no route %s; send logs to POST /ingest", r.URL.Path))
 }
 
 // read returns a handler that calls serve with the current reader, for clients

@@ -112,3 +112,36 @@ func fuzzRequest(method, target, header string, body []byte) *http.Request {
 	}
 	return r
 }
+
+// A wrong path or method gets a JSON error that names the right one.
+func TestUnknownRoutes(t *testing.T) {
+	s := newTestService(t)
+	for _, c := range []struct {
+		method, path string
+		status       int
+		allow        string
+	}{
+		{"POST", "/", 405, "GET, HEAD"},
+		{"POST", "/logs", 405, "GET, HEAD"},
+		{"PUT", "/metrics", 405, "GET, HEAD"},
+		{"DELETE", "/healthz", 405, "GET, HEAD"},
+		{"GET", "/ingest", 405, "POST"},
+		{"POST", "/ingest/x", 404, ""},
+		{"POST", "/v2/logs", 404, ""},
+		{"GET", "/logs/x", 404, ""},
+	} {
+		t.Run(c.method+" "+c.path, func(t *testing.T) {
+			w := s.do(c.method, c.path, strings.NewReader("{}"))
+			checkError(t, w, c.status)
+			if got := w.Header().Get("Allow"); got != c.allow {
+				t.Errorf("got Allow %q, want %q", got, c.allow)
+			}
+			if !strings.Contains(w.Body.String(), "POST") {
+				t.Errorf("got body %s, want a hint to POST /ingest", w.Body)
+			}
+		})
+	}
+	if w := s.do("POST", "/ingest/", strings.NewReader(smallBody)); w.Code != 202 {
+		t.Errorf("POST /ingest/: got %d %s, want 202", w.Code, w.Body)
+	}
+}

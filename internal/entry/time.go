@@ -2,6 +2,7 @@ package entry
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -251,4 +252,22 @@ func daysSinceEpoch(year, month, day int) int64 {
 		month += 12
 	}
 	return int64(365*year + year/4 - year/100 + year/400 + (153*(month-3)+2)/5 + day - 719469)
+}
+
+// ParseDuration parses a non-negative duration in Go's syntax or in days, for
+// example "90m" or "7d".
+func ParseDuration(s string) (time.Duration, error) {
+	const day = 24 * time.Hour
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.ParseFloat(days, 64)
+		if err != nil || !(0 <= n && n <= float64(math.MaxInt64/day)) {
+			return 0, fmt.Errorf("invalid duration %q", s)
+		}
+		return time.Duration(n * float64(day)), nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("invalid duration %q", s)
+	}
+	return d, nil
 }

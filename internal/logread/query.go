@@ -73,7 +73,7 @@ func (q *query) setAll(name string, values []string, now time.Time, extra []stri
 		return nil
 	}
 	if name == "level" {
-		q.addLevels(values)
+		q.addLevels(strings.Split(strings.Join(values, ","), ","))
 		return nil
 	}
 	if name != "q" && name != "since" && name != "until" && !slices.Contains(extra, name) {
@@ -140,23 +140,10 @@ func parseTime(name, value string, now time.Time) (int64, error) {
 	if ns, ok := entry.ParseStoredTime(strings.Replace(value, " ", "+", 1)); ok {
 		return ns, nil
 	}
-	age, err := parseAge(value)
-	if err != nil || age < 0 {
+	age, err := entry.ParseDuration(value)
+	if err != nil {
 		return 0, fmt.Errorf("%s must be a time such as %s or a duration before now such as 15m, 24h or 7d, not %q",
 			name, now.UTC().Format("2006-01-02T15:04:05Z"), value)
 	}
 	return now.Add(-age).UnixNano(), nil
-}
-
-// parseAge parses a Go duration or a number of days, for example 7d.
-func parseAge(value string) (time.Duration, error) {
-	days, ok := strings.CutSuffix(value, "d")
-	if !ok {
-		return time.ParseDuration(value)
-	}
-	n, err := strconv.ParseFloat(days, 64)
-	if !(n <= 100_000) { // more days overflow a Duration; NaN is not a number of days
-		err = strconv.ErrRange
-	}
-	return time.Duration(n * float64(24*time.Hour)), err
 }
