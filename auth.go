@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
@@ -8,10 +9,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"log-ingester/internal/httpapi"
@@ -24,34 +27,63 @@ type authorizer struct {
 	metrics *metrics
 }
 
-// requireKey passes requests with a valid API key to h, or all requests if no
-// keys are configured. Others get 401 before their body is read.
-func (a *authorizer) requireKey(h http.Handler) http.Handler {
+// sender passes requests that may send logs to h: those with a valid API key
+// or, if no keys are configured, all except those of web pages under a host
+// name. Others are refused before their body is read.
+func (a *authorizer) sender(h http.Handler) http.Handler {
 	if a.keys == nil {
-		return h
+		return a.noRebinding(h)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if a.keys.allow(r) {
-			h.ServeHTTP(w, r)
+		if _, ok := a.keys.lookup(r); !ok {
+			a.rejectKey(w)
 			return
 		}
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		a.reject(w, http.StatusUnauthorized, "an API key is required: Authorization: Bearer KEY or X-API-Key: KEY")
+		h.ServeHTTP(w, r)
 	})
 }
 
-// requireReader passes requests that may read logs to h: those with a valid API
-// key or, if no keys are configured, those from this machine.
-func (a *authorizer) requireReader(h http.Handler) http.Handler {
+// reader passes requests that may read logs to h: those with an API key that
+// may read or, if no keys are configured, those from this machine. It refuses
+// requests that a page of another site makes a browser send. If the key is
+// removed while h runs, the request's context ends.
+func (a *authorizer) reader(h http.Handler) http.Handler {
 	if a.keys != nil {
-		return a.requireKey(h)
+		return a.sameSite(a.keyReader(h))
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return a.sameSite(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isLocal(r) {
 			h.ServeHTTP(w, r)
 			return
 		}
-		a.reject(w, http.StatusForbidden, "without API keys, only clients on this machine can read logs; set keys with LOG_INGESTER_API_KEYS or -api-keys-file")
+		a.reject(w, http.StatusForbidden, "without API keys, only clients on this machine can read logs (in a container, the host is another machine); set keys with LOG_INGESTER_API_KEYS or -api-keys-file")
+	}))
+}
+
+// scraper passes requests that may read metrics to h: those with an API key
+// that may read or, if no keys are configured, all except those of web pages
+// under a host name or of another site.
+func (a *authorizer) scraper(h http.Handler) http.Handler {
+	if a.keys != nil {
+		return a.sameSite(a.keyReader(h))
+	}
+	return a.sameSite(a.noRebinding(h))
+}
+
+func (a *authorizer) keyReader(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		key, ok := a.keys.lookup(r)
+		if !ok {
+			a.rejectKey(w)
+			return
+		}
+		if !key.canRead {
+			a.reject(w, http.StatusForbidden, "this API key can only send logs")
+			return
+		}
+		ctx, stop := a.keys.whileReadable(r.Context(), key.digest)
+		defer stop()
+		h.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
@@ -65,9 +97,72 @@ func (a *authorizer) sameOrigin(h http.Handler) http.Handler {
 	return protection.Handler(h)
 }
 
+// sameSite refuses requests of any method that a page of another origin makes a
+// browser send. Such a page cannot read the response, but it can measure how
+// long a search takes.
+func (a *authorizer) sameSite(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isCrossOrigin(r) {
+			a.reject(w, http.StatusForbidden, "cross-origin request refused")
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// noRebinding refuses requests that a browser sends to a host name other than
+// localhost. Without keys, a page could otherwise make its own name resolve to
+// this service and then count as the same origin (DNS rebinding). An IP address
+// cannot be rebound.
+func (a *authorizer) noRebinding(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isLoopbackHost(r.Host) && !isAddressHost(r.Host) && isBrowser(r) {
+			a.reject(w, http.StatusForbidden, "without API keys, browsers must use localhost or an IP address; set keys with LOG_INGESTER_API_KEYS or -api-keys-file")
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+func (a *authorizer) rejectKey(w http.ResponseWriter) {
+	w.Header().Set("WWW-Authenticate", "Bearer")
+	a.reject(w, http.StatusUnauthorized, "an API key is required: Authorization: Bearer KEY or X-API-Key: KEY")
+}
+
 func (a *authorizer) reject(w http.ResponseWriter, status int, reason string) {
 	a.metrics.countResponse(status)
 	httpapi.WriteError(w, httpapi.Errorf(status, "%s", reason))
+}
+
+// isCrossOrigin reports whether a page of another origin caused a browser to
+// send r. Browsers that do not send Fetch Metadata are recognized by Origin or
+// Referer. https://www.w3.org/TR/fetch-metadata/
+func isCrossOrigin(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "none":
+		return false
+	case "":
+	default:
+		return true
+	}
+	for _, name := range [...]string{"Origin", "Referer"} {
+		if value := r.Header.Get(name); value != "" {
+			u, err := url.Parse(value)
+			return err != nil || u.Host != r.Host
+		}
+	}
+	return false
+}
+
+// isBrowser reports whether r has a header field that every browser sends and
+// that scripts cannot remove.
+func isBrowser(r *http.Request) bool {
+	for _, name := range [...]string{"Sec-Fetch-Site", "Origin", "Referer", "Accept-Language"} {
+		if r.Header[name] != nil {
+			return true
+		}
+	}
+	return strings.HasPrefix(r.Header.Get("User-Agent"), "Mozilla/")
 }
 
 // isLocal reports whether r comes from this machine and names it as its host.
@@ -94,16 +189,40 @@ func isLoopbackHost(host string) bool {
 	return err == nil && addr.IsLoopback()
 }
 
+// isAddressHost reports whether a Host header names an IP address.
+func isAddressHost(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil
+}
+
 // apiKeys is the set of valid API keys. It stores only digests: all have the same
 // length, so a comparison takes the same time for any submitted key. Any
 // goroutine may use it.
 type apiKeys struct {
-	fromEnv []keyDigest
+	fromEnv []apiKey
 	file    string // reread by load; empty if no file is configured
-	all     atomic.Pointer[[]keyDigest]
+	all     atomic.Pointer[[]apiKey]
+
+	mu      sync.Mutex
+	readers map[*activeRead]struct{} // requests in progress that read with a key
+}
+
+// An apiKey may send logs, and read them unless it is send-only.
+type apiKey struct {
+	digest  keyDigest
+	canRead bool
 }
 
 type keyDigest = [sha256.Size]byte
+
+// An activeRead is a request in progress that must end when its key is removed.
+type activeRead struct {
+	key    keyDigest
+	cancel context.CancelFunc
+}
 
 // loadAPIKeys returns the keys in the comma-separated list env and in file, or
 // nil if both are empty.
@@ -111,7 +230,7 @@ func loadAPIKeys(env, file string) (*apiKeys, error) {
 	if env == "" && file == "" {
 		return nil, nil
 	}
-	k := &apiKeys{file: file}
+	k := &apiKeys{file: file, readers: make(map[*activeRead]struct{})}
 	var err error
 	if env != "" {
 		if k.fromEnv, err = parseKeys("key", strings.Split(env, ",")); err != nil {
@@ -124,7 +243,8 @@ func loadAPIKeys(env, file string) (*apiKeys, error) {
 	return k, nil
 }
 
-// load reads the file. On error the current keys stay valid.
+// load reads the file, and cancels reads whose key is no longer valid. On error
+// the current keys stay valid.
 func (k *apiKeys) load() error {
 	all := k.fromEnv
 	if k.file != "" {
@@ -144,24 +264,36 @@ func (k *apiKeys) load() error {
 		}
 		all = slices.Concat(all, fromFile)
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.all.Store(&all)
+	for r := range k.readers {
+		if !k.readable(r.key) {
+			r.cancel()
+		}
+	}
 	return nil
 }
 
-// parseKeys returns the digest of each non-empty item. Its errors give the
-// number of an invalid item, and never its text.
-func parseKeys(kind string, items []string) (keys []keyDigest, err error) {
+// parseKeys returns the key of each non-empty item: "KEY", or "KEY send" for a
+// key that may only send logs. Its errors give the number of an invalid item,
+// and never its text.
+func parseKeys(kind string, items []string) (keys []apiKey, err error) {
 	for i, item := range items {
-		item = strings.TrimSpace(item)
-		if item == "" {
+		fields := strings.Fields(item)
+		if len(fields) == 0 {
 			continue
 		}
-		for _, c := range []byte(item) {
+		sendOnly := len(fields) == 2 && fields[1] == "send"
+		if len(fields) > 1 && !sendOnly {
+			return nil, fmt.Errorf(`%s %d contains a space; only "send" may follow a key`, kind, i+1)
+		}
+		for _, c := range []byte(fields[0]) {
 			if c <= ' ' || c > '~' {
-				return nil, fmt.Errorf("%s %d contains a space or a character that is not printable ASCII", kind, i+1)
+				return nil, fmt.Errorf("%s %d contains a character that is not printable ASCII", kind, i+1)
 			}
 		}
-		keys = append(keys, sha256.Sum256([]byte(item)))
+		keys = append(keys, apiKey{sha256.Sum256([]byte(fields[0])), !sendOnly})
 	}
 	if len(keys) == 0 {
 		return nil, errors.New("contains no keys")
@@ -177,21 +309,51 @@ func (k *apiKeys) String() string {
 	return strconv.Itoa(len(*k.all.Load()))
 }
 
-// allow reports whether r carries a valid key in one of the two headers.
-func (k *apiKeys) allow(r *http.Request) bool {
+// lookup returns the valid key that r carries in one of two header fields.
+func (k *apiKeys) lookup(r *http.Request) (key apiKey, ok bool) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if strings.EqualFold(scheme, "Bearer") && k.has(strings.TrimLeft(token, " ")) {
-		return true
+	if strings.EqualFold(scheme, "Bearer") {
+		if key, ok = k.find(strings.TrimLeft(token, " ")); ok {
+			return key, true
+		}
 	}
-	return k.has(r.Header.Get("X-Api-Key")) // canonical form, so that Get does not allocate
+	return k.find(r.Header.Get("X-Api-Key")) // canonical form, so that Get does not allocate
 }
 
-func (k *apiKeys) has(key string) bool {
+func (k *apiKeys) find(text string) (key apiKey, ok bool) {
 	// Up to 256 bytes, the copy stays on the stack.
-	submitted := sha256.Sum256(append(make([]byte, 0, 256), key...))
-	found := 0
-	for _, digest := range *k.all.Load() {
-		found |= subtle.ConstantTimeCompare(digest[:], submitted[:])
+	submitted := sha256.Sum256(append(make([]byte, 0, 256), text...))
+	found, canRead := 0, 0
+	for _, valid := range *k.all.Load() {
+		equal := subtle.ConstantTimeCompare(valid.digest[:], submitted[:])
+		found |= equal
+		if valid.canRead {
+			canRead |= equal
+		}
 	}
-	return found == 1
+	return apiKey{submitted, canRead == 1}, found == 1
+}
+
+// readable reports whether the key with this digest is valid and may read.
+func (k *apiKeys) readable(digest keyDigest) bool {
+	return slices.Contains(*k.all.Load(), apiKey{digest, true})
+}
+
+// whileReadable returns a context that ends when the key can no longer read.
+// The caller must call stop when it is done.
+func (k *apiKeys) whileReadable(parent context.Context, digest keyDigest) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(parent)
+	r := &activeRead{digest, cancel}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.readers[r] = struct{}{}
+	if !k.readable(digest) { // load removed it after lookup
+		cancel()
+	}
+	return ctx, func() {
+		cancel()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		delete(k.readers, r)
+	}
 }

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bufio"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"log-ingester/internal/logread"
 )
@@ -146,16 +150,16 @@ func TestCrossOriginPosts(t *testing.T) {
 		status int
 	}{
 		{name: "no browser", status: 202},
-		{name: "same origin", header: []string{"Sec-Fetch-Site", "same-origin", "Origin", "http://example.com"}, status: 202},
+		{name: "same origin", header: []string{"Sec-Fetch-Site", "same-origin", "Origin", "http://127.0.0.1"}, status: 202},
 		{name: "no site", header: []string{"Sec-Fetch-Site", "none"}, status: 202},
-		{name: "same origin in an old browser", header: []string{"Origin", "http://example.com"}, status: 202},
+		{name: "same origin in an old browser", header: []string{"Origin", "http://127.0.0.1"}, status: 202},
 		{name: "other site", header: []string{"Sec-Fetch-Site", "cross-site", "Origin", "http://evil.example"}, status: 403},
 		{name: "same site", header: []string{"Sec-Fetch-Site", "same-site", "Origin", "http://evil.example.com"}, status: 403},
 		{name: "other origin in an old browser", header: []string{"Origin", "http://evil.example"}, status: 403},
 		{name: "null origin", header: []string{"Origin", "null"}, status: 403},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := s.do("POST", "http://example.com/ingest", strings.NewReader(smallBody), c.header...)
+			w := s.do("POST", "http://127.0.0.1/ingest", strings.NewReader(smallBody), c.header...)
 			if c.status != 202 {
 				checkError(t, w, c.status)
 			} else if want := `{"accepted":1,"filtered":0}` + "\n"; w.Code != 202 || w.Body.String() != want {
@@ -167,7 +171,7 @@ func TestCrossOriginPosts(t *testing.T) {
 
 func TestAuthorizerDoesNotAllocate(t *testing.T) {
 	s := newTestService(t, "-api-keys-file", keysFile(t, "right"))
-	h := s.auth.sameOrigin(s.auth.requireKey(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+	h := s.auth.sameOrigin(s.auth.sender(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
 	r := httptest.NewRequest("POST", "/ingest", nil)
 	r.Header.Set("Authorization", "Bearer right")
 	if n := testing.AllocsPerRun(100, func() { h.ServeHTTP(nil, r) }); n != 0 {
@@ -220,7 +224,7 @@ func TestAuthHeaders(t *testing.T) {
 					r.Header.Set(name, value)
 				}
 			}
-			if got := keys.allow(r); got != c.want {
+			if _, got := keys.lookup(r); got != c.want {
 				t.Errorf("got %v, want %v", got, c.want)
 			}
 		})
@@ -270,7 +274,7 @@ func TestKeysReload(t *testing.T) {
 		for _, key := range []string{"constant", "old", "new"} {
 			r := httptest.NewRequest("GET", "/", nil)
 			r.Header.Set("X-API-Key", key)
-			if keys.allow(r) {
+			if _, ok := keys.lookup(r); ok {
 				all = append(all, key)
 			}
 		}
@@ -309,7 +313,7 @@ func TestKeysDoNotAllocate(t *testing.T) {
 	} {
 		r := httptest.NewRequest("POST", "/ingest", nil)
 		r.Header = header
-		if n := testing.AllocsPerRun(100, func() { keys.allow(r) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { keys.lookup(r) }); n != 0 {
 			t.Errorf("%s: got %v allocations, want 0", name, n)
 		}
 	}
@@ -321,7 +325,7 @@ func TestFastPathChecksKeys(t *testing.T) {
 		keys, err := loadAPIKeys("right", "")
 		must(t, err)
 		auth := &authorizer{keys: keys, metrics: new(metrics)}
-		client := servePipes(t, auth.requireKey(okHandler), 1).dial()
+		client := servePipes(t, auth.sender(okHandler), 1).dial()
 		var got []string
 		for _, header := range []string{"X-API-Key: right\r\n", "X-API-Key: wrong\r\n", "", "X-API-Key: right\r\n"} {
 			client.Send("POST /ingest HTTP/1.1\r\nHost: localhost\r\n"+header+"Content-Length: 2\r\n\r\n{}", "", 0, 0)
@@ -333,4 +337,161 @@ func TestFastPathChecksKeys(t *testing.T) {
 			t.Errorf("got statuses %v, want %v", got, want)
 		}
 	})
+}
+
+// A key that is followed by "send" cannot read.
+func TestSendOnlyKeys(t *testing.T) {
+	s := newTestService(t, "-api-keys-file", keysFile(t, "both\nsender send\n"))
+	for _, c := range []struct {
+		method, path, key string
+		status            int
+	}{
+		{"POST", "/ingest", "both", 202},
+		{"POST", "/ingest", "sender", 202},
+		{"GET", "/logs", "both", 200},
+		{"GET", "/logs", "sender", 403},
+		{"GET", "/logs/histogram", "sender", 403},
+		{"GET", "/logs/tail", "sender", 403},
+		{"GET", "/metrics", "both", 200},
+		{"GET", "/metrics", "sender", 403},
+	} {
+		t.Run(c.path+" with "+c.key, func(t *testing.T) {
+			w := s.do(c.method, c.path, strings.NewReader("{}"), "X-API-Key", c.key)
+			if w.Code != c.status {
+				t.Errorf("got %d %s, want %d", w.Code, w.Body, c.status)
+			}
+		})
+	}
+	for _, text := range []string{"key read", "key send now", "key sends"} {
+		if _, err := loadAPIKeys(text, ""); err == nil {
+			t.Errorf("%q: got no error, want one", text)
+		}
+	}
+}
+
+// Removing a key, or its right to read, ends the tails that use it.
+func TestRemovedKeyEndsTail(t *testing.T) {
+	for name, text := range map[string]string{"removed": "other\n", "send-only": "key send\nother\n"} {
+		t.Run(name, func(t *testing.T) {
+			file := keysFile(t, "key\nother\n")
+			s := newTestService(t, "-api-keys-file", file)
+			server := httptest.NewServer(s.handler)
+			defer server.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			tail := func(key string) *bufio.Reader {
+				r, err := http.NewRequestWithContext(ctx, "GET", server.URL+"/logs/tail", nil)
+				must(t, err)
+				r.Header.Set("X-API-Key", key)
+				resp, err := http.DefaultClient.Do(r)
+				must(t, err)
+				t.Cleanup(func() { resp.Body.Close() })
+				if resp.StatusCode != 200 {
+					t.Fatalf("got status %d, want 200", resp.StatusCode)
+				}
+				return bufio.NewReader(resp.Body)
+			}
+			ended, kept := tail("key"), tail("other")
+			must(t, os.WriteFile(file, []byte(text), 0o600))
+			must(t, s.cfg.keys.load())
+			if _, err := io.Copy(io.Discard, ended); err != nil {
+				t.Errorf("got error %v at the end of the tail, want none", err)
+			}
+			s.post(smallBody, "X-API-Key", "other")
+			for {
+				line, err := kept.ReadString('\n')
+				must(t, err)
+				if strings.HasPrefix(line, "data: ") {
+					break
+				}
+			}
+			cancel()
+		})
+	}
+}
+
+// A page of another origin cannot read logs or metrics, not even to measure how
+// long a search takes. It can link to the page.
+func TestCrossOriginReads(t *testing.T) {
+	open := newTestService(t)
+	keyed := newTestService(t, "-api-keys-file", keysFile(t, "right"))
+	for _, c := range []struct {
+		name    string
+		header  []string
+		allowed bool
+	}{
+		{"no browser", nil, true},
+		{"same origin", []string{"Sec-Fetch-Site", "same-origin"}, true},
+		{"typed address", []string{"Sec-Fetch-Site", "none"}, true},
+		{"old browser, same origin", []string{"Referer", "http://localhost:3002/?q=a"}, true},
+		{"other site", []string{"Sec-Fetch-Site", "cross-site"}, false},
+		{"other subdomain", []string{"Sec-Fetch-Site", "same-site"}, false},
+		{"old browser, other origin", []string{"Referer", "http://evil.example/"}, false},
+		{"old browser, other port", []string{"Origin", "http://localhost:4000"}, false},
+		{"null origin", []string{"Origin", "null"}, false},
+	} {
+		for name, s := range map[string]*testService{"without keys": open, "with keys": keyed} {
+			t.Run(c.name+"/"+name, func(t *testing.T) {
+				for _, path := range []string{"/logs?q=a", "/logs/histogram", "/metrics", "/"} {
+					r := httptest.NewRequest("GET", "http://localhost:3002"+path, nil)
+					r.RemoteAddr = "127.0.0.1:5000"
+					r.Header.Set("X-API-Key", "right")
+					for i := 0; i < len(c.header); i += 2 {
+						r.Header.Set(c.header[i], c.header[i+1])
+					}
+					want := 403
+					if c.allowed || path == "/" {
+						want = 200
+					}
+					w := httptest.NewRecorder()
+					s.handler.ServeHTTP(w, r)
+					if w.Code != want {
+						t.Errorf("%s: got %d %s, want %d", path, w.Code, w.Body, want)
+					}
+				}
+			})
+		}
+	}
+}
+
+// Without keys, a browser can send logs and read metrics only under a name that
+// cannot be rebound.
+func TestRebinding(t *testing.T) {
+	open := newTestService(t)
+	keyed := newTestService(t, "-api-keys-file", keysFile(t, "right"))
+	for _, c := range []struct {
+		host, header, value string
+		allowed             bool
+	}{
+		{"logs.example:3002", "", "", true},
+		{"logs.example:3002", "User-Agent", "Fluent-Bit", true},
+		{"localhost:3002", "Sec-Fetch-Site", "same-origin", true},
+		{"192.0.2.1:3002", "Sec-Fetch-Site", "same-origin", true},
+		{"[2001:db8::1]", "Origin", "http://[2001:db8::1]", true},
+		{"evil.example:3002", "Sec-Fetch-Site", "same-origin", false},
+		{"evil.example:3002", "Origin", "http://evil.example:3002", false},
+		{"evil.example:3002", "Referer", "http://evil.example:3002/", false},
+		{"evil.example:3002", "Accept-Language", "en", false},
+		{"evil.example:3002", "User-Agent", "Mozilla/5.0", false},
+	} {
+		t.Run(c.host+" "+c.header, func(t *testing.T) {
+			for method, path := range map[string]string{"POST": "/ingest", "GET": "/metrics"} {
+				r := httptest.NewRequest(method, "http://"+c.host+path, strings.NewReader("{}"))
+				r.Header.Set("X-API-Key", "right")
+				if c.header != "" {
+					r.Header.Set(c.header, c.value)
+				}
+				w := httptest.NewRecorder()
+				open.handler.ServeHTTP(w, r)
+				if got := w.Code != 403; got != c.allowed {
+					t.Errorf("%s: got %d %s, want allowed: %v", path, w.Code, w.Body, c.allowed)
+				}
+				w = httptest.NewRecorder()
+				keyed.handler.ServeHTTP(w, r)
+				if w.Code == 403 {
+					t.Errorf("%s with a key: got %s, want no 403", path, w.Body)
+				}
+			}
+		})
+	}
 }

@@ -124,8 +124,8 @@ func (s *service) routes() http.Handler {
 		clock:     time.Now,
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/ingest", s.auth.requireKey(ingest))
-	mux.Handle("/ingest/{$}", s.auth.requireKey(ingest))
+	mux.Handle("/ingest", s.auth.sender(ingest))
+	mux.Handle("/ingest/{$}", s.auth.sender(ingest))
 	viewer.Register(mux)
 	for path, h := range map[string]http.Handler{
 		"/healthz":        http.HandlerFunc(s.serveHealth),
@@ -133,7 +133,7 @@ func (s *service) routes() http.Handler {
 		"/logs":           s.read((*logread.Reader).ServeLogs),
 		"/logs/histogram": s.read((*logread.Reader).ServeHistogram),
 		"/logs/tail":      s.read((*logread.Reader).ServeTail),
-		"/metrics":        s.auth.requireKey(http.HandlerFunc(s.serveMetrics)),
+		"/metrics":        s.auth.scraper(http.HandlerFunc(s.serveMetrics)),
 	} {
 		mux.Handle("GET "+path, h)
 		mux.HandleFunc(path, serveMethodNotAllowed)
@@ -158,7 +158,7 @@ func serveNotFound(w http.ResponseWriter, r *http.Request) {
 // read returns a handler that calls serve with the current reader, for clients
 // that may read logs.
 func (s *service) read(serve func(*logread.Reader, http.ResponseWriter, *http.Request)) http.Handler {
-	h := s.auth.requireReader(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h := s.auth.reader(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		serve(s.reader.Load(), w, r)
 	}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
