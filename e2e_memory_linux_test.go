@@ -91,3 +91,26 @@ func TestBodyExpansionIsBudgeted(t *testing.T) {
 		t.Errorf("next request: got status %d and error %v, want 200", status, err)
 	}
 }
+
+// The memory for request headers is limited, however many connections send
+// large ones, finished or not.
+func TestHeaderMemory(t *testing.T) {
+	short := strings.Repeat("aaa:\r\n", 6000)
+	long := "Long: " + strings.Repeat("a", 36_000) + "\r\n"
+	for name, text := range map[string]string{
+		"short fields":          "POST /ingest HTTP/1.1\r\nHost: localhost\r\n" + short,
+		"short fields complete": "GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + short + "\r\n",
+		"few short fields":      "GET / HTTP/1.1\r\nHost: localhost\r\n" + short[:6*(maxHeaderFields-2)],
+		"long field":            "GET / HTTP/1.1\r\nHost: localhost\r\n" + long,
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, t.TempDir()+"/logs.db")
+			openHostile(t, p, "127.0.0.1", maxConnections, text)
+			p.postFrom("127.0.0.2")
+			t.Logf("peak memory: %d MiB", p.peakMemory()>>20)
+			if got := p.peakMemory(); got > memoryBeyondBudget {
+				t.Errorf("got %d bytes peak memory, want at most %d", got, memoryBeyondBudget)
+			}
+		})
+	}
+}

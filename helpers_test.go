@@ -199,24 +199,26 @@ const restTimeout = 100 * time.Millisecond
 type pipeServer struct {
 	t        *testing.T
 	listener *pipetest.Listener
+	headers  *budget
 }
 
 func servePipes(t *testing.T, h http.Handler, connections int) *pipeServer {
 	pipes := pipetest.NewListener()
-	fast := fastpath.New(limitListener(pipes, connections), h, fastpath.Config{
+	fast := fastpath.New(newConnTable(pipes, connections), h, fastpath.Config{
 		Path:           "/ingest",
 		RequestTimeout: requestTimeout,
 		IdleTimeout:    idleTimeout,
 		Log:            slog.New(slog.DiscardHandler),
 	})
-	server := newServer(h)
+	headers := &budget{limit: headerBudget}
+	server := newServer(limitHeaders(h))
 	server.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
-	go server.Serve(fast)
+	go server.Serve(&headerListener{Listener: fast, budget: headers})
 	t.Cleanup(func() {
 		must(t, server.Close())
 		time.Sleep(time.Second) // net/http sleeps before it closes some connections
 	})
-	return &pipeServer{t, pipes}
+	return &pipeServer{t, pipes, headers}
 }
 
 func (s *pipeServer) dial() *pipetest.Client { return s.listener.Dial(s.t) }
@@ -224,7 +226,7 @@ func (s *pipeServer) dial() *pipetest.Client { return s.listener.Dial(s.t) }
 // serveHTTP2 serves h over HTTP/2, with the limits of the service, and returns a
 // client whose host is https://example.com.
 func serveHTTP2(t *testing.T, h http.Handler) *http.Client {
-	return pipetest.ServeHTTP2(t, newServer(h), func(l net.Listener) net.Listener { return limitListener(l, 1) })
+	return pipetest.ServeHTTP2(t, newServer(h), func(l net.Listener) net.Listener { return newConnTable(l, 1) })
 }
 
 // parseMetrics reads Prometheus's text format. The keys do not have the prefix

@@ -106,6 +106,7 @@ func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (
 	if herr != nil {
 		return 0, herr
 	}
+	beginRequest(r)
 	// A body has at most one entry for each opening brace.
 	spans := int64(bytes.Count(s.body, []byte("{"))) * int64(unsafe.Sizeof(span{}))
 	if herr := in.reserveMore(reserved, spans); herr != nil {

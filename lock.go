@@ -1,21 +1,18 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
 	"log-ingester/internal/dbfile"
 )
 
-var errLocked = errors.New("another process has locked the file")
-
 // lockInstance locks the database at path against other instances of this
 // program, which would each delete rows and checkpoint as if they were alone.
 // Closing the returned file ends the lock. It does not affect readers.
 func lockInstance(path string) (*os.File, error) {
 	lock, err := lockFile(dbfile.Sidecar(path, "-lock"))
-	if errors.Is(err, errLocked) {
+	if lock == nil && err == nil {
 		return nil, fmt.Errorf("%s is already used by another log-ingester; stop it or choose another file with -db", path)
 	}
 	if err != nil {

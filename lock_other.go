@@ -9,8 +9,8 @@ import (
 )
 
 // lockFile creates path and locks it for this process. The lock ends when the
-// file is closed or the process exits. The error is errLocked if another
-// process has locked the file.
+// file is closed or the process exits. If another process has locked the file,
+// lockFile returns nil and no error.
 func lockFile(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -18,7 +18,7 @@ func lockFile(path string) (*os.File, error) {
 	}
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = errLocked
+		return nil, f.Close()
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())

@@ -7,8 +7,8 @@ import (
 )
 
 // lockFile creates path and locks it for this process, by opening it without
-// sharing. The lock ends when the file is closed or the process exits. The error
-// is errLocked if another process has opened the file.
+// sharing. The lock ends when the file is closed or the process exits. If another
+// process has opened the file, lockFile returns nil and no error.
 func lockFile(path string) (*os.File, error) {
 	name, err := syscall.UTF16PtrFromString(path)
 	if err != nil {
@@ -18,7 +18,7 @@ func lockFile(path string) (*os.File, error) {
 		syscall.OPEN_ALWAYS, syscall.FILE_ATTRIBUTE_NORMAL, 0)
 	const sharingViolation = syscall.Errno(32)
 	if errors.Is(err, sharingViolation) {
-		return nil, errLocked
+		return nil, nil
 	}
 	if err != nil {
 		return nil, err

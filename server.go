@@ -3,16 +3,15 @@ package main
 import (
 	"crypto/tls"
 	"fmt"
-	"net"
 	"net/http"
-	"sync"
+	"slices"
 	"sync/atomic"
 	"time"
 )
 
 // Limits of connections and requests.
 const (
-	maxConnections = 2048            // open at once; others wait in the kernel's backlog
+	maxConnections = 2048            // open at once
 	maxHeader      = 32 << 10        // of a request header, in bytes
 	idleTimeout    = 2 * time.Minute // between the requests of a connection
 
@@ -22,8 +21,6 @@ const (
 	// net/http a timer for each request.
 	requestTimeout = 20 * time.Second
 	bodyStep       = 64 << 10
-
-	writeTimeout = 30 * time.Second // for a write of the response
 )
 
 // newServer returns a server that applies these limits to h.
@@ -33,6 +30,14 @@ func newServer(h http.Handler) *http.Server {
 		MaxHeaderBytes: maxHeader,
 		ReadTimeout:    requestTimeout,
 		IdleTimeout:    idleTimeout,
+		ConnContext:    withConn,
+		ConnState:      trackState,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          64,
+			MaxReadFrameSize:              16 << 10,
+			MaxReceiveBufferPerConnection: 256 << 10,
+			MaxReceiveBufferPerStream:     64 << 10,
+		},
 	}
 }
 
@@ -40,87 +45,6 @@ func newServer(h http.Handler) *http.Server {
 // error, which means that the connection is closed: the next read reports that.
 func extendReadDeadline(w http.ResponseWriter) {
 	http.NewResponseController(w).SetReadDeadline(time.Now().Add(requestTimeout))
-}
-
-// A limitedListener has at most cap(slots) connections open.
-type limitedListener struct {
-	net.Listener
-	slots  chan struct{} // contains one element for each open connection
-	closed chan struct{}
-	close  func() error
-}
-
-func limitListener(l net.Listener, connections int) *limitedListener {
-	closed := make(chan struct{})
-	return &limitedListener{l, make(chan struct{}, connections), closed, sync.OnceValue(func() error {
-		close(closed)
-		return l.Close()
-	})}
-}
-
-// Accept waits for a free slot, then for a connection.
-func (l *limitedListener) Accept() (net.Conn, error) {
-	select {
-	case l.slots <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		<-l.slots
-		return nil, err
-	}
-	return &limitedConn{Conn: conn, freeSlot: sync.OnceFunc(func() { <-l.slots })}, nil
-}
-
-func (l *limitedListener) Close() error { return l.close() }
-
-// A limitedConn frees its slot when it is closed, and limits each write to
-// writeTimeout unless a handler sets another deadline.
-type limitedConn struct {
-	net.Conn
-	freeSlot        func()
-	refreshDeadline time.Time   // when Write must set the write deadline next
-	handlerDeadline atomic.Bool // a handler or the TLS handshake set the current write deadline
-}
-
-// Write refreshes the deadline at most every writeTimeout/2. Setting it for
-// each response, as http.Server.WriteTimeout does, costs more than writing a
-// small response.
-func (c *limitedConn) Write(p []byte) (int, error) {
-	if now := time.Now(); now.After(c.refreshDeadline) && !c.handlerDeadline.Load() {
-		c.refreshDeadline = now.Add(writeTimeout / 2)
-		c.Conn.SetWriteDeadline(now.Add(writeTimeout)) // if this fails, so does the write
-	}
-	return c.Conn.Write(p)
-}
-
-// SetWriteDeadline sets a deadline that replaces Write's own until it is
-// cleared with a zero t. net/http clears the deadline after each response even
-// if none was set; Write's own deadline then stays.
-func (c *limitedConn) SetWriteDeadline(t time.Time) error {
-	if !t.IsZero() {
-		c.handlerDeadline.Store(true)
-		return c.Conn.SetWriteDeadline(t)
-	}
-	if c.handlerDeadline.Swap(false) {
-		c.refreshDeadline = time.Time{} // the next Write sets its own
-	}
-	return nil
-}
-
-func (c *limitedConn) Close() error {
-	defer c.freeSlot()
-	return c.Conn.Close()
-}
-
-// CloseWrite lets net/http half-close the connection, so that a client that is
-// still sending can read the error response.
-func (c *limitedConn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return nil
 }
 
 // A certificate is a TLS certificate and its key, which load can reread after a
@@ -141,12 +65,22 @@ func (c *certificate) load() error {
 }
 
 // tlsConfig returns a configuration that always uses the certificate that was
-// loaded last.
+// loaded last. When many connections use HTTP/2, others get HTTP/1.1.
 func (c *certificate) tlsConfig() *tls.Config {
-	return &tls.Config{
+	config := &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return c.current.Load(), nil
 		},
 	}
+	http1 := config.Clone()
+	http1.NextProtos = []string{"http/1.1"}
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		conn, ok := unwrap[*limitedConn](hello.Conn)
+		if ok && slices.Contains(hello.SupportedProtos, "h2") && !conn.table.allowHTTP2(conn) {
+			return http1, nil
+		}
+		return nil, nil
+	}
+	return config
 }

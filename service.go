@@ -28,6 +28,7 @@ type service struct {
 	metrics *metrics
 	queue   *queue
 	memory  *budget
+	headers *budget
 	writer  *writer
 	reader  atomic.Pointer[logread.Reader] // reads the file that the writer has open
 
@@ -50,6 +51,7 @@ func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
 		metrics: new(metrics),
 		queue:   newQueue(int64(cfg.queue)),
 		memory:  &budget{limit: int64(cfg.memory)},
+		headers: &budget{limit: headerBudget},
 		written: make(chan struct{}),
 	}
 	s.auth = &authorizer{keys: cfg.keys, metrics: s.metrics}
@@ -86,6 +88,7 @@ func (s *service) start(l net.Listener) <-chan error {
 		})
 		l = s.fastPath
 	}
+	l = &headerListener{Listener: l, budget: s.headers, encrypted: s.cfg.certificate != nil}
 	served := make(chan error, 1)
 	go func() {
 		if s.cfg.certificate == nil {
@@ -135,12 +138,15 @@ func (s *service) routes() http.Handler {
 		"/logs/tail":      s.read((*logread.Reader).ServeTail),
 		"/metrics":        s.auth.scraper(http.HandlerFunc(s.serveMetrics)),
 	} {
-		mux.Handle("GET "+path, h)
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+			beginRequest(r)
+			h.ServeHTTP(w, r)
+		})
 		mux.HandleFunc(path, serveMethodNotAllowed)
 	}
 	mux.HandleFunc("/{$}", serveMethodNotAllowed)
 	mux.HandleFunc("/", serveNotFound)
-	return s.auth.sameOrigin(mux)
+	return limitHeaders(s.auth.sameOrigin(mux))
 }
 
 // serveMethodNotAllowed handles other methods than GET and HEAD on a route for

@@ -209,6 +209,7 @@ func (f *Listener) serve(nc net.Conn) {
 	c := connPool.Get().(*conn)
 	defer c.free()
 	c.conn, c.handler, c.cfg = nc, f.handler, &f.cfg
+	c.tracker, _ = nc.(requestTracker)
 	if !f.track(c) {
 		nc.Close() // it has sent no request yet
 		return
@@ -230,12 +231,21 @@ func (f *Listener) serve(nc net.Conn) {
 	nc.Close() // all responses are written, or the client has disconnected
 }
 
+// A requestTracker is a net.Conn that is informed of complete requests. If
+// BeginRequest returns false, the connection was closed before the request was
+// complete, and the request must not be handled.
+type requestTracker interface {
+	BeginRequest() bool
+	EndRequest()
+}
+
 // A conn is a connection on the fast path, and the http.ResponseWriter of its
 // current request. Handlers must respond before they return, must not modify
 // their request, and must not send 1xx or 204 responses. Only the goroutine
 // that serves the connection may use the fields, except conn and closing.
 type conn struct {
 	conn    net.Conn
+	tracker requestTracker // conn, or nil if it is none
 	handler http.Handler
 	cfg     *Config
 	closing atomic.Bool // the current request is the last one
@@ -268,7 +278,7 @@ var connPool = sync.Pool{New: func() any { return &conn{header: make(http.Header
 
 // free resets c and returns it to the pool. Nothing may use c afterwards.
 func (c *conn) free() {
-	c.conn, c.handler, c.cfg = nil, nil, nil
+	c.conn, c.tracker, c.handler, c.cfg = nil, nil, nil, nil
 	c.n, c.readDeadline = 0, time.Time{}
 	c.answered, c.skipped, c.extended = false, 0, false
 	c.date = c.date[:0]
@@ -514,6 +524,12 @@ func isToken(s, extra string) bool {
 // respond calls the handler and writes its response. It returns false if the
 // connection must be closed.
 func (c *conn) respond(header, length int) bool {
+	if c.tracker != nil {
+		if !c.tracker.BeginRequest() {
+			return false
+		}
+		defer c.tracker.EndRequest()
+	}
 	c.body.Reset(c.in[header : header+length])
 	c.request = c.template
 	c.request.ContentLength = int64(length)
@@ -582,6 +598,9 @@ func (c *replayedConn) Read(p []byte) (int, error) {
 	}
 	return n, nil
 }
+
+// NetConn returns the underlying connection.
+func (c *replayedConn) NetConn() net.Conn { return c.Conn }
 
 // CloseWrite lets net/http half-close the connection, so that a client that is
 // still sending can read the error response.

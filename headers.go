@@ -1,0 +1,213 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+
+	"log-ingester/internal/httpapi"
+)
+
+// Limits of the memory that net/http uses for request headers. A parsed header
+// can be many times as large as its bytes on the wire.
+const (
+	maxHeaderFields = 128      // of a request
+	headerBudget    = 16 << 20 // in bytes, for all requests together
+
+	// The memory of a header field besides its text, in bytes: the key, the
+	// value, and its share of the map.
+	fieldOverhead = 100
+
+	// freeHeader is the memory of a header that is not reserved, in bytes. Most
+	// headers fit. Together with maxConnections it limits their sum.
+	freeHeader = 4 << 10
+
+	// An encrypted header cannot be parsed before net/http reads it, so it counts
+	// as if it had many short fields.
+	encryptedFactor = 10
+
+	// streamOverhead is the memory of an HTTP/2 stream besides its header, in
+	// bytes: its goroutine, its buffers, and the response.
+	streamOverhead = 16 << 10
+)
+
+// A headerListener limits the memory for request headers on the connections
+// that net/http serves. It counts a header while it arrives, so that unfinished
+// headers count, too. If the budget is exhausted, the connection gets 503.
+type headerListener struct {
+	net.Listener
+	budget    *budget
+	encrypted bool // the connections carry TLS
+}
+
+func (l *headerListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &headerConn{Conn: conn, budget: l.budget, encrypted: l.encrypted, inHeader: true}, nil
+}
+
+// A headerConn reserves the memory for the headers that it reads.
+type headerConn struct {
+	net.Conn
+	budget    *budget
+	encrypted bool
+
+	mu       sync.Mutex // guards the fields below
+	closed   bool
+	inHeader bool  // Read counts
+	bytes    int64 // read of the current header
+	lines    int64
+	tail     []byte // the last three bytes of it
+	reserved int64
+}
+
+// NetConn returns the underlying connection.
+func (c *headerConn) NetConn() net.Conn { return c.Conn }
+
+func (c *headerConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if status := c.count(p[:n]); status != 0 {
+		return 0, c.refuse(status)
+	}
+	return n, err
+}
+
+// count counts b if it belongs to a header. It returns 0, or the status to
+// refuse the request with.
+func (c *headerConn) count(b []byte) (status int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.inHeader || len(b) == 0 {
+		return 0
+	}
+	if c.encrypted {
+		c.bytes += int64(len(b))
+		return c.reserve(encryptedFactor * c.bytes)
+	}
+	seen := append(c.tail, b...)
+	if end := bytes.Index(seen, []byte("\r\n\r\n")); end >= 0 {
+		b = b[:max(0, end+4-len(c.tail))]
+		c.inHeader = false
+	}
+	c.tail = append(c.tail[:0], seen[max(0, len(seen)-3):]...)
+	c.bytes += int64(len(b))
+	c.lines += int64(bytes.Count(b, []byte("\n")))
+	if c.lines > maxHeaderFields+2 { // the request line and the empty line
+		return http.StatusRequestHeaderFieldsTooLarge
+	}
+	return c.reserve(2*c.bytes + fieldOverhead*c.lines)
+}
+
+// reserve changes the reservation to size bytes, of which freeHeader are free.
+// It returns 0, or the status to refuse the request with. c.mu must be held.
+func (c *headerConn) reserve(size int64) (status int) {
+	size = max(0, size-freeHeader)
+	if c.closed || size > c.reserved && !c.budget.reserve(size-c.reserved) {
+		return http.StatusServiceUnavailable
+	}
+	if size < c.reserved {
+		c.budget.release(c.reserved - size)
+	}
+	c.reserved = size
+	return 0
+}
+
+// CloseWrite lets net/http half-close the connection, so that a client that is
+// still sending can read the error response.
+func (c *headerConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// refuse sends a response with status, because net/http would close the
+// connection without one. It returns an error that net/http does not respond to.
+func (c *headerConn) refuse(status int) error {
+	if !c.encrypted {
+		fmt.Fprintf(c.Conn, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n",
+			status, http.StatusText(status)) // a write error means that the client has disconnected
+	}
+	return &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+}
+
+// parsed ends a header: the reservation becomes the memory of the parsed one. It
+// reports whether the budget allows it.
+func (c *headerConn) parsed(size int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.inHeader = false
+	return c.reserve(size) == 0
+}
+
+// expectHeader starts to count the next header.
+func (c *headerConn) expectHeader() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.inHeader, c.bytes, c.lines, c.tail = true, 0, 0, c.tail[:0]
+	c.reserve(0) // releasing cannot fail
+}
+
+func (c *headerConn) Close() error {
+	c.mu.Lock()
+	c.reserve(0) // releasing cannot fail
+	c.closed = true
+	c.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// headerMemory returns the memory of a parsed header, in bytes.
+func headerMemory(h http.Header) (size int64, fields int) {
+	for name, values := range h {
+		for _, value := range values {
+			size += int64(len(name) + len(value) + fieldOverhead)
+			fields++
+		}
+	}
+	return size, fields
+}
+
+// headerKey is the context key of a request's *headerConn.
+type headerKey struct{}
+
+// limitHeaders refuses requests with too many header fields, and holds the
+// memory of the others' headers until h returns. HTTP/2 streams reserve for
+// themselves, because a connection has many. Requests of internal/fastpath have
+// small headers and need no reservation.
+func limitHeaders(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, _ := r.Context().Value(headerKey{}).(*headerConn)
+		if c == nil {
+			h.ServeHTTP(w, r)
+			return
+		}
+		size, fields := headerMemory(r.Header)
+		if fields > maxHeaderFields {
+			httpapi.WriteError(w, httpapi.Errorf(http.StatusRequestHeaderFieldsTooLarge, "the request has more than %d header fields", maxHeaderFields))
+			return
+		}
+		if r.ProtoMajor < 2 {
+			if !c.parsed(size) {
+				httpapi.WriteError(w, errHeaderMemory)
+				return
+			}
+			h.ServeHTTP(w, r)
+			return
+		}
+		c.parsed(0)
+		size += streamOverhead
+		if !c.budget.reserve(size) {
+			httpapi.WriteError(w, errHeaderMemory)
+			return
+		}
+		defer c.budget.release(size)
+		h.ServeHTTP(w, r)
+	})
+}
+
+var errHeaderMemory = httpapi.Errorf(http.StatusServiceUnavailable, "the memory for request headers is full")

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log-ingester/internal/pipetest"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fields returns n short header fields.
+func fields(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "a%d:\r\n", i)
+	}
+	return b.String()
+}
+
+func TestHeaderFieldLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := servePipes(t, okHandler, 10)
+		for _, c := range []struct {
+			fields int
+			want   string
+		}{
+			{10, "200 ok\n"},
+			{maxHeaderFields - 1, "200 ok\n"}, // and Host
+			{maxHeaderFields + 1, "431 "},
+			{5000, "431 "},
+		} {
+			client := server.dial()
+			client.Send("GET / HTTP/1.1\r\nHost: localhost\r\n"+fields(c.fields)+"\r\n", "", 0, 0)
+			if got, err := client.Response(); err != nil || got != c.want {
+				t.Errorf("%d fields: got response %q and error %v, want %q", c.fields, got, err, c.want)
+			}
+			client.Close()
+		}
+		time.Sleep(time.Minute)
+		if used := server.headers.used.Load(); used != 0 {
+			t.Errorf("got %d bytes reserved at the end, want 0", used)
+		}
+	})
+}
+
+// A request is refused if its header does not fit into the budget, finished or
+// not. Later ones are served again.
+func TestHeaderBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := servePipes(t, okHandler, 1000)
+		large := "GET / HTTP/1.1\r\nHost: localhost\r\nLarge: " + strings.Repeat("a", 30<<10)
+		var waiting []*pipetest.Client
+		refused := 0
+		for range 400 {
+			client := server.dial()
+			client.Send(large, "", 0, 0)
+			client.SetReadDeadline(time.Now().Add(time.Millisecond))
+			got, err := client.Response()
+			switch {
+			case strings.HasPrefix(got, "503 "):
+				refused++
+			case errors.Is(err, os.ErrDeadlineExceeded) || err != nil && strings.Contains(err.Error(), "timeout"):
+				waiting = append(waiting, client)
+			default:
+				t.Fatalf("got response %q and error %v, want none or 503", got, err)
+			}
+		}
+		if used := server.headers.used.Load(); refused == 0 || used > headerBudget || used < headerBudget/2 {
+			t.Errorf("got %d requests refused and %d bytes reserved, want some and at most %d", refused, used, headerBudget)
+		}
+		for _, client := range waiting {
+			client.Close()
+		}
+		time.Sleep(time.Minute)
+		if used := server.headers.used.Load(); used != 0 {
+			t.Errorf("got %d bytes reserved after the clients have disconnected, want 0", used)
+		}
+		client := server.dial()
+		for range 3 {
+			client.Send(large+"\r\n\r\n", "", 0, 0)
+			if got, err := client.Response(); err != nil || got != "200 ok\n" {
+				t.Errorf("got response %q and error %v, want 200", got, err)
+			}
+			synctest.Wait()
+			if used := server.headers.used.Load(); used != 0 {
+				t.Errorf("got %d bytes reserved between requests, want 0", used)
+			}
+		}
+	})
+}
+
+// The end of a header is found however it is split.
+func TestHeaderEnd(t *testing.T) {
+	const text = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+	for i := range len(text) {
+		for j := i; j <= len(text); j++ {
+			c := &headerConn{budget: &budget{limit: headerBudget}, inHeader: true}
+			for _, part := range []string{text[:i], text[i:j], text[j:] + "body\n"} {
+				if status := c.count([]byte(part)); status != 0 {
+					t.Fatalf("got status %d, want none", status)
+				}
+			}
+			if c.inHeader || c.bytes != int64(len(text)) || c.lines != 3 {
+				t.Errorf("split at %d and %d: got %d bytes, %d lines, in header %v; want %d, 3, false",
+					i, j, c.bytes, c.lines, c.inHeader, len(text))
+			}
+		}
+	}
+}
+
+// Each stream of an HTTP/2 connection reserves memory until its response.
+func TestHTTP2StreamBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		budget := &budget{limit: 3 * streamOverhead}
+		release := make(chan struct{})
+		h := limitHeaders(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/wait" {
+				<-release
+			}
+			okHandler(w, r)
+		}))
+		client := pipetest.ServeHTTP2(t, newServer(h), func(l net.Listener) net.Listener {
+			return &headerListener{Listener: newConnTable(l, 10), budget: budget, encrypted: true}
+		})
+		get := func(path string) int {
+			resp, err := client.Get("https://example.com" + path)
+			must(t, err)
+			defer resp.Body.Close()
+			io.Copy(io.Discard, resp.Body)
+			return resp.StatusCode
+		}
+		if got := get("/"); got != 200 { // opens the connection
+			t.Fatalf("got status %d, want 200", got)
+		}
+		statuses := make(chan int, 2)
+		for range 2 {
+			go func() { statuses <- get("/wait") }()
+		}
+		synctest.Wait()
+		if got := get("/"); got != 503 {
+			t.Errorf("got status %d while two streams are open, want 503", got)
+		}
+		close(release)
+		for range 2 {
+			if got := <-statuses; got != 200 {
+				t.Errorf("got status %d, want 200", got)
+			}
+		}
+		if got := get("/"); got != 200 {
+			t.Errorf("got status %d after the streams have ended, want 200", got)
+		}
+		synctest.Wait()
+		if used := budget.used.Load(); used != 0 {
+			t.Errorf("got %d bytes reserved at the end, want 0", used)
+		}
+	})
+}
