@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A testWriter is a queue and its writer, with an empty database.
@@ -439,4 +440,50 @@ func TestWriterRetriesWhileLocked(t *testing.T) {
 		t.Errorf("stored %s, want %s", got, want)
 	}
 	w.checkFailureLogged(1)
+}
+
+// The delay between retries doubles up to a maximum, and starts from the minimum
+// after a success.
+func TestWriterBackoff(t *testing.T) {
+	w := newTestWriter(t, 1<<20)
+	for round := range 2 {
+		for _, want := range []time.Duration{minBackoff, 2 * minBackoff, 4 * minBackoff} {
+			if got := w.failed(errFault); got != want {
+				t.Errorf("round %d: got a delay of %v, want %v", round, got, want)
+			}
+		}
+		for range 100 {
+			w.failed(errFault)
+		}
+		if got := w.failed(errFault); got != maxBackoff {
+			t.Errorf("round %d: got a delay of %v, want %v", round, got, maxBackoff)
+		}
+		w.recovered()
+	}
+	must(t, w.close())
+}
+
+// A transaction starts without a delay if a client waits for it, if the queue
+// fills up, or if it is stopped.
+func TestWriterUrgent(t *testing.T) {
+	for name, c := range map[string]struct {
+		put  func(*testWriter)
+		want bool
+	}{
+		"small batch":    {func(w *testWriter) { w.put("a") }, false},
+		"awaited batch":  {func(w *testWriter) { w.put("a"); w.putAwaited("b") }, true},
+		"large backlog":  {func(w *testWriter) { w.put(strings.Repeat("x", 20<<10)) }, true},
+		"stopping queue": {func(w *testWriter) { w.put("a"); w.queue.stop() }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newTestWriter(t, 64<<10)
+			c.put(w)
+			w.receive(w.queue.limit)
+			if got := w.urgent(); got != c.want {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+			w.start()
+			w.stop()
+		})
+	}
 }
