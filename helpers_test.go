@@ -341,7 +341,12 @@ func mustOpen(t *testing.T, path string) *database {
 
 // newTestBatch returns a batch with a row of level error for each message.
 func newTestBatch(messages ...string) *batch {
-	b := new(batch)
+	b := &batch{rows: make([]row, 0, max(len(messages), maxJoinedText/64))}
+	size := 0
+	for _, m := range messages {
+		size += len(m) + maxRowExtra
+	}
+	b.text = make([]byte, 0, max(size, maxJoinedText))
 	for _, m := range messages {
 		var r row
 		b.text = append(b.text, "error"...)

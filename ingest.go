@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
-	"unsafe"
 
 	"log-ingester/internal/entry"
 	"log-ingester/internal/httpapi"
@@ -38,13 +37,33 @@ type scratch struct {
 	entry    *LogEntry
 	arrival  [len("2006-01-02T15:04:05.000000000Z")]byte
 	response []byte
+	reserved reservation // for the buffers, and for the batch until it is queued
 }
 
 var scratchPool = sync.Pool{New: func() any { return &scratch{entry: newLogEntry()} }}
 
-// free returns the scratch to the pool.
+// begin reserves the buffers that the scratch has from other requests, or drops
+// them if they do not fit, or if they are large for the budget.
+func (s *scratch) begin(memory *budget) {
+	s.reserved = reservation{budget: memory}
+	if n := s.size(); n > memory.limit/32 || s.reserved.grow(n) != nil {
+		s.drop()
+	}
+}
+
+// size returns the memory of the buffers, in bytes.
+func (s *scratch) size() int64 { return sizeOf(s.body) + sizeOf(s.scanner.kept) + s.entry.size() }
+
+// drop drops all buffers.
+func (s *scratch) drop() {
+	s.entry.forget()
+	s.body, s.scanner.kept, s.entry.scratch, s.entry.members = nil, nil, nil, nil
+}
+
+// free releases the memory of the request and returns the scratch to the pool.
 func (s *scratch) free() {
 	s.trim()
+	s.reserved.release()
 	scratchPool.Put(s)
 }
 
@@ -52,16 +71,18 @@ func (s *scratch) free() {
 // not free it, because a pooled gzip.Reader still points to s.wire.
 func (s *scratch) trim() {
 	s.wire = wireReader{}
-	s.body = reusable(s.body)
 	s.scanner.kept = reusable(s.scanner.kept)
-	s.entry.scratch = reusable(s.entry.scratch)
 	s.entry.members = reusable(s.entry.members)
+	if cap(s.body) > maxPooled || cap(s.entry.scratch) > maxPooled || s.entry.keys > 0 {
+		s.entry.forget() // it refers to these buffers
+	}
+	s.body = reusable(s.body)
+	s.entry.scratch = reusable(s.entry.scratch)
 }
 
 // reusable returns s, or nil if it is too large for a pool.
 func reusable[T any](s []T) []T {
-	var element T
-	if cap(s) > maxPooled/int(unsafe.Sizeof(element)) {
+	if sizeOf(s) > maxPooled {
 		return nil
 	}
 	return s
@@ -70,6 +91,7 @@ func reusable[T any](s []T) []T {
 // ServeHTTP handles a request and counts its response.
 func (in *ingester) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := scratchPool.Get().(*scratch)
+	s.begin(in.memory)
 	defer s.free()
 	status, herr := in.ingest(w, r, s)
 	if herr != nil {
@@ -101,18 +123,14 @@ func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (
 	if in.queue.stopped.Load() {
 		return 0, httpapi.Errorf(http.StatusServiceUnavailable, "%v", errShuttingDown)
 	}
-	reserved, herr := in.readBody(w, r, s)
-	defer func() { in.memory.release(reserved) }()
-	if herr != nil {
+	if herr := in.readBody(w, r, s); herr != nil {
 		return 0, herr
 	}
 	beginRequest(r)
 	// A body has at most one entry for each opening brace.
-	spans := int64(bytes.Count(s.body, []byte("{"))) * int64(unsafe.Sizeof(span{}))
-	if herr := in.reserveMore(reserved, spans); herr != nil {
+	if s.scanner.kept, herr = emptied(&s.reserved, s.scanner.kept, bytes.Count(s.body, []byte("{"))); herr != nil {
 		return 0, herr
 	}
-	reserved += spans
 	if err := s.scanner.scan(s.body, in.threshold); err != nil {
 		in.metrics.received.Add(int64(err.entry + 1))
 		in.metrics.refused.Add(int64(err.entry + 1))
@@ -120,7 +138,7 @@ func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (
 	}
 	dropped := int64(s.scanner.dropped)
 	in.metrics.received.Add(int64(len(s.scanner.kept)) + dropped)
-	if herr := in.store(s, wait, reserved); herr != nil {
+	if herr := in.store(s, wait); herr != nil {
 		in.metrics.refused.Add(dropped)
 		return 0, herr
 	}
@@ -141,14 +159,13 @@ func badEntry(reason string, entry, offset int) *httpapi.Error {
 
 // store decodes and queues the kept entries. With wait it returns after their
 // commit. It counts the entries as accepted or refused, except those that are
-// queued with wait, which the writer counts. reserved is the request's share of
-// the memory budget, in bytes.
-func (in *ingester) store(s *scratch, wait bool, reserved int64) *httpapi.Error {
+// queued with wait, which the writer counts.
+func (in *ingester) store(s *scratch, wait bool) *httpapi.Error {
 	kept := int64(len(s.scanner.kept))
 	if kept == 0 {
 		return nil
 	}
-	b, size, herr := in.decode(s, reserved)
+	b, herr := in.decode(s)
 	if herr != nil {
 		in.metrics.refused.Add(kept)
 		return herr
@@ -158,8 +175,10 @@ func (in *ingester) store(s *scratch, wait bool, reserved int64) *httpapi.Error 
 		committed = make(chan error, 1)
 		b.committed = committed
 	}
+	size := b.size()
 	queued, err := in.queue.put(b)
-	in.memory.release(size - queued)
+	s.reserved.handOver(queued) // the writer releases it
+	s.reserved.shrink(size - queued)
 	if err != nil {
 		b.free()
 		in.metrics.refused.Add(kept)
@@ -177,54 +196,60 @@ func (in *ingester) store(s *scratch, wait bool, reserved int64) *httpapi.Error 
 	return nil
 }
 
-// decode returns a batch of the kept entries and its size in bytes, which it
-// has reserved in the memory budget.
-func (in *ingester) decode(s *scratch, reserved int64) (b *batch, size int64, herr *httpapi.Error) {
-	estimate := estimateBatch(s)
-	if estimate > math.MaxUint32 { // the range of a row's fields
-		return nil, 0, errEntries
+// decode returns a batch of the kept entries, whose size it has added to the
+// request's reservation.
+func (in *ingester) decode(s *scratch) (*batch, *httpapi.Error) {
+	text, valid := s.textSize()
+	if int64(text) > math.MaxUint32 { // the range of a row's fields
+		return nil, errEntries
 	}
-	if herr := in.reserveMore(reserved, estimate); herr != nil {
-		return nil, 0, herr
+	b, herr := newBatch(&s.reserved, text, len(s.scanner.kept))
+	if herr != nil {
+		return nil, herr
 	}
-	b = newBatch()
+	if herr := in.fillBatch(s, b, valid); herr != nil {
+		s.reserved.shrink(b.size())
+		b.free()
+		return nil, herr
+	}
+	return b, nil
+}
+
+// fillBatch decodes the kept entries into b. valid reports whether all are valid
+// UTF-8.
+func (in *ingester) fillBatch(s *scratch, b *batch, valid bool) (herr *httpapi.Error) {
+	s.entry.keys = 0
 	now := entry.AppendTime(s.arrival[:0], in.clock().UTC())
 	for i, e := range s.scanner.kept {
-		if err := s.entry.appendRow(b, s.body[e.start:e.end], now); err != nil {
-			in.memory.release(estimate)
-			b.free()
-			return nil, 0, badEntry(err.Error(), i, int(e.start))
+		data := s.body[e.start:e.end]
+		if !valid {
+			if data, herr = s.entry.repair(&s.reserved, data); herr != nil {
+				return herr
+			}
+		}
+		if herr := s.entry.makeRoom(&s.reserved, data); herr != nil {
+			return herr
+		}
+		if err := s.entry.appendRow(b, data, now); err != nil {
+			return badEntry(err.Error(), i, int(e.start))
 		}
 	}
-	size = b.size()
-	in.memory.used.Add(size - estimate)
-	return b, size, nil
+	return nil
 }
 
-// estimateBatch estimates the memory for decoding the kept entries, in bytes: the
-// batch, and what decoding the largest entry takes in addition.
-func estimateBatch(s *scratch) int64 {
-	size := int64(batchOverhead + len(s.scanner.kept)*rowEstimate)
-	var largest span
+// textSize returns an upper bound of the text of the batch of the kept entries,
+// in bytes, and whether all entries are valid UTF-8.
+func (s *scratch) textSize() (size int, valid bool) {
+	valid = true
 	for _, e := range s.scanner.kept {
-		size += int64(e.end - e.start)
-		if e.end-e.start > largest.end-largest.start {
-			largest = e
+		data := s.body[e.start:e.end]
+		size += len(data) + maxRowExtra + lowerGrowth(data)
+		if !utf8.Valid(data) {
+			size += repairGrowth(data)
+			valid = false
 		}
 	}
-	return size + decodingSize(s.body[largest.start:largest.end])
-}
-
-// decodingSize returns the memory that decoding an entry takes in addition to its
-// row, in bytes: the list of its members, and a copy if its UTF-8 must be
-// repaired. Each comma may separate two members. The result is doubled, because
-// both buffers double their capacity as they grow.
-func decodingSize(entry []byte) int64 {
-	n := (bytes.Count(entry, []byte(",")) + 1) * int(unsafe.Sizeof(member{}))
-	if !utf8.Valid(entry) {
-		n += len(entry) * utf8.UTFMax // the row contains the repaired text too
-	}
-	return 2 * int64(n)
+	return size, valid
 }
 
 // waitParameter returns the value of the query parameter wait.
@@ -251,58 +276,72 @@ func waitParameter(r *http.Request) (bool, *httpapi.Error) {
 // clients cannot exhaust the budget by announcing large bodies.
 const minBodyBuffer, maxBodyBuffer = 4 << 10, 16 << 10
 
-// readBody reads and decompresses the body of r into s.body. It returns the
-// bytes that it reserved in the memory budget; the caller must release them,
-// also after an error.
-func (in *ingester) readBody(w http.ResponseWriter, r *http.Request, s *scratch) (reserved int64, herr *httpapi.Error) {
+// readBody reads and decompresses the body of r into s.body.
+func (in *ingester) readBody(w http.ResponseWriter, r *http.Request, s *scratch) *httpapi.Error {
 	s.body = s.body[:0]
 	if r.ContentLength > in.maxBody {
-		return 0, in.tooLarge()
+		return in.tooLarge()
 	}
 	encoding := strings.Join(r.Header["Content-Encoding"], ",")
 	// The buffer needs one byte more than the body, because a full buffer would
 	// grow before the read that returns EOF.
 	expected := in.maxBody + 1
 	if encoding != "" {
-		reserved = inflaterSize
+		if herr := s.reserved.grow(inflaterSize); herr != nil {
+			return herr
+		}
+		defer s.reserved.shrink(inflaterSize)
 	} else if r.ContentLength >= 0 {
 		expected = max(r.ContentLength+1, minBodyBuffer)
 	}
 	size := min(expected, maxBodyBuffer)
-	reserved += size
-	if !in.memory.reserve(reserved) {
-		return 0, errMemory
+	if herr := s.growBody(size); herr != nil {
+		return herr
 	}
 	s.wire = wireReader{r: r.Body, w: w, left: in.maxBody, step: bodyStep}
 	body, err := inflate(&s.wire, encoding)
 	if err != nil {
-		return reserved, in.bodyError(err)
+		return in.bodyError(err)
 	}
 	defer body.Close() // returns a decompressor to its pool
 	for {
 		done, herr := in.fill(s, body, size)
 		if done || herr != nil {
-			return reserved, herr
+			return herr
 		}
-		larger := min(2*size, in.maxBody+1)
+		larger := 2 * size
+		if larger >= in.maxBody {
+			larger = in.maxBody + 1
+		}
 		if size < expected && size >= expected/4 { // avoid further copies
 			larger = expected
 		}
-		if !in.memory.reserve(larger) { // both buffers exist until fill has copied
-			return reserved, errMemory
+		if herr := s.growBody(larger); herr != nil {
+			return herr
 		}
-		in.memory.release(size)
-		reserved += larger - size
 		size = larger
 	}
 }
 
-// fill reads from body until s.body has size bytes or body ends. done is true if
+// growBody makes room for size bytes in s.body. Both buffers are reserved until
+// it has copied.
+func (s *scratch) growBody(size int64) *httpapi.Error {
+	old := int64(cap(s.body))
+	if size <= old {
+		return nil
+	}
+	if herr := s.reserved.grow(size); herr != nil {
+		return herr
+	}
+	s.body = append(make([]byte, 0, size), s.body...)
+	s.reserved.shrink(old)
+	return nil
+}
+
+// fill reads from body until s.body has size bytes, for which it has room, or
+// body ends. done is true if
 // body ended.
 func (in *ingester) fill(s *scratch, body io.Reader, size int64) (done bool, herr *httpapi.Error) {
-	if int64(cap(s.body)) < size {
-		s.body = append(make([]byte, 0, size), s.body...)
-	}
 	for int64(len(s.body)) < size {
 		n, err := body.Read(s.body[len(s.body):size])
 		s.body = s.body[:len(s.body)+n]
@@ -317,24 +356,6 @@ func (in *ingester) fill(s *scratch, body io.Reader, size int64) (done bool, her
 	}
 	return false, nil
 }
-
-// reserveMore reserves n bytes of the memory budget for a request that has
-// already reserved some.
-func (in *ingester) reserveMore(reserved, n int64) *httpapi.Error {
-	if reserved+n > in.memory.limit {
-		return errEntries
-	}
-	if !in.memory.reserve(n) {
-		return errMemory
-	}
-	return nil
-}
-
-var (
-	errMemory = httpapi.Errorf(http.StatusServiceUnavailable, "the memory budget is full")
-	// errEntries rejects a request that would not fit even into an empty budget.
-	errEntries = httpapi.Errorf(http.StatusRequestEntityTooLarge, "the entries of one body need more memory than -memory allows; split the body")
-)
 
 func (in *ingester) tooLarge() *httpapi.Error {
 	return httpapi.Errorf(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes (-max-body); split it", in.maxBody)

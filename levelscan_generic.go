@@ -97,6 +97,10 @@ func (s *genericScanner) notAnEntry(body []byte, i int) int {
 	return s.unexpected(body, i, "where an entry should begin")
 }
 
+// maxEscapedKey is the length of the longest level key with its quotes if each
+// character is an escape, such as \u0061. Longer keys are not unescaped.
+const maxEscapedKey = len(`"log.level"`) * len(`\u0061`)
+
 // scanEntry checks the entry at body[i] and returns its end and its level. If
 // the entry is invalid, end is negative as in validator.
 func (s *genericScanner) scanEntry(body []byte, i, depth int) (end int, l entry.Level) {
@@ -120,7 +124,7 @@ func (s *genericScanner) scanEntry(body []byte, i, depth int) (end int, l entry.
 			return end, 0
 		}
 		r := levelKeyRank(body[key+1 : end-1])
-		if escaped {
+		if escaped && end-key <= maxEscapedKey {
 			r = levelKeyRank(entry.AppendUnquoted(nil, body[key:end]))
 		}
 

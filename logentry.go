@@ -1,8 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"reflect"
-	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/mailru/easyjson"
@@ -10,6 +11,7 @@ import (
 	"github.com/mailru/easyjson/jwriter"
 
 	"log-ingester/internal/entry"
+	"log-ingester/internal/httpapi"
 )
 
 //go:generate go run ./internal/gen
@@ -52,6 +54,7 @@ type LogEntry struct {
 	members []member          // of the entry's top level, in order
 	first   [columnFields]int // by field: 1 + the index in members of the key's first value, or 0
 	scratch []byte            // a copy of an entry whose UTF-8 was repaired
+	keys    int               // reserved for the text of keys with escapes, in bytes
 	lexer   jlexer.Lexer
 }
 
@@ -118,13 +121,131 @@ func newLogEntry() *LogEntry {
 	return e
 }
 
-// appendRow decodes data, a valid JSON object, and appends its row to b. arrival
-// is the text of the time column if the entry's time is missing or unreadable.
-func (e *LogEntry) appendRow(b *batch, data, arrival []byte) error {
-	if !utf8.Valid(data) {
-		e.scratch = entry.AppendRepaired(e.scratch[:0], data)
-		data = e.scratch
+// maxRowExtra is how many bytes longer the text of a row can be than its entry
+// in valid UTF-8, besides the growth of the level in lower case: the length of a
+// default level and time. The row has each member at most once, and no member is
+// longer there: the parts of an escape that AppendQuoted writes were escaped in
+// the entry too.
+const maxRowExtra = len("unknown") + len("2006-01-02T15:04:05.000000000Z")
+
+// lowerGrowth returns how many bytes longer the level of an entry can become in
+// lower case. Only two characters become longer, by one byte. Both begin with
+// the same byte, as TestLowerGrowth checks.
+func lowerGrowth(data []byte) int { return bytes.Count(data, []byte{growingLead}) }
+
+const growingLead = 0xc8
+
+// repairGrowth returns how many bytes longer data becomes when its UTF-8 is
+// repaired: each invalid byte is replaced by U+FFFD.
+func repairGrowth(data []byte) (n int) {
+	for len(data) > 0 {
+		r, size := utf8.DecodeRune(data)
+		if r == utf8.RuneError && size == 1 {
+			n += len("\ufffd") - 1
+		}
+		data = data[size:]
 	}
+	return n
+}
+
+// repair returns data with its UTF-8 repaired, and reserves the memory for a
+// copy. The result is valid until the next call.
+func (e *LogEntry) repair(r *reservation, data []byte) ([]byte, *httpapi.Error) {
+	if utf8.Valid(data) {
+		return data, nil
+	}
+	copied, herr := emptied(r, e.scratch, len(data)+repairGrowth(data))
+	if herr != nil {
+		return nil, herr
+	}
+	e.scratch = entry.AppendRepaired(copied, data)
+	return e.scratch, nil
+}
+
+// The shortest member is "":1 and a comma. Entries below smallEntry have few
+// keys with escapes, so their text is not reserved.
+const minMember, smallEntry = 5, 4 << 10
+
+// A list of members has room for fewMembers at least, so that it rarely grows.
+// From manyMembers on, members are counted exactly.
+const fewMembers, manyMembers = 64, 1000
+
+// makeRoom prepares the decoding of data: it reserves the memory for its members
+// and for the keys that the lexer unescapes, and allocates the former.
+func (e *LogEntry) makeRoom(r *reservation, data []byte) *httpapi.Error {
+	members, keys := len(data)/minMember+1, 0
+	if members > cap(e.members) {
+		members = max(bytes.Count(data, []byte(","))+1, fewMembers) // with those of nested values
+	}
+	if members > max(cap(e.members), manyMembers) || len(data) > smallEntry && bytes.IndexByte(data, '\\') >= 0 {
+		members, keys = countMembers(data)
+	}
+	if keys > e.keys {
+		if herr := r.grow(int64(keys - e.keys)); herr != nil {
+			return herr
+		}
+		e.keys = keys
+	}
+	var herr *httpapi.Error
+	e.members, herr = emptied(r, e.members, members)
+	return herr
+}
+
+// countMembers returns the number of members of data, a valid JSON object, and
+// the memory of those keys that have escapes, in bytes.
+func countMembers(data []byte) (members, keys int) {
+	const allocation = 16 // how much larger than its text the memory of a short key may be
+	depth, isKey := 0, false
+	for i := 0; i < len(data); i++ {
+		switch data[i] {
+		case '{', '[':
+			depth++
+			isKey = depth == 1
+		case '}', ']':
+			depth--
+		case ',':
+			isKey = depth == 1
+		case '"':
+			end, escaped := stringEnd(data, i+1)
+			if isKey {
+				members++
+				isKey = false
+				if escaped {
+					keys += (end-i)*9/8 + allocation // large allocations are rounded up by an eighth
+				}
+			}
+			i = end
+		}
+	}
+	return members, keys
+}
+
+// stringEnd returns the offset of the quote that ends a valid JSON string, and
+// whether the string has escapes. i is the offset after the opening quote.
+func stringEnd(data []byte, i int) (end int, escaped bool) {
+	for ; data[i] != '"'; i++ {
+		if data[i] == '\\' {
+			escaped = true
+			i++
+		}
+	}
+	return i, escaped
+}
+
+// size returns the memory of the buffers, in bytes.
+func (e *LogEntry) size() int64 { return sizeOf(e.members) + sizeOf(e.scratch) }
+
+// forget drops the references to the entry decoded last.
+func (e *LogEntry) forget() {
+	clear(e.members[:cap(e.members)])
+	e.lexer = jlexer.Lexer{}
+	e.keys = 0
+}
+
+// appendRow decodes data, a valid JSON object in valid UTF-8, and appends its row
+// to b. arrival is the text of the time column if the entry's time is missing or
+// unreadable. Neither e.members nor b grows if the caller has made room.
+func (e *LogEntry) appendRow(b *batch, data, arrival []byte) error {
 	e.members = e.members[:0]
 	e.first = [columnFields]int{}
 	e.lexer = jlexer.Lexer{Data: data}
@@ -204,11 +325,31 @@ func (e *LogEntry) appendLevel(dst []byte, i int) ([]byte, int) {
 func appendLower(dst []byte, start int) []byte {
 	for i, c := range dst[start:] {
 		if c >= utf8.RuneSelf {
-			return append(dst[:start], strings.ToLower(string(dst[start:]))...)
+			return appendLowerRunes(dst, start)
 		}
 		if 'A' <= c && c <= 'Z' {
 			dst[start+i] = c + 'a' - 'A'
 		}
+	}
+	return dst
+}
+
+// appendLowerRunes converts dst[start:], which may have any characters, to lower
+// case without a copy, as strings.ToLower does with one.
+func appendLowerRunes(dst []byte, start int) []byte {
+	growth := lowerGrowth(dst[start:])
+	end := len(dst)
+	for range growth {
+		dst = append(dst, 0)
+	}
+	// Move the text to the end. The result then never reaches what is left of it.
+	copy(dst[start+growth:], dst[start:end])
+	text := dst[start+growth:]
+	dst = dst[:start]
+	for len(text) > 0 {
+		r, size := utf8.DecodeRune(text)
+		text = text[size:]
+		dst = utf8.AppendRune(dst, unicode.ToLower(r))
 	}
 	return dst
 }

@@ -15,7 +15,12 @@ import (
 func decodeRow(t *testing.T, text, arrival string) [4]string {
 	t.Helper()
 	b := new(batch)
-	if err := newLogEntry().appendRow(b, []byte(text), []byte(arrival)); err != nil {
+	e := newLogEntry()
+	valid, herr := e.repair(&reservation{budget: &budget{limit: 1 << 30}}, []byte(text))
+	if herr != nil {
+		t.Fatalf("repair(%s): %v", text, herr)
+	}
+	if err := e.appendRow(b, valid, []byte(arrival)); err != nil {
 		t.Fatalf("appendRow(%s): %v", text, err)
 	}
 	var columns [4]string

@@ -8,33 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 	"unsafe"
+
+	"log-ingester/internal/httpapi"
 )
-
-// A budget limits the memory of request bodies in progress and queued batches
-// together. Any goroutine may use it.
-type budget struct {
-	limit int64 // in bytes
-	used  atomic.Int64
-}
-
-// reserve reserves n bytes and reports whether they fit.
-func (b *budget) reserve(n int64) bool { return addWithin(&b.used, n, b.limit) }
-
-func (b *budget) release(n int64) { b.used.Add(-n) }
-
-// addWithin adds n to sum if the result does not exceed limit, and reports
-// whether it added n.
-func addWithin(sum *atomic.Int64, n, limit int64) bool {
-	for {
-		old := sum.Load()
-		if old+n > limit {
-			return false
-		}
-		if sum.CompareAndSwap(old, old+n) {
-			return true
-		}
-	}
-}
 
 // A row is one entry as a row of the table. Each field is the offset in the
 // batch's text at which that column ends. The first column starts where the
@@ -64,26 +40,21 @@ type batch struct {
 }
 
 // batchOverhead is the memory of a batch besides its text and rows, in bytes. It
-// includes the batch's slot in the queue's channel, and spare capacity of text
-// and rows.
-const batchOverhead = 2 << 10
+// includes the batch's slot in the queue's channel, and the channel that reports
+// the outcome.
+const batchOverhead = 1 << 10
 
 // maxJoinedText is the largest text of a batch that other batches have joined,
-// in bytes.
+// in bytes. No batch from newBatch has a smaller capacity.
 const maxJoinedText = 4 << 10
-
-// rowEstimate is the memory of a row besides the bytes of its entry, in bytes: the
-// row struct, and a default level and time.
-const rowEstimate = int(unsafe.Sizeof(row{})) + len("unknown") + len("2006-01-02T15:04:05.000000000Z")
 
 // maxPooled is the largest buffer that is kept in a pool, in bytes. A few large
 // requests must not determine how much memory an idle service uses.
 const maxPooled = 256 << 10
 
-// size returns the memory of the batch that counts against the queue, in bytes.
-func (b *batch) size() int64 {
-	return int64(len(b.text)+len(b.rows)*int(unsafe.Sizeof(row{}))) + batchOverhead
-}
+// size returns the memory of the batch with its spare capacity, in bytes. It does
+// not change while the batch is filled.
+func (b *batch) size() int64 { return sizeOf(b.text) + sizeOf(b.rows) + batchOverhead }
 
 // value returns a column of r as a string, or nil if the details are missing.
 // start is where r starts in the text. The value is valid until the batch is
@@ -121,9 +92,11 @@ func (b *batch) values(i int) []driver.Value {
 func (b *batch) awaited() bool { return b.committed != nil }
 
 // join appends the rows of next and reports whether it did. It appends nothing if
-// a client waits for either batch, or if they are too large together.
+// a client waits for either batch, or if they are too large together. Neither
+// slice may grow, because other goroutines read the size of b.
 func (b *batch) join(next *batch) bool {
-	if b.awaited() || next.awaited() || len(b.text)+len(next.text) > maxJoinedText {
+	if b.awaited() || next.awaited() || len(b.text)+len(next.text) > min(maxJoinedText, cap(b.text)) ||
+		len(b.rows)+len(next.rows) > cap(b.rows) {
 		return false
 	}
 	start := uint32(len(b.text))
@@ -134,19 +107,60 @@ func (b *batch) join(next *batch) bool {
 	return true
 }
 
-var batchPool = sync.Pool{New: func() any {
-	return &batch{text: make([]byte, 0, maxJoinedText), rows: make([]row, 0, maxJoinedText/128)}
-}}
+// batchPools hold free batches by the capacity of their text: maxJoinedText, and
+// each double of it up to maxPooled. A small batch thus never has a large
+// buffer.
+var batchPools [7]sync.Pool
 
-func newBatch() *batch { return batchPool.Get().(*batch) }
+// textClass returns the index of the first pool whose batches have room for n
+// bytes of text, and their capacity. If there is none, it returns
+// len(batchPools) and n.
+func textClass(n int) (class, capacity int) {
+	for class := range batchPools {
+		if capacity := maxJoinedText << class; n <= capacity {
+			return class, capacity
+		}
+	}
+	return len(batchPools), n
+}
 
-// free returns the batch to the pool. Nothing may use it afterwards.
+// newBatch returns an empty batch with room for text bytes and for rows, whose
+// size it has added to r.
+func newBatch(r *reservation, text, rows int) (*batch, *httpapi.Error) {
+	class, text := textClass(text)
+	var b *batch
+	if class < len(batchPools) {
+		b, _ = batchPools[class].Get().(*batch)
+		rows = max(rows, text/64)
+	}
+	if b == nil {
+		b = new(batch)
+	}
+	size := b.size()
+	if herr := r.grow(size); herr != nil {
+		b.free()
+		return nil, herr
+	}
+	var herr *httpapi.Error
+	if b.text, herr = emptied(r, b.text, text); herr == nil {
+		b.rows, herr = emptied(r, b.rows, rows)
+	}
+	if herr != nil {
+		r.shrink(b.size())
+		b.free()
+		return nil, herr
+	}
+	return b, nil
+}
+
+// free returns the batch to its pool. Nothing may use it afterwards.
 func (b *batch) free() {
-	if cap(b.text) > maxPooled || cap(b.rows) > maxPooled/int(unsafe.Sizeof(row{})) {
+	class, capacity := textClass(cap(b.text))
+	if class == len(batchPools) || capacity != cap(b.text) || sizeOf(b.rows) > sizeOf(b.text) {
 		return
 	}
 	b.text, b.rows, b.committed = b.text[:0], b.rows[:0], nil
-	batchPool.Put(b)
+	batchPools[class].Put(b)
 }
 
 var (
@@ -195,7 +209,7 @@ func newQueue(limit int64) *queue {
 }
 
 // put gives b to the writer and returns the bytes that it counts for in the
-// queue. The error is errShuttingDown, errQueueFull if there is no space in
+// queue: its size, or nothing if it joined another batch. The error is errShuttingDown, errQueueFull if there is no space in
 // time, or why the database cannot accept writes; the caller then still owns b.
 func (q *queue) put(b *batch) (reserved int64, err error) {
 	if err := q.brokenError(); err != nil {
@@ -215,8 +229,8 @@ func (q *queue) put(b *batch) (reserved int64, err error) {
 	q.entries.Add(int64(len(b.rows)))
 	urgent := b.awaited() || q.overTarget()
 	if q.send(b) {
-		q.release(batchOverhead)
-		reserved -= batchOverhead
+		q.release(reserved) // the other batch had room
+		reserved = 0
 	}
 	if urgent {
 		q.wake()

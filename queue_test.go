@@ -72,7 +72,7 @@ func TestQueueJoinsBatches(t *testing.T) {
 	if n := len(w.queue.batches); n != batches {
 		t.Fatalf("the queue has %d batches, want %d", n, batches)
 	}
-	const minBytes, maxBytes = batches * batchOverhead, (batches+1)*batchOverhead + maxJoinedText
+	const minBytes, maxBytes = batches * (batchOverhead + maxJoinedText), (batches + 2) * (batchOverhead + maxJoinedText)
 	bytes, reserved := w.queue.bytes.Load(), w.memory.used.Load()
 	if bytes < minBytes || bytes > maxBytes {
 		t.Errorf("the queue has %d bytes, want %d to %d", bytes, minBytes, maxBytes)
@@ -134,13 +134,14 @@ func TestQueueStopWhilePutting(t *testing.T) {
 		for range putters {
 			receive(t, "the first batch of each goroutine", begun)
 		}
-		stored := w.stop()
+		w.queue.stop()
 		finished := make(chan struct{})
 		go func() {
 			defer close(finished)
 			running.Wait()
 		}()
 		receive(t, "the end of the goroutines", finished)
+		stored := w.stop()
 		if n := strings.Count(stored, ",") + 1; n != accepted {
 			t.Fatalf("stored %d batches, but accepted %d", n, accepted)
 		}

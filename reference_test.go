@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -238,16 +240,24 @@ func referenceTime(value string) (t time.Time, ok bool) {
 
 // programRows is referenceRows with the program's scanner and decoder.
 func programRows(body []byte, threshold entry.Level) (rows [][4]string, dropped int, err error) {
-	var s levelScanner
-	if err := s.scan(body, threshold); err != nil {
+	s := &scratch{entry: newLogEntry(), body: body}
+	s.begin(&budget{limit: math.MaxInt64})
+	if err := s.scanner.scan(body, threshold); err != nil {
 		return nil, 0, err
 	}
-	b := new(batch)
-	e := newLogEntry()
-	for _, k := range s.kept {
-		if err := e.appendRow(b, body[k.start:k.end], []byte("ARRIVAL")); err != nil {
+	text, _ := s.textSize()
+	b, herr := newBatch(&s.reserved, text, len(s.scanner.kept))
+	if herr != nil {
+		return nil, 0, errors.Join(errDecoder, herr)
+	}
+	size := b.size()
+	for _, k := range s.scanner.kept {
+		if err := decodeEntry(s, b, body[k.start:k.end]); err != nil {
 			return nil, 0, errors.Join(errDecoder, err)
 		}
+	}
+	if n := b.size(); n != size {
+		return nil, 0, fmt.Errorf("%w: the batch grew from %d to %d bytes, want no growth", errDecoder, size, n)
 	}
 	for i := range b.rows {
 		var row [4]string
@@ -259,7 +269,27 @@ func programRows(body []byte, threshold entry.Level) (rows [][4]string, dropped 
 		}
 		rows = append(rows, row)
 	}
-	return rows, s.dropped, nil
+	return rows, s.scanner.dropped, nil
+}
+
+// decodeEntry appends the row of an entry to b, with ARRIVAL as the arrival time.
+// It checks that the list of members does not grow while it decodes.
+func decodeEntry(s *scratch, b *batch, data []byte) error {
+	data, herr := s.entry.repair(&s.reserved, data)
+	if herr == nil {
+		herr = s.entry.makeRoom(&s.reserved, data)
+	}
+	if herr != nil {
+		return herr
+	}
+	before := s.entry.size()
+	if err := s.entry.appendRow(b, data, []byte("ARRIVAL")); err != nil {
+		return err
+	}
+	if after := s.entry.size(); after != before {
+		return fmt.Errorf("the members grew from %d to %d bytes, want no growth", before, after)
+	}
+	return nil
 }
 
 var errDecoder = errors.New("the decoder refuses an entry that the scanner accepted")

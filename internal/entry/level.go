@@ -175,6 +175,10 @@ func levelByNumber(n float64) Level {
 	return Level(n / 10)
 }
 
+// maxCopied is the largest value, in bytes, that is read as a time, or as a level
+// that is a number or has escapes. Reading those copies the value.
+const maxCopied = 4 << 10
+
 // LevelOf returns the rank of the value of a level key. value is valid JSON
 // without white space around it.
 func LevelOf(value []byte) Level {
@@ -182,10 +186,16 @@ func LevelOf(value []byte) Level {
 	case c == '"':
 		name := value[1 : len(value)-1]
 		if bytes.IndexByte(name, '\\') >= 0 {
+			if len(value) > maxCopied {
+				return LevelUnknown
+			}
 			name = AppendUnquoted(nil, value)
 		}
 		return LevelByName(name)
 	case c == '-' || isDigit(c):
+		if len(value) > maxCopied {
+			return LevelUnknown
+		}
 		// A number out of range is ±Inf, which is no level.
 		n, _ := strconv.ParseFloat(string(value), 64)
 		return levelByNumber(n)

@@ -14,10 +14,11 @@ import (
 // common variants (a space in place of the T, a comma before the fraction, an
 // offset without a colon or without minutes, no offset for UTC, only a date), or
 // an epoch number. value is valid JSON without white space around it. The result
-// is in UTC. ok is false if the value cannot be parsed or is outside the years 0
-// to 9999.
+// is in UTC. ok is false if the value cannot be parsed, is longer than 4 KiB, or is
+// outside the years 0 to 9999.
 func ParseTime(value []byte) (t time.Time, ok bool) {
 	switch c := value[0]; {
+	case len(value) > maxCopied:
 	case c == '"':
 		s := value[1 : len(value)-1]
 		if bytes.IndexByte(s, '\\') >= 0 {

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"log-ingester/internal/entry"
+)
+
+// hostileBodies are bodies whose decoding needs much memory, in ways that a
+// simple estimate misses.
+var hostileBodies = map[string]func() string{
+	"members of the smaller entry": func() string {
+		return `{"message":"` + strings.Repeat("x", 5<<20) + `"}{` + strings.Repeat(`"":1,`, 600_000) + `"":1}`
+	},
+	"invalid UTF-8 in many entries": func() string {
+		return strings.Repeat(`{"message":"`+strings.Repeat("\xff", 300)+`"}`, 10_000)
+	},
+	"level that grows in lower case": func() string {
+		return `{"level":"` + strings.Repeat("Ⱥ", 2<<20) + `"}`
+	},
+	"array of numbers": func() string {
+		return `{"message":"m","values":[` + strings.Repeat("1,", 1_000_000) + `1]}`
+	},
+	"long key with an escape":  func() string { return `{"\n` + strings.Repeat("x", 4<<20) + `":1}` },
+	"many keys with escapes":   func() string { return `{` + strings.Repeat(`"\n":1,`, 300_000) + `"":1}` },
+	"small entries":            func() string { return strings.Repeat(`{}`, 200_000) },
+	"opening braces":           func() string { return `{"message":"` + strings.Repeat("{", 1<<20) + `"}` },
+	"long level with escapes":  func() string { return `{"level":"` + strings.Repeat(`\u0061`, 500_000) + `"}` },
+	"level of many digits":     func() string { return `{"level":` + strings.Repeat("5", 4<<20) + `}` },
+	"long time with escapes":   func() string { return `{"time":"` + strings.Repeat(`\u0061`, 500_000) + `"}` },
+	"time of many digits":      func() string { return `{"time":1` + strings.Repeat("0", 4<<20) + `e1}` },
+	"long time with a small t": func() string { return `{"time":"2026-11-22t15:24:` + strings.Repeat("0", 4<<20) + `z"}` },
+}
+
+// A request allocates no more than it has reserved, except for constants. The
+// budget is never exceeded.
+func TestAllocationsAreReserved(t *testing.T) {
+	for name, body := range hostileBodies {
+		t.Run(name, func(t *testing.T) {
+			status, peak, allocated := ingestMeasured(body(), 1<<30)
+			if status != http.StatusAccepted {
+				t.Errorf("got status %d, want 202", status)
+			}
+			// With the race detector, small allocations are larger.
+			if limit := peak + peak/16 + 256<<10; allocated > limit && !raceDetected() {
+				t.Errorf("got %d bytes allocated with %d reserved, want at most %d", allocated, peak, limit)
+			}
+		})
+	}
+}
+
+// The limit holds for each body, and only those that do not fit are refused.
+func TestMemoryLimitOfRequest(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		body   string
+		limit  int64
+		status int
+	}{
+		{"array of numbers", hostileBodies["array of numbers"](), 8 << 20, 202},
+		{"array of numbers that does not fit", hostileBodies["array of numbers"](), 3 << 20, 413},
+		{"members of the smaller entry", hostileBodies["members of the smaller entry"](), 32 << 20, 413},
+		{"members of the smaller entry that fit", hostileBodies["members of the smaller entry"](), 48 << 20, 202},
+		{"invalid UTF-8 in many entries", hostileBodies["invalid UTF-8 in many entries"](), 8 << 20, 413},
+		{"invalid UTF-8 that fits", hostileBodies["invalid UTF-8 in many entries"](), 16 << 20, 202},
+		{"level that grows in lower case", hostileBodies["level that grows in lower case"](), 8 << 20, 413},
+		{"level that grows and fits", hostileBodies["level that grows in lower case"](), 12 << 20, 202},
+		{"largest body", `{"message":"` + strings.Repeat("x", 8<<20-20) + `"}`, 16<<20 + 256<<10, 202},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			status, peak, _ := ingestMeasured(c.body, c.limit)
+			if status != c.status {
+				t.Errorf("got status %d with at most %d bytes reserved, want %d", status, peak, c.status)
+			}
+			if peak > c.limit {
+				t.Errorf("got %d bytes reserved, want at most %d", peak, c.limit)
+			}
+		})
+	}
+}
+
+// ingestMeasured ingests body, with new buffers for all that it decodes to. It returns the status, the
+// largest reservation, and the bytes that were allocated.
+func ingestMeasured(body string, limit int64) (status int, peak, allocated int64) {
+	in := &ingester{
+		threshold: entry.LevelError,
+		maxBody:   16 << 20,
+		queue:     newQueue(64 << 20),
+		memory:    &budget{limit: limit},
+		metrics:   new(metrics),
+		clock:     time.Now,
+	}
+	in.memory.refuse = func(n int64) bool {
+		if used := in.memory.used.Load() + n; used <= limit {
+			peak = max(peak, used)
+		}
+		return false
+	}
+	r := httptest.NewRequest("POST", "/ingest", strings.NewReader(body))
+	// With a buffer for the body, none is allocated and released as it grows.
+	s := &scratch{entry: newLogEntry(), body: make([]byte, 0, len(body)+1)}
+	s.begin(in.memory)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	status, herr := in.ingest(nil, r, s)
+	runtime.ReadMemStats(&after)
+	if herr != nil {
+		status = herr.Status
+	}
+	return status, peak, int64(after.TotalAlloc - before.TotalAlloc)
+}
+
+// If any one reservation of a request fails, the request gets 503, and all
+// memory is released.
+func TestEachReservationFails(t *testing.T) {
+	s := newTestService(t)
+	// Each buffer becomes too large for its pool, so each request makes the same
+	// reservations.
+	body := gzipped(strings.Repeat(`{}`, 40_000) + // positions
+		`{"message":"` + strings.Repeat("\xff", 300_000) + `"}` + // repair
+		`{` + strings.Repeat(`"":1,`, 20_000) + `"\n` + strings.Repeat("x", 10_000) + `":1}`) // members and keys
+	failed := 0
+	for k := 1; ; k++ {
+		calls := 0
+		s.memory.refuse = func(int64) bool {
+			calls++
+			return calls == k
+		}
+		w := s.post(body, "Content-Encoding", "gzip")
+		want := 503
+		if k == 1 || calls < k { // the first one is for pooled buffers, which are dropped instead
+			want = 200
+		}
+		if w.Code != want {
+			t.Errorf("reservation %d fails: got %d %s, want %d", k, w.Code, w.Body, want)
+		}
+		if n := s.memory.used.Load(); n != 0 {
+			t.Fatalf("reservation %d fails: got %d bytes of the budget in use after the request, want 0", k, n)
+		}
+		if calls < k {
+			break
+		}
+		failed++
+	}
+	// Pooled buffers, inflater, body several times, positions, batch, its text and
+	// rows, repair, keys, members.
+	if failed < 12 {
+		t.Errorf("got %d reservations, want at least 12", failed)
+	}
+	s.stop()
+	s.checkBalanced(t)
+}
+
+// A scratch in the pool does not refer to a large body.
+func TestScratchForgetsBody(t *testing.T) {
+	s := &scratch{entry: newLogEntry()}
+	body := []byte(`{"message":"` + strings.Repeat("x", maxPooled) + `"}`)
+	if err := s.entry.appendRow(new(batch), body, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.body = body
+	s.trim()
+	if s.entry.lexer.Data != nil || s.entry.members[:1][0].value != nil {
+		t.Errorf("got references to a body of %d bytes, want none", len(body))
+	}
+}
+
+// lowerGrowth must find each character that becomes longer in lower case.
+func TestLowerGrowth(t *testing.T) {
+	for r := range rune(unicode.MaxRune + 1) {
+		text := string(r)
+		lower := strings.ToLower(text)
+		growth := len(lower) - len(text)
+		if growth > lowerGrowth([]byte(text)) {
+			t.Errorf("%q becomes %d bytes longer in lower case, want at most %d", text, growth, lowerGrowth([]byte(text)))
+		}
+		mixed := "A" + text + "İⱥȺ" + text
+		if got, want := string(appendLower([]byte("X"+mixed), 1)), "X"+strings.ToLower(mixed); got != want {
+			t.Fatalf("appendLower(%q): got %q, want %q", mixed, got, want)
+		}
+	}
+}
+
+func TestCountMembers(t *testing.T) {
+	for _, c := range []struct {
+		entry         string
+		members, keys int
+	}{
+		{`{}`, 0, 0},
+		{` {"a":1}`[1:], 1, 0},
+		{`{"a":[1,2,{"b":1,"\n":2}],"c":{"d":1,"e":2},"f":",\""}`, 3, 0},
+		{`{"a\"" : 1, "b" : "\\", "\\":"}" }`, 3, (4*9/8 + 16) + (3*9/8 + 16)},
+	} {
+		if members, keys := countMembers([]byte(c.entry)); members != c.members || keys != c.keys {
+			t.Errorf("countMembers(%s): got %d members and %d bytes of keys, want %d and %d", c.entry, members, keys, c.members, c.keys)
+		}
+	}
+}
+
+func TestRepairGrowth(t *testing.T) {
+	for _, text := range []string{"", "a", "é\ufffd", "\xff", "a\xe2\x82b\xf0\x9f\x98", "\xc3\x28\xed\xa0\x80"} {
+		if got, want := repairGrowth([]byte(text)), len(entry.AppendRepaired(nil, []byte(text)))-len(text); got != want {
+			t.Errorf("repairGrowth(%q) = %d, want %d", text, got, want)
+		}
+		if utf8.ValidString(text) && repairGrowth([]byte(text)) != 0 {
+			t.Errorf("repairGrowth(%q) is not 0", text)
+		}
+	}
+}
