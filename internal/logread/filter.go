@@ -44,22 +44,24 @@ func (f *filter) matchesAll() bool {
 	return f.anyLevel && f.text == nil && f.fields == nil && !f.hasTimeRange
 }
 
-// matches reports whether all conditions except the time range hold. It uses
-// scratch for temporary data.
-func (f *filter) matches(level, message, details string, scratch *[]byte) bool {
-	if !f.anyLevel && !f.matchesLevel(level) {
-		return false
-	}
-	for i := range f.fields {
-		if !f.fields[i].matches(details, scratch) {
-			return false
-		}
-	}
-	return f.text == nil || f.text.contains(message) || f.text.containsJSON(details, scratch)
+// A matcher evaluates filters for one scan.
+type matcher struct {
+	work   work
+	fields fieldWalk
 }
 
+// matches reports whether the message or the details contain the text of f, and
+// the details its fields. If m.work.err is set, the result is meaningless.
+func (m *matcher) matches(f *filter, message, details string) bool {
+	if f.fields != nil && !m.fields.match(f.fields, details, &m.work) {
+		return false
+	}
+	return f.text == nil || f.text.contains(message, &m.work) || f.text.containsJSON(details, &m.work)
+}
+
+// matchesLevel reports whether the filter selects the level.
 func (f *filter) matchesLevel(level string) bool {
-	if f.ranks&(1<<entry.LevelByName([]byte(level))) != 0 {
+	if f.anyLevel || f.ranks&(1<<entry.LevelByName([]byte(level))) != 0 {
 		return true
 	}
 	for _, name := range f.names {

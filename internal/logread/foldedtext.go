@@ -103,24 +103,52 @@ func foldRune(r rune) rune {
 	return smallest
 }
 
-// contains reports whether s contains the text.
-func (t *foldedText) contains(s string) bool {
+// contains reports whether s contains the text. It returns false if the scan must
+// end.
+func (t *foldedText) contains(s string, w *work) bool {
+	for len(s) > pieceSize+t.maxLen() {
+		if !w.examine(pieceSize) {
+			return false
+		}
+		// A match that starts in this piece can end in the next one.
+		if found, _ := t.search(s[:runeCut(s, pieceSize+t.maxLen())]); found {
+			return true
+		}
+		s = s[runeCut(s, pieceSize):]
+	}
+	if !w.examine(len(s)) {
+		return false
+	}
 	found, _ := t.search(s)
 	return found
 }
 
+// maxLen is an upper bound of the bytes of a match, plus one rune.
+func (t *foldedText) maxLen() int { return utf8.UTFMax * (len(t.runes) + 1) }
+
 // containsJSON reports whether the JSON text s contains the text, either as
 // written or after unescaping: many loggers write ü as \u00fc, and JSON always
-// writes C:\ as C:\\.
-func (t *foldedText) containsJSON(s string, scratch *[]byte) bool {
-	if t.contains(s) {
-		return true
+// writes C:\ as C:\\. It returns false if the scan must end.
+func (t *foldedText) containsJSON(s string, w *work) bool {
+	return t.contains(s, w) || containsPiecewise(s, `\`, w) && t.containsUnescaped(s, w)
+}
+
+// containsUnescaped reports whether the text is in s after unescaping. It unescapes
+// one piece at a time, so it needs little memory.
+func (t *foldedText) containsUnescaped(s string, w *work) bool {
+	w.buf = w.buf[:0]
+	for w.examine(min(len(s), pieceSize)) {
+		n := escapeCut(s, pieceSize)
+		w.buf = entry.AppendUnescaped(w.buf, s[:n])
+		found, _ := t.search(string(w.buf))
+		if found || n == len(s) {
+			return found
+		}
+		s = s[n:]
+		// A match that starts in this piece can end in the next one.
+		w.buf = append(w.buf[:0], w.buf[runeCut(w.buf, len(w.buf)-t.maxLen()):]...)
 	}
-	if strings.IndexByte(s, '\\') < 0 {
-		return false
-	}
-	*scratch = entry.AppendUnescaped((*scratch)[:0], s)
-	return t.contains(string(*scratch))
+	return false
 }
 
 // search reports whether s contains the text. It also returns a measure of its

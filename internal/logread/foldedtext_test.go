@@ -20,7 +20,7 @@ func TestFoldedTextContains(t *testing.T) {
 		{name: "end missing", text: "abc", s: "ab", want: false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := newFoldedText(test.text).contains(test.s); got != test.want {
+			if got := newFoldedText(test.text).contains(test.s, newWork()); got != test.want {
 				t.Errorf("%q in %q = %v, want %v", test.text, test.s, got, test.want)
 			}
 		})

@@ -1,6 +1,7 @@
 package logread
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -153,6 +154,9 @@ func (w *hookedRecorder) Write(p []byte) (int, error) {
 	w.beforeWrite()
 	return w.ResponseRecorder.Write(p)
 }
+
+// newWork returns the work of a scan that is never cancelled.
+func newWork() *work { return &work{ctx: context.Background()} }
 
 func must(t testing.TB, err error) {
 	t.Helper()

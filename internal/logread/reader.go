@@ -5,8 +5,11 @@
 //
 //   - It never writes. Its connections are read-only.
 //   - It never waits for the writer, and never delays a checkpoint by more than
-//     some milliseconds: a statement reads a bounded number of rows, and none
-//     runs while a response is written, even if the client reads slowly.
+//     some milliseconds: a statement reads a bounded number of rows and bytes,
+//     and none runs while a large entry is matched or a response is written, even
+//     if the client reads slowly.
+//   - It checks the time limit of a read, and whether its client has disconnected,
+//     by the bytes it has examined, also inside an entry.
 //   - A partial response is never presented as complete. If a response fails
 //     after its first bytes were sent, the connection is aborted.
 //   - The numbers of concurrent scans and tails are bounded. A client that exceeds
@@ -53,7 +56,7 @@ func Open(path string, log *slog.Logger) (*Reader, error) {
 	return &Reader{
 		log:         log,
 		db:          db,
-		scanner:     &scanner{db: db, passes: passes, timeout: scanTimeout},
+		scanner:     &scanner{db: db, passes: passes, timeout: scanTimeout, stepWork: defaultStepWork},
 		hub:         newHub(db, log),
 		slotTimeout: slotTimeout,
 		reads:       newSlots(0, maxReads),

@@ -16,10 +16,11 @@ var errScanTimeout = errors.New("scan timed out")
 
 // A scanner runs scans of the log.
 type scanner struct {
-	db      *database
-	passes  passes
-	times   blockTimes
-	timeout time.Duration
+	db       *database
+	passes   passes
+	times    blockTimes
+	timeout  time.Duration
+	stepWork int64 // as for pass
 }
 
 // search adds the entries that match q to dst, newest first, and at most q.limit
@@ -71,9 +72,8 @@ func (s *scanner) run(
 }
 
 // scanBlocks visits the entries with q.after < id < q.before, in blocks of ids
-// from newest to oldest, with one statement per block. It reads each block in
-// ascending order: the kernel only reads ahead forwards, and descending reads
-// from disk are ten times slower.
+// from newest to oldest. It reads each block in ascending order: the kernel only
+// reads ahead forwards, and descending reads from disk are ten times slower.
 //
 // If count is set, scanBlocks passes it the matching entries. Otherwise it passes
 // blockDone the ids of the block's matching entries, in ascending order. The scan
@@ -88,7 +88,7 @@ func (s *scanner) scanBlocks(
 	blockDone func(ctx context.Context, found []int64) (enough bool, err error),
 ) error {
 	p := &s.passes[slot]
-	*p = pass{ctx: ctx, filter: &q.filter, count: count}
+	*p = pass{matcher: matcher{work: work{ctx: ctx}}, filter: &q.filter, count: count, stepWork: s.stepWork}
 	defer func() { *p = pass{} }()
 
 	next, err := conn.PrepareContext(ctx, "SELECT max(id) FROM logs WHERE id <= ?")
@@ -115,7 +115,7 @@ func (s *scanner) scanBlocks(
 		b := blockOf(id.Int64)
 		if !q.hasTimeRange || s.times.mayContain(b, q.since, q.until) {
 			p.startBlock()
-			if _, err := visit.ExecContext(ctx, id.Int64, max(b.first(), q.after+1), slot); err != nil {
+			if err := visitBlock(ctx, visit, p, max(b.first(), q.after+1), id.Int64, slot); err != nil {
 				return err
 			}
 			if p.needsTimes() && b.first() > q.after && b.last() <= top && b.last() < newest {
@@ -129,6 +129,28 @@ func (s *scanner) scanBlocks(
 			return nil
 		}
 		top = b.first() - 1
+	}
+	return nil
+}
+
+// visitBlock visits the entries with first <= id <= last. It uses one statement
+// per step, so that a block of large entries does not keep a read transaction open
+// for long: no checkpoint can complete during a statement.
+func visitBlock(ctx context.Context, visit *sql.Stmt, p *pass, first, last int64, slot int) error {
+	for first <= last {
+		p.startStep()
+		var visited int64
+		err := visit.QueryRowContext(ctx, last, first, slot).Scan(&visited)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := p.finishStep(); err != nil {
+			return err
+		}
+		first = visited + 1
 	}
 	return nil
 }
