@@ -9,8 +9,9 @@ import (
 // block's number is that value.
 type block int64
 
-// blockBits limits how many ids one statement visits, so that no statement delays
-// a checkpoint of the WAL by more than some milliseconds.
+// blockBits limits how many ids one statement visits, and defaultStepWork how many
+// bytes, so that no statement delays a checkpoint of the WAL by more than some
+// milliseconds.
 const blockBits = 14
 
 func blockOf(id int64) block { return block(id >> blockBits) }

@@ -152,7 +152,8 @@ func (x *fieldWalk) object(outer int) bool {
 	for x.member(wanted) && x.next(',') {
 	}
 	x.stack = x.stack[:outer]
-	return x.skip(1) // only the closing brace, unless there was a syntax error
+	// Only the closing brace is left, unless there was a syntax error.
+	return x.w.err == nil && x.skip(1)
 }
 
 // longest returns the length of the longest name.

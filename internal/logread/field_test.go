@@ -241,6 +241,7 @@ func jsonText(value string) string {
 	}
 	return string(entry.AppendUnescaped(nil, value[1:len(value)-1]))
 }
+
 // fieldValues returns all values that a filter with the name compares, decoded
 // by encoding/json.
 func fieldValues(object, name string) []string {

@@ -85,3 +85,30 @@ func FuzzFoldedText(f *testing.F) {
 		}
 	})
 }
+
+// A text is found wherever it starts and ends in a text of several pieces, and
+// nothing is found that is not there.
+func TestFoldedTextPieces(t *testing.T) {
+	for _, test := range []struct{ name, text, stored string }{
+		{name: "ASCII", text: "disk FULL", stored: "Disk full"},
+		{name: "escaped", text: "ü\n😀ü", stored: `\u00fc\n\ud83d\ude00Ü`},
+		{name: "Kelvin signs", text: strings.Repeat("k", 2000), stored: strings.Repeat("\u212a", 2000)},
+		{name: "U+FFFD", text: "\ufffd!", stored: "\xff!"},
+	} {
+		folded := newFoldedText(test.text)
+		for _, filler := range []string{"-", "😀", `\\`, `\ud83d\ude00`} {
+			for offset := range 13 {
+				start := 2*pieceSize - len(test.stored) - 6 + offset
+				before := strings.Repeat(filler, start/len(filler))
+				before = strings.Repeat(" ", start-len(before)) + before
+				after := strings.Repeat(filler, pieceSize/len(filler))
+				if !folded.containsJSON(before+test.stored+after, newWork()) {
+					t.Errorf("%s: the text at %d is not found between %q", test.name, start, filler)
+				}
+				if folded.containsJSON(before+after, newWork()) {
+					t.Errorf("%s: the text is found in %q", test.name, filler)
+				}
+			}
+		}
+	}
+}

@@ -18,9 +18,9 @@ const (
 	maxLimit       = 10_000
 	defaultBuckets = 100
 	maxBuckets     = 500
-	maxParameters  = 64
+	maxParameters  = 64   // a fieldWalk can evaluate this many fields
 	maxText        = 2000 // bytes of q; the page accepts 500 characters
-	maxFieldName   = 500  // bytes; each dot can cost another pass over the details
+	maxFieldName   = 500  // bytes; each dot can nest a fieldWalk one level deeper
 )
 
 // A query holds the parameters of a request.

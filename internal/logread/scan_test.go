@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"log-ingester/internal/entry"
@@ -28,9 +29,17 @@ func parsedTime(t *testing.T, s string) int64 {
 	return ns
 }
 
-// Blocks, and the block times that scans remember, do not change the results.
+// Blocks and steps, and the block times that scans remember, do not change the
+// results.
 func TestScanManyBlocks(t *testing.T) {
+	for name, stepWork := range map[string]int64{"one step per block": 1 << 40, "many steps per block": 100 * visitCost} {
+		t.Run(name, func(t *testing.T) { testScanManyBlocks(t, stepWork) })
+	}
+}
+
+func testScanManyBlocks(t *testing.T, stepWork int64) {
 	l := newTestLog(t)
+	l.reader.scanner.stepWork = stepWork
 	const n = 3<<blockBits + 100
 	l.fill(n)
 	// A gap that contains a whole block, and ids far away from the others.
@@ -185,5 +194,128 @@ func TestScanCancellationLargeEntries(t *testing.T) {
 	n, err := l.countUntilCancelled("q=y")
 	if !errors.Is(err, context.Canceled) || n != 1 {
 		t.Errorf("scan counted %d entries and returned %v, want 1 and context.Canceled", n, err)
+	}
+}
+
+// Entries that are matched between two steps are found like others, in order, and
+// counted once.
+func TestScanLargeEntries(t *testing.T) {
+	l := newTestLog(t)
+	var all, odd []int64
+	for i := range 12 {
+		n := []int{10, largeEntry - len(`{"odd":1,"s":""}`), largeEntry + 10}[i%3]
+		details := fmt.Sprintf(`{"odd":%d,"s":"%s"}`, i%2, strings.Repeat("x", max(0, n-len(`{"odd":1,"s":""}`))))
+		id := l.insert(testEntry{"error", "large", fillTime(i + 1), details})
+		all = slices.Insert(all, 0, id)
+		if i%2 == 1 {
+			odd = slices.Insert(odd, 0, id)
+		}
+	}
+	for query, want := range map[string][]int64{
+		"details.odd=1":                          odd,
+		"details.odd=1&limit=2":                  odd[:2],
+		"q=%22odd%22:1":                          odd,
+		"q=large":                                all,
+		"q=large&level=warn":                     {},
+		"q=large&since=" + fillTime(11):          all[:2],
+		"q=large&before=" + fmt.Sprint(5):        all[8:],
+		"details.odd=1&q=large&after=1&before=4": {2},
+	} {
+		if got := ids(l.logs(query)); !slices.Equal(got, want) {
+			t.Errorf("GET /logs?%s = ids %v, want %v", query, got, want)
+		}
+	}
+	_, body := l.get("/logs/histogram?details.odd=1")
+	if want := `"levels":{"error":6}`; !strings.Contains(body, want) {
+		t.Errorf("GET /logs/histogram?details.odd=1 = %s, want %s", body, want)
+	}
+}
+
+// checkpoint runs PRAGMA wal_checkpoint, and returns the size of the WAL and how
+// much of it was written to the database, in pages.
+func (l *testLog) checkpoint(mode string) (busy bool, log, checkpointed int) {
+	l.t.Helper()
+	must(l.t, l.db.QueryRow("PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &log, &checkpointed))
+	return busy, log, checkpointed
+}
+
+// A block of large entries does not hold back a checkpoint until the end of the
+// block: what is committed in one step can be checkpointed in the next.
+func TestScanStepsAllowCheckpoint(t *testing.T) {
+	l := openTestLog(t)
+	message := strings.Repeat("x", 10<<10)
+	for range 100 {
+		l.insert(testEntry{"error", message, "", nil})
+	}
+	l.reader.scanner.stepWork = 10 * int64(visitCost+len(message))
+	q, err := parseQuery("q=xx", time.Now())
+	must(t, err)
+	n := 0
+	err = l.reader.scanner.count(context.Background(), 0, q, func(string, int64, bool) {
+		switch n++; n {
+		case 1:
+			l.fill(1)
+			if _, log, checkpointed := l.checkpoint("PASSIVE"); checkpointed >= log {
+				t.Errorf("in the first step, %d of %d pages are checkpointed, want fewer", checkpointed, log)
+			}
+		case 50:
+			if _, log, checkpointed := l.checkpoint("PASSIVE"); checkpointed != log {
+				t.Errorf("in a later step, %d of %d pages are checkpointed, want all", checkpointed, log)
+			}
+		}
+	})
+	if err != nil || n != 100 {
+		t.Errorf("scan counted %d entries and returned %v, want 100 and nil", n, err)
+	}
+}
+
+// No statement is open while a large entry is matched.
+func TestScanLargeEntryAllowsCheckpoint(t *testing.T) {
+	l := openTestLog(t)
+	l.insert(testEntry{"error", strings.Repeat("x", largeEntry), "", nil})
+	q, err := parseQuery("q=xx", time.Now())
+	must(t, err)
+	n := 0
+	err = l.reader.scanner.count(context.Background(), 0, q, func(string, int64, bool) {
+		n++
+		l.fill(1)
+		if busy, log, _ := l.checkpoint("TRUNCATE"); busy || log != 0 {
+			t.Errorf("wal_checkpoint = busy %v, log %d, want false, 0", busy, log)
+		}
+	})
+	if err != nil || n != 1 {
+		t.Errorf("scan counted %d entries and returned %v, want 1 and nil", n, err)
+	}
+}
+
+// A slowSink is full after each entry, and its flushes take long.
+type slowSink struct{ flushes int }
+
+func (s *slowSink) add(*row) bool { return true }
+
+func (s *slowSink) flush() error {
+	s.flushes++
+	time.Sleep(time.Hour)
+	return nil
+}
+
+// The clock of a search stops while its client is slow.
+func TestSearchSlowSink(t *testing.T) {
+	for _, query := range []string{"limit=30", "limit=30&q=entry"} {
+		t.Run(query, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := openTestLog(t)
+				l.fill(40)
+				q, err := parseQuery(query, time.Now(), "limit")
+				must(t, err)
+				var sink slowSink
+				if err := l.reader.scanner.search(context.Background(), 0, q, &sink); err != nil {
+					t.Errorf("search() = %v", err)
+				}
+				if sink.flushes != 30 {
+					t.Errorf("search flushed %d times, want 30", sink.flushes)
+				}
+			})
+		})
 	}
 }
