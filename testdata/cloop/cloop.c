@@ -1,5 +1,6 @@
-/* How many rows a second a plain loop over SQLite's C API inserts: one prepared
- * INSERT, a thousand rows of about 170 bytes a transaction, WAL, pages of 8 KiB.
+/* Measures how many rows per second a loop over SQLite's C API inserts: one
+ * prepared INSERT, transactions of a thousand rows of about 170 bytes, WAL, pages
+ * of 8 KiB.
  *
  *	cc -O2 -o cloop cloop.c -lsqlite3 && ./cloop FILE normal|full SECONDS
  */

@@ -1,5 +1,7 @@
-// Empty answers every request with 202 and nothing else, or, on /json, with
-// what /ingest answers: what net/http alone can do, to measure against.
+// Empty is an HTTP server that discards every request, as a baseline for
+// benchmarks. It responds 202 without a body, and on /json like /ingest.
+//
+//	go run testdata/empty/main.go 127.0.0.1:3999
 package main
 
 import (

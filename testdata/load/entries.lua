@@ -1,7 +1,8 @@
--- A load of log entries for wrk:
+-- Sends log entries with wrk:
 --   wrk -t1 -c50 -d5 --latency -s testdata/load/entries.lua http://127.0.0.1:3002
--- In the environment: N, entries a body (1); ERRORS, how many in a hundred are
--- errors (33); TARGET, the path (/ingest); KEY, an API key.
+-- Environment variables: N, entries per body (1); ERRORS, percentage of errors
+-- (33); TARGET, path (/ingest); KEY, API key; PAUSE, longest time in
+-- milliseconds that a connection waits before a request (0).
 local per_body = tonumber(os.getenv("N") or 1)
 local errors = tonumber(os.getenv("ERRORS") or 33)
 local target = os.getenv("TARGET") or "/ingest"

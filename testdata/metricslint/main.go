@@ -1,5 +1,5 @@
-// Metricslint checks a text in Prometheus's format, from standard input, as
-// promtool does.
+// Metricslint reads metrics in Prometheus's text format from standard input, and
+// reports what promtool check metrics would report.
 package main
 
 import (
