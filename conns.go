@@ -222,12 +222,7 @@ func (c *limitedConn) Close() error {
 
 // CloseWrite lets net/http half-close the connection, so that a client that is
 // still sending can read the error response.
-func (c *limitedConn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return nil
-}
+func (c *limitedConn) CloseWrite() error { return closeWrite(c.Conn) }
 
 // The states of a limitedConn.
 const (

@@ -89,18 +89,32 @@ func (c *headerConn) count(b []byte) (status int) {
 		c.bytes += int64(len(b))
 		return c.reserve(encryptedFactor * c.bytes)
 	}
-	seen := append(c.tail, b...)
-	if end := bytes.Index(seen, []byte("\r\n\r\n")); end >= 0 {
-		b = b[:max(0, end+4-len(c.tail))]
+	if end := headerEnd(c.tail, b); end >= 0 {
+		b = b[:end]
 		c.inHeader = false
 	}
-	c.tail = append(c.tail[:0], seen[max(0, len(seen)-3):]...)
+	c.tail = append(c.tail, b[max(0, len(b)-3):]...)
+	c.tail = append(c.tail[:0], c.tail[max(0, len(c.tail)-3):]...)
 	c.bytes += int64(len(b))
 	c.lines += int64(bytes.Count(b, []byte("\n")))
 	if c.lines > maxHeaderFields+2 { // the request line and the empty line
 		return http.StatusRequestHeaderFieldsTooLarge
 	}
 	return c.reserve(2*c.bytes + fieldOverhead*c.lines)
+}
+
+// headerEnd returns how many bytes of b belong to the header that it ends, or -1
+// if it ends none. tail has up to three bytes before b.
+func headerEnd(tail, b []byte) int {
+	var buf [6]byte
+	start := append(append(buf[:0], tail...), b[:min(3, len(b))]...)
+	if i := bytes.Index(start, []byte("\r\n\r\n")); i >= 0 {
+		return i + 4 - len(tail)
+	}
+	if i := bytes.Index(b, []byte("\r\n\r\n")); i >= 0 {
+		return i + 4
+	}
+	return -1
 }
 
 // reserve changes the reservation to size bytes, of which freeHeader are free.
@@ -119,12 +133,7 @@ func (c *headerConn) reserve(size int64) (status int) {
 
 // CloseWrite lets net/http half-close the connection, so that a client that is
 // still sending can read the error response.
-func (c *headerConn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return nil
-}
+func (c *headerConn) CloseWrite() error { return closeWrite(c.Conn) }
 
 // refuse sends a response with status, because net/http would close the
 // connection without one. It returns an error that net/http does not respond to.
@@ -211,3 +220,10 @@ func limitHeaders(h http.Handler) http.Handler {
 }
 
 var errHeaderMemory = httpapi.Errorf(http.StatusServiceUnavailable, "the memory for request headers is full")
+
+func closeWrite(conn net.Conn) error {
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}

@@ -8,7 +8,7 @@ import (
 )
 
 // lockInstance locks the database at path against other instances of this
-// program, which would each delete rows and checkpoint as if they were alone.
+// program. Two instances would each delete rows for -max-db and -retain.
 // Closing the returned file ends the lock. It does not affect readers.
 func lockInstance(path string) (*os.File, error) {
 	lock, err := lockFile(dbfile.Sidecar(path, "-lock"))
