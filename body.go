@@ -30,11 +30,16 @@ type wireReader struct {
 	r    io.Reader
 	w    http.ResponseWriter
 	left int64
-	step int64 // bytes until the next extension
+	step int64          // bytes until the next extension
+	time *processorTime // not held while a read may wait for the client
 }
 
 func (wire *wireReader) Read(p []byte) (int, error) {
+	held := wire.time.stop()
 	n, err := wire.r.Read(p)
+	if held {
+		wire.time.start()
+	}
 	if wire.left -= int64(n); wire.left < 0 {
 		return 0, errTooLarge
 	}

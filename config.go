@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,22 +21,23 @@ import (
 // flag and an environment variable; flags documents them and sets their
 // defaults.
 type config struct {
-	addr         string
-	db           string
-	level        levelFlag
-	synchronous  string // lower case
-	maxBody      byteSize
-	queue        byteSize // at most memory
-	memory       byteSize
-	retain       ageFlag  // 0: no limit
-	maxDB        byteSize // 0: no limit
-	drainTimeout time.Duration
-	tlsCert      string
-	tlsKey       string
-	apiKeysFile  string
-	fastPath     bool
-	healthcheck  bool
-	version      bool
+	addr           string
+	db             string
+	level          levelFlag
+	synchronous    string // lower case
+	maxBody        byteSize
+	queue          byteSize // at most memory
+	memory         byteSize
+	retain         ageFlag  // 0: no limit
+	maxDB          byteSize // 0: no limit
+	drainTimeout   time.Duration
+	tlsCert        string
+	tlsKey         string
+	apiKeysFile    string
+	trustedProxies networksFlag
+	fastPath       bool
+	healthcheck    bool
+	version        bool
 
 	apiKeys string // from the environment only
 
@@ -67,6 +69,7 @@ func (c *config) flags() *flag.FlagSet {
 	fs.StringVar(&c.tlsCert, "tls-cert", "", "PEM `file` with the TLS certificate chain; enables HTTPS with -tls-key; reloaded on SIGHUP")
 	fs.StringVar(&c.tlsKey, "tls-key", "", "PEM `file` with the private key of the certificate")
 	fs.StringVar(&c.apiKeysFile, "api-keys-file", "", "`file` with one API key per line; lines starting with # are comments; reloaded on SIGHUP")
+	fs.Var(&c.trustedProxies, "trusted-proxies", "`networks` of reverse proxies, separated by commas, for example 10.0.0.0/8,::1; the client of a connection from them is the address in X-Forwarded-For")
 	fs.BoolVar(&c.fastPath, "fast-path", true, "skip header parsing for keep-alive clients that repeat the same header over plain HTTP; false serves all requests through net/http")
 	fs.BoolVar(&c.healthcheck, "healthcheck", false, "check whether the service at -addr accepts logs, and exit with status 0 or 1")
 	fs.BoolVar(&c.version, "version", false, "print the version and exit")
@@ -260,6 +263,42 @@ func (f *levelFlag) Set(s string) error {
 	}
 	f.Level = l
 	return nil
+}
+
+// A networksFlag is a flag.Value for addresses and networks separated by commas.
+type networksFlag []netip.Prefix
+
+func (f *networksFlag) String() string {
+	var texts []string
+	for _, network := range *f {
+		texts = append(texts, network.String())
+	}
+	return strings.Join(texts, ",")
+}
+
+func (f *networksFlag) Set(s string) error {
+	*f = nil
+	for item := range strings.SplitSeq(s, ",") {
+		network, err := parseNetwork(strings.TrimSpace(item))
+		if err != nil {
+			return errors.New("must be addresses or networks separated by commas, for example 10.0.0.0/8,::1")
+		}
+		*f = append(*f, network)
+	}
+	return nil
+}
+
+// parseNetwork parses a network or a single address.
+func parseNetwork(text string) (netip.Prefix, error) {
+	if strings.Contains(text, "/") {
+		network, err := netip.ParsePrefix(text)
+		return network.Masked(), err
+	}
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	return addr.WithZone("").Prefix(addr.BitLen())
 }
 
 // An ageFlag is a flag.Value for a duration in Go's syntax or in days.

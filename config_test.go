@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -29,22 +30,23 @@ func TestConfigDefaults(t *testing.T) {
 // precedence.
 func TestConfigEnvironment(t *testing.T) {
 	values := map[string]struct{ env, flag string }{
-		"addr":          {env: ":1", flag: ":2"},
-		"db":            {env: "a", flag: "b"},
-		"level":         {env: "warn", flag: "info"},
-		"synchronous":   {env: "off", flag: "normal"},
-		"max-body":      {env: "1", flag: "2"},
-		"queue":         {env: "3KiB", flag: "4kb"},
-		"memory":        {env: "5GiB", flag: "6MB"},
-		"retain":        {env: "1h", flag: "2h"},
-		"max-db":        {env: "7MiB", flag: "8MiB"},
-		"drain-timeout": {env: "1s", flag: "2s"},
-		"tls-cert":      {env: "c", flag: "d"},
-		"tls-key":       {env: "k", flag: "l"},
-		"api-keys-file": {env: "f", flag: "g"},
-		"fast-path":     {env: "false", flag: "true"},
-		"healthcheck":   {env: "true", flag: "false"},
-		"version":       {env: "true", flag: "false"},
+		"addr":            {env: ":1", flag: ":2"},
+		"db":              {env: "a", flag: "b"},
+		"level":           {env: "warn", flag: "info"},
+		"synchronous":     {env: "off", flag: "normal"},
+		"max-body":        {env: "1", flag: "2"},
+		"queue":           {env: "3KiB", flag: "4kb"},
+		"memory":          {env: "5GiB", flag: "6MB"},
+		"retain":          {env: "1h", flag: "2h"},
+		"max-db":          {env: "7MiB", flag: "8MiB"},
+		"drain-timeout":   {env: "1s", flag: "2s"},
+		"tls-cert":        {env: "c", flag: "d"},
+		"tls-key":         {env: "k", flag: "l"},
+		"api-keys-file":   {env: "f", flag: "g"},
+		"trusted-proxies": {env: "10.1.2.3/8, fe80::1%eth0", flag: "192.0.2.1"},
+		"fast-path":       {env: "false", flag: "true"},
+		"healthcheck":     {env: "true", flag: "false"},
+		"version":         {env: "true", flag: "false"},
 	}
 	env := map[string]string{"LOG_INGESTER_API_KEYS": "secret"}
 	var args []string
@@ -61,7 +63,8 @@ func TestConfigEnvironment(t *testing.T) {
 	want := config{
 		addr: ":1", db: "a", level: levelFlag{entry.LevelWarn}, synchronous: "off", maxBody: 1, queue: 3072, memory: 5 << 30,
 		retain: ageFlag(time.Hour), maxDB: 7 << 20, drainTimeout: time.Second, tlsCert: "c", tlsKey: "k", apiKeysFile: "f",
-		healthcheck: true, version: true, apiKeys: "secret",
+		trustedProxies: networksFlag{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fe80::1/128")},
+		healthcheck:    true, version: true, apiKeys: "secret",
 	}
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("environment: got %+v\nwant %+v", *got, want)
@@ -71,7 +74,7 @@ func TestConfigEnvironment(t *testing.T) {
 	want = config{
 		addr: ":2", db: "b", level: levelFlag{entry.LevelInfo}, synchronous: "normal", maxBody: 2, queue: 4000, memory: 6e6,
 		retain: ageFlag(2 * time.Hour), maxDB: 8 << 20, drainTimeout: 2 * time.Second, tlsCert: "d", tlsKey: "l", apiKeysFile: "g",
-		fastPath: true, apiKeys: "secret",
+		trustedProxies: networksFlag{netip.MustParsePrefix("192.0.2.1/32")}, fastPath: true, apiKeys: "secret",
 	}
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("flags: got %+v\nwant %+v", *got, want)

@@ -13,7 +13,7 @@ import (
 const (
 	// maxHTTP2 is how many connections can use HTTP/2 at once, because such a
 	// connection has many streams and large buffers.
-	maxHTTP2 = 64
+	maxHTTP2 = 32
 
 	writeTimeout = 30 * time.Second // for a write of a response
 )
@@ -21,14 +21,20 @@ const (
 // A connTable is a listener that limits the number of open connections and
 // shares them fairly between client addresses.
 //
-// When it is full, a new connection replaces another one: the longest unused
-// connection of the address with the most connections. Only connections that
-// wait for a request, or for the rest of one, are replaced. So one client with
-// any number of sockets, idle or with unfinished requests, cannot keep others
-// out. A request that has arrived in full always gets its response.
+// An address can have shareFactor times as many connections as remain free, as in
+// a budget. A further one replaces the longest unused connection of its address.
+// When the table is full, a new connection replaces the longest unused connection
+// of the address with the most connections. Only connections that wait for a
+// request, or for the rest of one, are replaced. So one client with any number of
+// sockets, idle or with unfinished requests, cannot keep others out. A request
+// that has arrived in full always gets its response.
+//
+// Each connection of a trusted proxy counts as an address of its own, because it
+// carries requests of many clients.
 type connTable struct {
 	net.Listener
-	limit int
+	limit    int
+	accounts *accounts
 
 	mu    sync.Mutex
 	conns map[*limitedConn]struct{}
@@ -40,11 +46,12 @@ type connTable struct {
 	close   func() error
 }
 
-func newConnTable(l net.Listener, limit int) *connTable {
+func newConnTable(l net.Listener, limit int, as *accounts) *connTable {
 	closed := make(chan struct{})
 	return &connTable{
 		Listener: l,
 		limit:    limit,
+		accounts: as,
 		conns:    make(map[*limitedConn]struct{}),
 		freed:    make(chan struct{}, 1),
 		closed:   closed,
@@ -55,24 +62,49 @@ func newConnTable(l net.Listener, limit int) *connTable {
 	}
 }
 
-// Accept accepts a connection and waits until the table has room for it.
+// Accept accepts a connection and waits until the table has room for it. It
+// closes connections of addresses whose share is in use.
 func (t *connTable) Accept() (net.Conn, error) {
-	conn, err := t.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		conn, err := t.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := t.newConn(conn)
+		switch t.add(c) {
+		case connAdded:
+			return c, nil
+		case connRefused:
+			c.Close() // it has sent no request yet
+			continue
+		}
+		return t.await(c)
 	}
-	c := &limitedConn{Conn: conn, table: t, addr: addrOf(conn)}
+}
+
+// newConn returns a connection that is not yet in the table.
+func (t *connTable) newConn(conn net.Conn) *limitedConn {
+	c := &limitedConn{Conn: conn, table: t}
 	c.lastUsed.Store(time.Now().UnixNano())
-	if t.add(c) {
-		return c, nil
+	peer := peerOf(conn)
+	if c.trusted = t.accounts.isTrusted(peer); c.trusted {
+		c.account = &account{accounts: t.accounts}
+		c.account.refs.Add(1)
+	} else {
+		c.account = t.accounts.get(peer)
 	}
+	return c
+}
+
+// await waits until the table has room for c.
+func (t *connTable) await(c *limitedConn) (net.Conn, error) {
 	t.waiting.Store(true)
 	defer t.waiting.Store(false)
-	for !t.add(c) { // again, because a signal before waiting was set is lost
+	for t.add(c) != connAdded { // again, because a signal before waiting was set is lost
 		select {
 		case <-t.freed:
 		case <-t.closed:
-			conn.Close() // it has sent no request yet
+			c.Close() // it has sent no request yet
 			return nil, net.ErrClosed
 		}
 	}
@@ -81,44 +113,69 @@ func (t *connTable) Accept() (net.Conn, error) {
 
 func (t *connTable) Close() error { return t.close() }
 
+// The results of connTable.add.
+const (
+	connAdded = iota
+	connRefused
+	connMustWait
+)
+
 // add adds c if there is room, or if it can replace another connection.
-func (t *connTable) add(c *limitedConn) bool {
+func (t *connTable) add(c *limitedConn) (result int) {
 	t.mu.Lock()
-	if len(t.conns) < t.limit {
-		t.conns[c] = struct{}{}
+	free := t.limit - len(t.conns) - 1
+	full := free < 0
+	if !full && inShare(int64(c.account.conns+1), int64(free)) {
+		t.insert(c)
 		t.mu.Unlock()
-		return true
+		return connAdded
 	}
-	victim := t.victim(c.addr)
+	victim := t.victim(c.account, !full)
 	for victim != nil && !victim.replace() { // it has received a request meanwhile
-		victim = t.victim(c.addr)
+		victim = t.victim(c.account, !full)
 	}
 	if victim != nil {
-		delete(t.conns, victim)
-		t.conns[c] = struct{}{}
+		t.delete(victim)
+		t.insert(c)
 	}
 	t.mu.Unlock()
-	if victim == nil {
-		return false
+	switch {
+	case victim != nil:
+		victim.Conn.Close() // its owner sees a failed read
+		return connAdded
+	case full:
+		return connMustWait
 	}
-	victim.Conn.Close() // its owner sees a failed read
-	return true
+	return connRefused
 }
 
-// victim returns the connection that a new one from addr replaces, or nil if
-// none can be replaced. t.mu must be held.
-func (t *connTable) victim(addr netip.Addr) *limitedConn {
-	counts := map[netip.Addr]int{addr: 1}
-	for c := range t.conns {
-		counts[c.addr]++
+// insert adds c. t.mu must be held.
+func (t *connTable) insert(c *limitedConn) {
+	t.conns[c] = struct{}{}
+	c.account.conns++
+}
+
+// delete removes c, if it is in the table. t.mu must be held.
+func (t *connTable) delete(c *limitedConn) {
+	if _, found := t.conns[c]; found {
+		delete(t.conns, c)
+		c.account.conns--
 	}
+}
+
+// victim returns the connection that a new one of a client replaces, or nil if
+// none can be replaced. With own, it must be one of the same client. t.mu must be
+// held.
+func (t *connTable) victim(newcomer *account, own bool) *limitedConn {
+	newcomer.conns++
+	defer func() { newcomer.conns-- }()
 	var victim *limitedConn
 	for c := range t.conns {
-		if c.state.Load() != connWaiting {
+		if c.state.Load() != connWaiting || own && c.account != newcomer {
 			continue
 		}
-		if victim == nil || counts[c.addr] > counts[victim.addr] ||
-			counts[c.addr] == counts[victim.addr] && c.lastUsed.Load() < victim.lastUsed.Load() {
+		if victim == nil || c.account.conns > victim.account.conns ||
+			c.account.conns == victim.account.conns && c.lastUsed.Load() < victim.lastUsed.Load() {
 			victim = c
 		}
 	}
@@ -129,23 +186,32 @@ func (t *connTable) victim(addr netip.Addr) *limitedConn {
 func (t *connTable) allowHTTP2(c *limitedConn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.http2 >= maxHTTP2 {
+	if free := maxHTTP2 - t.http2 - 1; free < 0 || !inShare(int64(c.account.http2+1), int64(free)) {
 		return false
 	}
 	t.http2++
+	c.account.http2++
 	c.http2 = true
 	return true
 }
 
 func (t *connTable) remove(c *limitedConn) {
 	t.mu.Lock()
-	delete(t.conns, c)
+	t.delete(c)
 	if c.http2 {
 		t.http2--
+		c.account.http2--
 		c.http2 = false
 	}
 	t.mu.Unlock()
 	t.signal()
+}
+
+// counts returns how many connections are open, and how many of them use HTTP/2.
+func (t *connTable) counts() (conns, http2 int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.conns), t.http2
 }
 
 // signal makes a waiting Accept look for room.
@@ -159,19 +225,13 @@ func (t *connTable) signal() {
 	}
 }
 
-// addrOf returns the address of a connection's client. An IPv6 client counts by
-// its /64 network, because it can choose any address in it.
-func addrOf(conn net.Conn) netip.Addr {
+// peerOf returns the address of the other end of a connection.
+func peerOf(conn net.Conn) netip.Addr {
 	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
 	if !ok {
 		return netip.Addr{}
 	}
-	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
-	if addr.Is6() {
-		prefix, _ := addr.Prefix(64) // fails only for more bits than the address has
-		addr = prefix.Addr()
-	}
-	return addr
+	return tcp.AddrPort().Addr()
 }
 
 // A limitedConn is a connection in a connTable. It limits each write to
@@ -179,10 +239,12 @@ func addrOf(conn net.Conn) netip.Addr {
 type limitedConn struct {
 	net.Conn
 	table    *connTable
-	addr     netip.Addr   // of the client, as addrOf returns it
+	account  *account
+	trusted  bool         // the peer is a trusted proxy
 	lastUsed atomic.Int64 // last write or accept, in Unix nanoseconds
 	state    atomic.Int32 // connWaiting, connBusy or connReplaced
 	http2    bool         // counted in table.http2; guarded by table.mu
+	closed   atomic.Bool
 
 	refreshDeadline time.Time   // when Write must set the write deadline next
 	handlerDeadline atomic.Bool // a handler or the TLS handshake set the current write deadline
@@ -216,7 +278,10 @@ func (c *limitedConn) SetWriteDeadline(t time.Time) error {
 }
 
 func (c *limitedConn) Close() error {
-	defer c.table.remove(c)
+	if !c.closed.Swap(true) {
+		defer c.account.put()
+		defer c.table.remove(c)
+	}
 	return c.Conn.Close()
 }
 
@@ -302,3 +367,21 @@ func beginRequest(r *http.Request) {
 
 // NetConn returns the underlying connection.
 func (c *limitedConn) NetConn() net.Conn { return c.Conn }
+
+// accountOf returns the account of the client that sent a request. The caller must call put once.
+func (as *accounts) accountOf(r *http.Request) *account {
+	if c, ok := r.Context().Value(connKey{}).(*limitedConn); ok && !c.trusted {
+		c.account.refs.Add(1)
+		return c.account
+	}
+	return as.get(as.addressOf(r))
+}
+
+// addressOf returns the address of the client that sent a request.
+func (as *accounts) addressOf(r *http.Request) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !as.isTrusted(peer.Addr()) {
+		return peer.Addr()
+	}
+	return as.forwardedFor(peer.Addr(), r.Header)
+}

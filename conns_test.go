@@ -124,14 +124,13 @@ func TestFullTableIsFair(t *testing.T) {
 		{"IPv4 in IPv6", []string{"192.0.2.9:1", "[::ffff:192.0.2.1]:1", "192.0.2.1:2"}, "192.0.2.3:1", 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			table := newConnTable(pipetest.NewListener(), len(c.open))
+			table := newConnTable(pipetest.NewListener(), len(c.open), newAccounts(nil))
 			add := func(addr string, lastUsed int64) *limitedConn {
 				client, server := net.Pipe()
 				t.Cleanup(func() { client.Close() })
-				conn := &limitedConn{Conn: addressConn{server, addr}, table: table}
-				conn.addr = addrOf(conn.Conn)
+				conn := table.newConn(addressConn{server, addr})
 				conn.lastUsed.Store(lastUsed)
-				if !table.add(conn) {
+				if table.add(conn) != connAdded {
 					t.Fatalf("%s: got no room", addr)
 				}
 				return conn
@@ -151,32 +150,43 @@ func TestFullTableIsFair(t *testing.T) {
 }
 
 func TestHTTP2ConnectionLimit(t *testing.T) {
-	table := newConnTable(pipetest.NewListener(), 2*maxHTTP2)
-	conns := make([]*limitedConn, maxHTTP2+1)
-	for i := range conns {
-		conns[i] = &limitedConn{Conn: nopConn{}, table: table}
-		if got := table.allowHTTP2(conns[i]); got != (i < maxHTTP2) {
-			t.Errorf("connection %d: got allowed %v, want %v", i, got, i < maxHTTP2)
+	table := newConnTable(pipetest.NewListener(), 2*maxHTTP2, newAccounts(nil))
+	allow := func(addr string) *limitedConn {
+		client, server := net.Pipe()
+		t.Cleanup(func() { client.Close() })
+		if c := table.newConn(addressConn{server, addr}); table.allowHTTP2(c) {
+			return c
+		}
+		return nil
+	}
+	var first *limitedConn
+	n := 0
+	for c := allow("192.0.2.1:1"); c != nil; c = allow("192.0.2.1:1") {
+		first = c
+		n++
+	}
+	if n < maxHTTP2*3/4 || n >= maxHTTP2 {
+		t.Errorf("got HTTP/2 allowed for %d connections of one address, want most of %d but not all", n, maxHTTP2)
+	}
+	for i := n; i <= maxHTTP2; i++ {
+		if got, want := allow(fmt.Sprintf("192.0.2.2%d:1", i)) != nil, i < maxHTTP2; got != want {
+			t.Errorf("connection %d, of another address: got allowed %v, want %v", i, got, want)
 		}
 	}
-	must(t, conns[0].Close())
-	must(t, conns[0].Close())
+	must(t, first.Close())
+	must(t, first.Close()) // has no effect
 	for i, want := range []bool{true, false} {
-		if got := table.allowHTTP2(&limitedConn{Conn: nopConn{}, table: table}); got != want {
+		if got := allow(fmt.Sprintf("192.0.2.10%d:1", i)) != nil; got != want {
 			t.Errorf("connection %d after one is closed: got allowed %v, want %v", i, got, want)
 		}
 	}
 }
 
-type nopConn struct{ net.Conn }
-
-func (nopConn) Close() error { return nil }
-
 // Accept returns when the listener is closed, even if it waits for room.
 func TestFullTableCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pipes := pipetest.NewListener()
-		table := newConnTable(pipes, 0)
+		table := newConnTable(pipes, 0, newAccounts(nil))
 		client := pipes.Dial(t)
 		result := make(chan error)
 		go func() {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"log-ingester/internal/httpapi"
@@ -25,13 +26,10 @@ const (
 	// headers fit. Together with maxConnections it limits their sum.
 	freeHeader = 4 << 10
 
-	// An encrypted header cannot be parsed before net/http reads it, so it counts
-	// as if it had many short fields.
-	encryptedFactor = 10
-
 	// streamOverhead is the memory of an HTTP/2 stream besides its header, in
-	// bytes: its goroutine, its buffers, and the response.
-	streamOverhead = 16 << 10
+	// bytes: a piece of its body, whose buffer has 16 KiB, its goroutine, and the
+	// response.
+	streamOverhead = 32 << 10
 )
 
 // A headerListener limits the memory for request headers on the connections
@@ -39,8 +37,8 @@ const (
 // headers count, too. If the budget is exhausted, the connection gets 503.
 type headerListener struct {
 	net.Listener
-	budget    *budget
-	encrypted bool // the connections carry TLS
+	budget *budget
+	http2  bool // the connections may use HTTP/2
 }
 
 func (l *headerListener) Accept() (net.Conn, error) {
@@ -48,14 +46,22 @@ func (l *headerListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &headerConn{Conn: conn, budget: l.budget, encrypted: l.encrypted, inHeader: true}, nil
+	c := &headerConn{Conn: conn, budget: l.budget, held: new(atomic.Int64), inHeader: true}
+	if limited, ok := unwrap[*limitedConn](conn); ok {
+		c.held = &limited.account.headers
+	}
+	if l.http2 {
+		c.frames = newFrameGate(negotiatedHTTP2)
+	}
+	return c, nil
 }
 
 // A headerConn reserves the memory for the headers that it reads.
 type headerConn struct {
 	net.Conn
-	budget    *budget
-	encrypted bool
+	budget *budget
+	held   *atomic.Int64 // what the client of the connection holds of the budget
+	frames *frameGate    // limits HTTP/2, or nil
 
 	mu       sync.Mutex // guards the fields below
 	closed   bool
@@ -70,11 +76,25 @@ type headerConn struct {
 func (c *headerConn) NetConn() net.Conn { return c.Conn }
 
 func (c *headerConn) Read(p []byte) (int, error) {
+	if c.frames.active() {
+		return c.frames.read(c.Conn, p)
+	}
 	n, err := c.Conn.Read(p)
+	if c.frames != nil && c.frames.matchPreface(c.Conn, p[:n]) {
+		c.parsed(0) // net/http serves HTTP/2 from now on
+		return n, err
+	}
 	if status := c.count(p[:n]); status != 0 {
 		return 0, c.refuse(status)
 	}
 	return n, err
+}
+
+func (c *headerConn) Write(p []byte) (int, error) {
+	if c.frames.active() {
+		return c.frames.write(c.Conn, p)
+	}
+	return c.Conn.Write(p)
 }
 
 // count counts b if it belongs to a header. It returns 0, or the status to
@@ -84,10 +104,6 @@ func (c *headerConn) count(b []byte) (status int) {
 	defer c.mu.Unlock()
 	if !c.inHeader || len(b) == 0 {
 		return 0
-	}
-	if c.encrypted {
-		c.bytes += int64(len(b))
-		return c.reserve(encryptedFactor * c.bytes)
 	}
 	if end := headerEnd(c.tail, b); end >= 0 {
 		b = b[:end]
@@ -121,11 +137,11 @@ func headerEnd(tail, b []byte) int {
 // It returns 0, or the status to refuse the request with. c.mu must be held.
 func (c *headerConn) reserve(size int64) (status int) {
 	size = max(0, size-freeHeader)
-	if c.closed || size > c.reserved && !c.budget.reserve(size-c.reserved) {
+	if c.closed || size > c.reserved && !c.budget.reserve(c.held, size-c.reserved) {
 		return http.StatusServiceUnavailable
 	}
 	if size < c.reserved {
-		c.budget.release(c.reserved - size)
+		c.budget.release(c.held, c.reserved-size)
 	}
 	c.reserved = size
 	return 0
@@ -138,10 +154,8 @@ func (c *headerConn) CloseWrite() error { return closeWrite(c.Conn) }
 // refuse sends a response with status, because net/http would close the
 // connection without one. It returns an error that net/http does not respond to.
 func (c *headerConn) refuse(status int) error {
-	if !c.encrypted {
-		fmt.Fprintf(c.Conn, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n",
-			status, http.StatusText(status)) // a write error means that the client has disconnected
-	}
+	fmt.Fprintf(c.Conn, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n",
+		status, http.StatusText(status)) // a write error means that the client has disconnected
 	return &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
 }
 
@@ -167,6 +181,7 @@ func (c *headerConn) Close() error {
 	c.reserve(0) // releasing cannot fail
 	c.closed = true
 	c.mu.Unlock()
+	c.frames.close()
 	return c.Conn.Close()
 }
 
@@ -195,9 +210,14 @@ func limitHeaders(h http.Handler) http.Handler {
 			h.ServeHTTP(w, r)
 			return
 		}
+		if r.ProtoMajor >= 2 {
+			c.frames.begin()
+			defer c.frames.end()
+		}
 		size, fields := headerMemory(r.Header)
 		if fields > maxHeaderFields {
-			httpapi.WriteError(w, httpapi.Errorf(http.StatusRequestHeaderFieldsTooLarge, "the request has more than %d header fields", maxHeaderFields))
+			httpapi.WriteError(w, httpapi.Errorf(http.StatusRequestHeaderFieldsTooLarge,
+				"the request has more than %d header fields", maxHeaderFields))
 			return
 		}
 		if r.ProtoMajor < 2 {
@@ -208,13 +228,12 @@ func limitHeaders(h http.Handler) http.Handler {
 			h.ServeHTTP(w, r)
 			return
 		}
-		c.parsed(0)
 		size += streamOverhead
-		if !c.budget.reserve(size) {
+		if !c.budget.reserve(c.held, size) {
 			httpapi.WriteError(w, errHeaderMemory)
 			return
 		}
-		defer c.budget.release(size)
+		defer c.budget.release(c.held, size)
 		h.ServeHTTP(w, r)
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,7 +101,7 @@ func TestHeaderEnd(t *testing.T) {
 	const text = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 	for i := range len(text) {
 		for j := i; j <= len(text); j++ {
-			c := &headerConn{budget: &budget{limit: headerBudget}, inHeader: true}
+			c := &headerConn{budget: &budget{limit: headerBudget}, held: new(atomic.Int64), inHeader: true}
 			for _, part := range []string{text[:i], text[i:j], text[j:] + "body\n"} {
 				if status := c.count([]byte(part)); status != 0 {
 					t.Fatalf("got status %d, want none", status)
@@ -126,7 +127,7 @@ func TestHTTP2StreamBudget(t *testing.T) {
 			okHandler(w, r)
 		}))
 		client := pipetest.ServeHTTP2(t, newServer(h), func(l net.Listener) net.Listener {
-			return &headerListener{Listener: newConnTable(l, 10), budget: budget, encrypted: true}
+			return &headerListener{Listener: newConnTable(l, 10, newAccounts(nil)), budget: budget}
 		})
 		get := func(path string) int {
 			resp, err := client.Get("https://example.com" + path)

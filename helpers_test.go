@@ -21,6 +21,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -204,10 +205,11 @@ type pipeServer struct {
 
 func servePipes(t *testing.T, h http.Handler, connections int) *pipeServer {
 	pipes := pipetest.NewListener()
-	fast := fastpath.New(newConnTable(pipes, connections), h, fastpath.Config{
+	fast := fastpath.New(newConnTable(pipes, connections, newAccounts(nil)), h, fastpath.Config{
 		Path:           "/ingest",
 		RequestTimeout: requestTimeout,
 		IdleTimeout:    idleTimeout,
+		ConnContext:    withConn,
 		Log:            slog.New(slog.DiscardHandler),
 	})
 	headers := &budget{limit: headerBudget}
@@ -226,7 +228,7 @@ func (s *pipeServer) dial() *pipetest.Client { return s.listener.Dial(s.t) }
 // serveHTTP2 serves h over HTTP/2, with the limits of the service, and returns a
 // client whose host is https://example.com.
 func serveHTTP2(t *testing.T, h http.Handler) *http.Client {
-	return pipetest.ServeHTTP2(t, newServer(h), func(l net.Listener) net.Listener { return newConnTable(l, 1) })
+	return pipetest.ServeHTTP2(t, newServer(h), func(l net.Listener) net.Listener { return newConnTable(l, 1, newAccounts(nil)) })
 }
 
 // parseMetrics reads Prometheus's text format. The keys do not have the prefix
@@ -339,9 +341,12 @@ func mustOpen(t *testing.T, path string) *database {
 	return db
 }
 
+// testAccount returns an account that no other test uses.
+func testAccount() *account { return newAccounts(nil).get(netip.Addr{}) }
+
 // newTestBatch returns a batch with a row of level error for each message.
 func newTestBatch(messages ...string) *batch {
-	b := &batch{rows: make([]row, 0, max(len(messages), maxJoinedText/64))}
+	b := &batch{account: testAccount(), rows: make([]row, 0, max(len(messages), maxJoinedText/64))}
 	size := 0
 	for _, m := range messages {
 		size += len(m) + maxRowExtra

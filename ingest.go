@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net/http"
@@ -21,16 +22,20 @@ import (
 // An ingester handles POST /ingest: it reads a body, filters its entries by
 // level, and puts the kept ones into the queue.
 type ingester struct {
-	threshold entry.Level
-	maxBody   int64 // in bytes, both compressed and decompressed
-	queue     *queue
-	memory    *budget
-	metrics   *metrics
-	clock     func() time.Time // the arrival time; it may go backwards
+	threshold  entry.Level
+	maxBody    int64 // in bytes, both compressed and decompressed
+	queue      *queue
+	memory     *budget
+	accounts   *accounts
+	processors *processors
+	metrics    *metrics
+	clock      func() time.Time // the arrival time; it may go backwards
 }
 
 // scratch is the memory that one request works with.
 type scratch struct {
+	account  *account
+	time     processorTime
 	wire     wireReader
 	body     []byte
 	scanner  levelScanner
@@ -42,13 +47,23 @@ type scratch struct {
 
 var scratchPool = sync.Pool{New: func() any { return &scratch{entry: newLogEntry()} }}
 
-// begin reserves the buffers that the scratch has from other requests, or drops
-// them if they do not fit, or if they are large for the budget.
-func (s *scratch) begin(memory *budget) {
-	s.reserved = reservation{budget: memory}
-	if n := s.size(); n > memory.limit/32 || s.reserved.grow(n) != nil {
-		s.drop()
+// requestOverhead is the memory of a request besides its buffers, in bytes: the
+// scratch with its scanner, and the stack of its goroutine.
+const requestOverhead = 24 << 10
+
+// begin starts a request of client, which must stay in use until free. It
+// reserves memory for the request and for the buffers that the scratch has from
+// other requests. It drops the buffers if they do not fit, or if they are large
+// for the budget.
+func (s *scratch) begin(in *ingester, a *account) *httpapi.Error {
+	s.account = a
+	s.time = processorTime{processors: in.processors, account: a}
+	s.reserved = reservation{budget: in.memory, held: &a.memory}
+	if n := s.size(); n <= in.memory.limit/32 && s.reserved.grow(n+requestOverhead) == nil {
+		return nil
 	}
+	s.drop()
+	return s.reserved.grow(requestOverhead)
 }
 
 // size returns the memory of the buffers, in bytes.
@@ -62,8 +77,11 @@ func (s *scratch) drop() {
 
 // free releases the memory of the request and returns the scratch to the pool.
 func (s *scratch) free() {
+	s.time.stop()
 	s.trim()
 	s.reserved.release()
+	s.account.put()
+	s.account = nil
 	scratchPool.Put(s)
 }
 
@@ -91,9 +109,12 @@ func reusable[T any](s []T) []T {
 // ServeHTTP handles a request and counts its response.
 func (in *ingester) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := scratchPool.Get().(*scratch)
-	s.begin(in.memory)
+	herr := s.begin(in, in.accounts.accountOf(r))
 	defer s.free()
-	status, herr := in.ingest(w, r, s)
+	status := 0
+	if herr == nil {
+		status, herr = in.ingest(w, r, s)
+	}
 	if herr != nil {
 		in.metrics.countResponse(herr.Status)
 		httpapi.WriteError(w, herr)
@@ -127,6 +148,10 @@ func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (
 		return 0, herr
 	}
 	beginRequest(r)
+	defer s.time.stop()
+	if len(s.body) >= largeBody {
+		s.time.start()
+	}
 	// A body has at most one entry for each opening brace.
 	if s.scanner.kept, herr = emptied(&s.reserved, s.scanner.kept, bytes.Count(s.body, []byte("{"))); herr != nil {
 		return 0, herr
@@ -175,6 +200,7 @@ func (in *ingester) store(s *scratch, wait bool) *httpapi.Error {
 		committed = make(chan error, 1)
 		b.committed = committed
 	}
+	s.time.stop() // put may wait
 	size := b.size()
 	queued, err := in.queue.put(b)
 	s.reserved.handOver(queued) // the writer releases it
@@ -207,6 +233,7 @@ func (in *ingester) decode(s *scratch) (*batch, *httpapi.Error) {
 	if herr != nil {
 		return nil, herr
 	}
+	b.account = s.account
 	if herr := in.fillBatch(s, b, valid); herr != nil {
 		s.reserved.shrink(b.size())
 		b.free()
@@ -222,7 +249,11 @@ func (in *ingester) fillBatch(s *scratch, b *batch, valid bool) (herr *httpapi.E
 	now := entry.AppendTime(s.arrival[:0], in.clock().UTC())
 	for i, e := range s.scanner.kept {
 		data := s.body[e.start:e.end]
+		s.time.step(len(data))
 		if !valid {
+			if int64(3*len(data)) > in.maxBody && int64(len(data)+repairGrowth(data)) > in.maxBody {
+				return errRepaired(in.maxBody, i, int(e.start))
+			}
 			if data, herr = s.entry.repair(&s.reserved, data); herr != nil {
 				return herr
 			}
@@ -235,6 +266,15 @@ func (in *ingester) fillBatch(s *scratch, b *batch, valid bool) (herr *httpapi.E
 		}
 	}
 	return nil
+}
+
+// errRepaired rejects an entry that is too large after the repair of its UTF-8.
+func errRepaired(maxBody int64, entry, offset int) *httpapi.Error {
+	return &httpapi.Error{
+		Status: http.StatusRequestEntityTooLarge,
+		Reason: fmt.Sprintf("with U+FFFD for its invalid UTF-8, the entry is larger than %d bytes (-max-body)", maxBody),
+		At:     &httpapi.Position{Entry: entry, Offset: offset},
+	}
 }
 
 // textSize returns an upper bound of the text of the batch of the kept entries,
@@ -291,6 +331,8 @@ func (in *ingester) readBody(w http.ResponseWriter, r *http.Request, s *scratch)
 			return herr
 		}
 		defer s.reserved.shrink(inflaterSize)
+		s.time.start()
+		defer s.time.stop()
 	} else if r.ContentLength >= 0 {
 		expected = max(r.ContentLength+1, minBodyBuffer)
 	}
@@ -298,7 +340,7 @@ func (in *ingester) readBody(w http.ResponseWriter, r *http.Request, s *scratch)
 	if herr := s.growBody(size); herr != nil {
 		return herr
 	}
-	s.wire = wireReader{r: r.Body, w: w, left: in.maxBody, step: bodyStep}
+	s.wire = wireReader{r: r.Body, w: w, left: in.maxBody, step: bodyStep, time: &s.time}
 	body, err := inflate(&s.wire, encoding)
 	if err != nil {
 		return in.bodyError(err)
@@ -339,12 +381,12 @@ func (s *scratch) growBody(size int64) *httpapi.Error {
 }
 
 // fill reads from body until s.body has size bytes, for which it has room, or
-// body ends. done is true if
-// body ended.
+// body ends. done is true if body ended.
 func (in *ingester) fill(s *scratch, body io.Reader, size int64) (done bool, herr *httpapi.Error) {
 	for int64(len(s.body)) < size {
 		n, err := body.Read(s.body[len(s.body):size])
 		s.body = s.body[:len(s.body)+n]
+		s.time.step(n)
 		switch {
 		case err != nil && err != io.EOF:
 			return false, in.bodyError(err)

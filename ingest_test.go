@@ -218,6 +218,7 @@ func TestClockSetBack(t *testing.T) {
 		maxBody:   1 << 20,
 		queue:     s.queue,
 		memory:    s.memory,
+		accounts:  s.accounts,
 		metrics:   s.metrics,
 		clock:     func() time.Time { return now },
 	}
@@ -255,12 +256,12 @@ func TestMemoryBudget(t *testing.T) {
 		want int // status
 	}{
 		{name: "nothing", free: 0, body: smallBody, want: 503},
-		{name: "start of the body", free: 32 << 10, body: large, want: 503},
+		{name: "start of the body", free: 56 << 10, body: large, want: 503},
 		{name: "half of the body", free: 300 << 10, body: large, want: 503},
 		{name: "body but not its rows", free: 900 << 10, body: large, want: 503},
-		{name: "compressed body", free: 16 << 10, body: smallBody, gzip: true, want: 503},
+		{name: "compressed body", free: 48 << 10, body: smallBody, gzip: true, want: 503},
 		{name: "start of the decompressed body", free: 200 << 10, body: large, gzip: true, want: 503},
-		{name: "small request", free: 16 << 10, body: smallBody, want: 200},
+		{name: "small request", free: 600 << 10, body: smallBody, want: 200},
 		{name: "large request", free: 4 << 20, body: large, want: 200},
 	} {
 		t.Run("space for "+c.name, func(t *testing.T) {
@@ -269,11 +270,11 @@ func TestMemoryBudget(t *testing.T) {
 				body, header = gzipped(c.body), []string{"Content-Encoding", "gzip"}
 			}
 			reserved := s.memory.limit - c.free
-			if !s.memory.reserve(reserved) {
-				t.Fatalf("got %d bytes of the budget in use, want 0", s.memory.used.Load())
+			if used := s.memory.used.Swap(reserved); used != 0 {
+				t.Fatalf("got %d bytes of the budget in use, want 0", used)
 			}
 			w := s.post(body, header...)
-			s.memory.release(reserved)
+			s.memory.used.Add(-reserved)
 			if w.Code != c.want || (w.Header().Get("Retry-After") == "") != (c.want == 200) {
 				t.Errorf("got %d %v %s, want %d", w.Code, w.Header(), w.Body, c.want)
 			}
@@ -281,6 +282,20 @@ func TestMemoryBudget(t *testing.T) {
 				t.Errorf("got %d bytes of the budget in use after the request, want 0", n)
 			}
 		})
+	}
+}
+
+// No entry that is stored exceeds -max-body, also if its UTF-8 was repaired.
+func TestRepairedEntryLimit(t *testing.T) {
+	s := newTestService(t, "-max-body", "3KiB")
+	text := func(n int) string { return `{"level":"error"}{"m":"` + strings.Repeat("\xff", n) + `"}` }
+	if w := s.post(text(1000)); w.Code != 200 {
+		t.Errorf("1,000 invalid bytes: got %d %s, want 200", w.Code, w.Body)
+	}
+	w := s.post(text(1100))
+	checkError(t, w, 413)
+	if !strings.Contains(w.Body.String(), `"entry":1,"offset":17`) {
+		t.Errorf("got %s, want entry 1 and offset 17", w.Body)
 	}
 }
 
@@ -396,15 +411,17 @@ func TestIngestDoesNotAllocate(t *testing.T) {
 		maxBody:   1 << 20,
 		queue:     newQueue(1 << 20),
 		memory:    &budget{limit: 1 << 30},
+		accounts:  newAccounts(nil),
 		metrics:   new(metrics),
 		clock:     time.Now,
 	}
 	wire := strings.NewReader(body)
 	r := httptest.NewRequest("POST", "/ingest", wire)
 	s := scratchPool.Get().(*scratch)
+	account := testAccount()
 	n := testing.AllocsPerRun(100, func() {
 		wire.Reset(body)
-		s.begin(in.memory)
+		s.begin(in, account)
 		defer s.reserved.release()
 		if status, herr := in.ingest(nil, r, s); status != http.StatusAccepted {
 			t.Errorf("got status %d and error %v, want 202", status, herr)
@@ -429,8 +446,9 @@ func takeBatch(in *ingester) (rows int) {
 	case b := <-in.queue.batches:
 		in.queue.closeToJoins(b)
 		rows = len(b.rows)
-		in.queue.release(b.size())
-		in.memory.release(b.size())
+		in.queue.release(b.account, b.size())
+		in.memory.release(&b.account.memory, b.size())
+		b.account.put()
 		b.free()
 	default:
 	}

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -16,7 +17,7 @@ func decodeRow(t *testing.T, text, arrival string) [4]string {
 	t.Helper()
 	b := new(batch)
 	e := newLogEntry()
-	valid, herr := e.repair(&reservation{budget: &budget{limit: 1 << 30}}, []byte(text))
+	valid, herr := e.repair(&reservation{budget: &budget{limit: 1 << 30}, held: new(atomic.Int64)}, []byte(text))
 	if herr != nil {
 		t.Fatalf("repair(%s): %v", text, herr)
 	}

@@ -109,7 +109,7 @@ func serve(cfg *config, log *slog.Logger, signals <-chan os.Signal) error {
 	if err != nil {
 		return errors.Join(err, listener.Close(), db.close())
 	}
-	served := s.start(newConnTable(listener, maxConnections))
+	served := s.start(listener)
 	log.Info("accepting logs", "addr", listener.Addr().String(), "db", cfg.db, "level", cfg.level.String(),
 		"tls", cfg.certificate != nil, "keys", cfg.keys.String())
 

@@ -67,12 +67,12 @@ func TestMemoryLimitOfRequest(t *testing.T) {
 		{"array of numbers", hostileBodies["array of numbers"](), 8 << 20, 202},
 		{"array of numbers that does not fit", hostileBodies["array of numbers"](), 3 << 20, 413},
 		{"members of the smaller entry", hostileBodies["members of the smaller entry"](), 32 << 20, 413},
-		{"members of the smaller entry that fit", hostileBodies["members of the smaller entry"](), 48 << 20, 202},
+		{"members of the smaller entry that fit", hostileBodies["members of the smaller entry"](), 56 << 20, 202},
 		{"invalid UTF-8 in many entries", hostileBodies["invalid UTF-8 in many entries"](), 8 << 20, 413},
 		{"invalid UTF-8 that fits", hostileBodies["invalid UTF-8 in many entries"](), 16 << 20, 202},
 		{"level that grows in lower case", hostileBodies["level that grows in lower case"](), 8 << 20, 413},
-		{"level that grows and fits", hostileBodies["level that grows in lower case"](), 12 << 20, 202},
-		{"largest body", `{"message":"` + strings.Repeat("x", 8<<20-20) + `"}`, 16<<20 + 256<<10, 202},
+		{"level that grows and fits", hostileBodies["level that grows in lower case"](), 16 << 20, 202},
+		{"largest body", `{"message":"` + strings.Repeat("x", 8<<20-20) + `"}`, 21<<20, 202},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			status, peak, _ := ingestMeasured(c.body, c.limit)
@@ -94,6 +94,7 @@ func ingestMeasured(body string, limit int64) (status int, peak, allocated int64
 		maxBody:   16 << 20,
 		queue:     newQueue(64 << 20),
 		memory:    &budget{limit: limit},
+		accounts:  newAccounts(nil),
 		metrics:   new(metrics),
 		clock:     time.Now,
 	}
@@ -106,7 +107,7 @@ func ingestMeasured(body string, limit int64) (status int, peak, allocated int64
 	r := httptest.NewRequest("POST", "/ingest", strings.NewReader(body))
 	// With a buffer for the body, none is allocated and released as it grows.
 	s := &scratch{entry: newLogEntry(), body: make([]byte, 0, len(body)+1)}
-	s.begin(in.memory)
+	s.begin(in, testAccount())
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	status, herr := in.ingest(nil, r, s)

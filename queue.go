@@ -34,6 +34,10 @@ type batch struct {
 	text []byte // all columns of all rows
 	rows []row
 
+	// client is the client that counts for the memory and the queue space of the
+	// batch.
+	account *account
+
 	// committed, if not nil, receives the outcome: nil, or why the batch was
 	// abandoned. It has a buffer of one, so the send never blocks.
 	committed chan error
@@ -159,7 +163,7 @@ func (b *batch) free() {
 	if class == len(batchPools) || capacity != cap(b.text) || sizeOf(b.rows) > sizeOf(b.text) {
 		return
 	}
-	b.text, b.rows, b.committed = b.text[:0], b.rows[:0], nil
+	b.text, b.rows, b.account, b.committed = b.text[:0], b.rows[:0], nil, nil
 	batchPools[class].Put(b)
 }
 
@@ -191,9 +195,13 @@ type queue struct {
 	stopped atomic.Bool
 	broken  atomic.Pointer[error] // why the database cannot accept writes, or nil
 
-	waiting     atomic.Int64  // puts that wait for space
-	firstInLine chan struct{} // holds a token while one of them may take freed space
-	spaceFreed  chan struct{} // holds a token after bytes decreased
+	// oversize is how many bytes the batch that is larger than the queue exceeds
+	// the limit by, or 0. There is at most one.
+	oversize atomic.Int64
+
+	mu      sync.Mutex
+	line    line         // puts that wait for space
+	waiting atomic.Int64 // len(line)
 }
 
 func newQueue(limit int64) *queue {
@@ -201,10 +209,8 @@ func newQueue(limit int64) *queue {
 		limit: limit,
 		// Room for as many batches as can fit by size, so that a send never
 		// blocks, and for one batch larger than the queue.
-		batches:     make(chan *batch, limit/batchOverhead+1),
-		flushNow:    make(chan struct{}, 1),
-		firstInLine: make(chan struct{}, 1),
-		spaceFreed:  make(chan struct{}, 1),
+		batches:  make(chan *batch, (limit+extraSpace(limit))/batchOverhead+1),
+		flushNow: make(chan struct{}, 1),
 	}
 }
 
@@ -216,20 +222,23 @@ func (q *queue) put(b *batch) (reserved int64, err error) {
 		return 0, err
 	}
 	reserved = b.size()
-	if !q.reserve(reserved) {
+	if !q.reserve(b.account, reserved) {
 		return 0, errQueueFull
 	}
 	// This check must follow the reservation. The writer does not exit while
 	// bytes are reserved, so if stopped is not set yet, it will still write b.
+	a := b.account
 	if q.stopped.Load() {
-		q.release(reserved)
+		q.release(a, reserved)
 		q.wake()
 		return 0, errShuttingDown
 	}
 	q.entries.Add(int64(len(b.rows)))
 	urgent := b.awaited() || q.overTarget()
+	a.refs.Add(1) // until the batch is settled
 	if q.send(b) {
-		q.release(reserved) // the other batch had room
+		q.release(a, reserved) // the other batch had room
+		a.put()
 		reserved = 0
 	}
 	if urgent {
@@ -277,7 +286,7 @@ func (q *queue) notReady() error {
 		return err
 	case q.stopped.Load():
 		return errShuttingDown
-	case q.bytes.Load() >= q.limit:
+	case q.bytes.Load()-q.oversize.Load() >= q.limit:
 		return errQueueFull
 	}
 	return nil
@@ -310,42 +319,91 @@ func (q *queue) stop() {
 // so that the writer can exit. The order of the two loads matters: see put.
 func (q *queue) drained() bool { return q.stopped.Load() && q.bytes.Load() == 0 }
 
-// reserve reserves size bytes, and waits up to queueTimeout for them. Waiting
-// calls are served in order of arrival. An empty queue accepts a batch larger
-// than its limit.
-func (q *queue) reserve(size int64) bool {
-	if q.waiting.Load() == 0 && q.tryReserve(size) {
+// reserve reserves size bytes for a, and waits up to queueTimeout for them. Of
+// the waiting calls, those of the client with the fewest queued bytes are served
+// first, and those of one client in order of arrival.
+func (q *queue) reserve(a *account, size int64) bool {
+	if q.waiting.Load() == 0 && q.tryReserve(a, size) || q.tryExtra(a, size) {
 		return true
 	}
+	w := newWaiter(a, size)
+	q.mu.Lock()
+	q.line = append(q.line, w)
 	q.waiting.Add(1)
-	defer q.waiting.Add(-1)
+	q.admit() // space may have been freed meanwhile
+	q.mu.Unlock()
 	timeout := time.NewTimer(queueTimeout)
 	defer timeout.Stop()
 	select {
-	case q.firstInLine <- struct{}{}:
-		defer func() { <-q.firstInLine }()
+	case <-w.admitted:
+		return true
 	case <-timeout.C:
+		return !q.leave(w)
+	}
+}
+
+// admit serves waiting calls as long as there is space. q.mu must be held.
+func (q *queue) admit() {
+	for len(q.line) > 0 {
+		w := q.line.next(func(a *account) int64 { return a.queued.Load() })
+		if !q.tryReserve(w.account, w.size) && !q.tryExtra(w.account, w.size) {
+			return
+		}
+		q.line.remove(w)
+		q.waiting.Add(-1)
+		w.admitted <- struct{}{}
+	}
+}
+
+// leave removes a waiting call whose time is over. It returns false if the call
+// has been served meanwhile.
+func (q *queue) leave(w *waiter) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.line.remove(w) {
 		return false
 	}
-	for !q.tryReserve(size) {
-		select {
-		case <-q.spaceFreed:
-		case <-timeout.C:
-			return false
-		}
-	}
+	q.waiting.Add(-1)
+	q.admit() // the others may need less space
 	return true
 }
 
-func (q *queue) tryReserve(size int64) bool {
-	return q.bytes.CompareAndSwap(0, size) || addWithin(&q.bytes, size, q.limit)
+// tryReserve reserves size bytes if they fit into the queue and into a's share
+// of it. An empty queue accepts a batch larger than its limit.
+func (q *queue) tryReserve(a *account, size int64) bool {
+	empty := q.bytes.CompareAndSwap(0, size)
+	if empty && size > q.limit {
+		q.oversize.Store(size - q.limit)
+	}
+	ok := empty || inShare(a.queued.Load()+size, q.limit-q.bytes.Load()-size) && addWithin(&q.bytes, size, q.limit)
+	if ok {
+		a.queued.Add(size)
+	}
+	return ok
 }
 
-// release releases size bytes, and wakes the put that waits first in line.
-func (q *queue) release(size int64) {
+// tryExtra reserves size bytes for a client with few queued bytes. It can use
+// extraSpace above the limit, and does not count what a batch exceeds the limit
+// by. So it does not wait for clients that fill the queue, or for a large batch.
+func (q *queue) tryExtra(a *account, size int64) bool {
+	ok := a.queued.Load()+size <= guaranteedSpace(q.limit) &&
+		addWithin(&q.bytes, size, q.limit+extraSpace(q.limit)+q.oversize.Load())
+	if ok {
+		a.queued.Add(size)
+	}
+	return ok
+}
+
+// release releases size bytes of a, and serves waiting puts.
+func (q *queue) release(a *account, size int64) {
+	a.queued.Add(-size)
+	if size > q.limit {
+		q.oversize.Store(0)
+	}
 	q.bytes.Add(-size)
-	select {
-	case q.spaceFreed <- struct{}{}:
-	default:
+	if q.waiting.Load() > 0 {
+		q.mu.Lock()
+		q.admit()
+		q.mu.Unlock()
 	}
 }

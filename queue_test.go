@@ -26,7 +26,10 @@ func checkQueueLimit(t *testing.T, size int) {
 		_, err := q.put(newTestBatch(strings.Repeat("x", size)))
 		return err
 	}
-	take := func() { q.release(q.closeToJoins(receive(t, "a batch", q.batches)).size()) }
+	take := func() {
+		b := q.closeToJoins(receive(t, "a batch", q.batches))
+		q.release(b.account, b.size())
+	}
 	if err := put(16 * batchOverhead); err != nil {
 		t.Errorf("put a batch larger than the queue into the empty queue: got %v, want no error", err)
 	}

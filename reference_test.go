@@ -241,7 +241,7 @@ func referenceTime(value string) (t time.Time, ok bool) {
 // programRows is referenceRows with the program's scanner and decoder.
 func programRows(body []byte, threshold entry.Level) (rows [][4]string, dropped int, err error) {
 	s := &scratch{entry: newLogEntry(), body: body}
-	s.begin(&budget{limit: math.MaxInt64})
+	s.begin(&ingester{memory: &budget{limit: math.MaxInt64}}, testAccount())
 	if err := s.scanner.scan(body, threshold); err != nil {
 		return nil, 0, err
 	}

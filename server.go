@@ -11,9 +11,11 @@ import (
 
 // Limits of connections and requests.
 const (
-	maxConnections = 2048            // open at once
-	maxHeader      = 32 << 10        // of a request header, in bytes
-	idleTimeout    = 2 * time.Minute // between the requests of a connection
+	maxConnections = 2048 // open at once
+	// A TLS connection has larger buffers.
+	maxTLSConnections = 768
+	maxHeader         = 32 << 10        // of a request header, in bytes
+	idleTimeout       = 2 * time.Minute // between the requests of a connection
 
 	// A request has requestTimeout for its header and the first bodyStep bytes
 	// of its body, and again for every further bodyStep bytes: 3.2 KiB/s is
@@ -22,6 +24,9 @@ const (
 	requestTimeout = 20 * time.Second
 	bodyStep       = 64 << 10
 )
+
+// maxStreams is how many streams an HTTP/2 connection can have at once.
+const maxStreams = 64
 
 // newServer returns a server that applies these limits to h.
 func newServer(h http.Handler) *http.Server {
@@ -33,12 +38,20 @@ func newServer(h http.Handler) *http.Server {
 		ConnContext:    withConn,
 		ConnState:      trackState,
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams:          64,
+			MaxConcurrentStreams:          maxStreams,
 			MaxReadFrameSize:              16 << 10,
 			MaxReceiveBufferPerConnection: 256 << 10,
 			MaxReceiveBufferPerStream:     64 << 10,
 		},
 	}
+}
+
+// decryptedProtocols are the protocols that net/http serves on a tlsConn.
+func decryptedProtocols() *http.Protocols {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	return protocols
 }
 
 // extendReadDeadline gives the client of w another requestTimeout. It ignores an
@@ -69,6 +82,7 @@ func (c *certificate) load() error {
 func (c *certificate) tlsConfig() *tls.Config {
 	config := &tls.Config{
 		MinVersion: tls.VersionTLS12,
+		NextProtos: []string{"h2", "http/1.1"},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return c.current.Load(), nil
 		},

@@ -22,15 +22,17 @@ import (
 
 // A service connects the parts that serve one database.
 type service struct {
-	cfg     *config
-	log     *slog.Logger
-	auth    *authorizer
-	metrics *metrics
-	queue   *queue
-	memory  *budget
-	headers *budget
-	writer  *writer
-	reader  atomic.Pointer[logread.Reader] // reads the file that the writer has open
+	cfg      *config
+	log      *slog.Logger
+	auth     *authorizer
+	metrics  *metrics
+	queue    *queue
+	memory   *budget
+	headers  *budget
+	accounts *accounts
+	conns    *connTable // set by start
+	writer   *writer
+	reader   atomic.Pointer[logread.Reader] // reads the file that the writer has open
 
 	server   *http.Server
 	fastPath *fastpath.Listener // nil if net/http serves all connections
@@ -46,13 +48,14 @@ func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
 		return nil, err
 	}
 	s := &service{
-		cfg:     cfg,
-		log:     log,
-		metrics: new(metrics),
-		queue:   newQueue(int64(cfg.queue)),
-		memory:  &budget{limit: int64(cfg.memory)},
-		headers: &budget{limit: headerBudget},
-		written: make(chan struct{}),
+		cfg:      cfg,
+		log:      log,
+		metrics:  new(metrics),
+		queue:    newQueue(int64(cfg.queue)),
+		memory:   &budget{limit: int64(cfg.memory)},
+		headers:  &budget{limit: headerBudget},
+		accounts: newAccounts(cfg.trustedProxies),
+		written:  make(chan struct{}),
 	}
 	s.auth = &authorizer{keys: cfg.keys, metrics: s.metrics}
 	s.writer = &writer{
@@ -79,26 +82,39 @@ func (s *service) start(l net.Listener) <-chan error {
 		defer close(s.written)
 		s.writer.run()
 	}()
-	if s.cfg.fastPath && s.cfg.certificate == nil {
+	s.conns = newConnTable(l, s.maxConnections(), s.accounts)
+	served := make(chan error, 1)
+	listener := s.listener(s.conns)
+	go func() { served <- s.server.Serve(listener) }()
+	return served
+}
+
+// maxConnections returns how many connections can be open at once.
+func (s *service) maxConnections() int {
+	if s.cfg.certificate != nil {
+		return maxTLSConnections
+	}
+	return maxConnections
+}
+
+// listener returns the listener of the connections that net/http serves, in front
+// of which is the fast path or TLS.
+func (s *service) listener(l net.Listener) net.Listener {
+	switch {
+	case s.cfg.certificate != nil:
+		s.server.Protocols = decryptedProtocols()
+		l = &tlsListener{l, s.cfg.certificate.tlsConfig(), s.log}
+	case s.cfg.fastPath:
 		s.fastPath = fastpath.New(l, s.server.Handler, fastpath.Config{
 			Path:           "/ingest",
 			RequestTimeout: requestTimeout,
 			IdleTimeout:    idleTimeout,
+			ConnContext:    withConn,
 			Log:            s.log,
 		})
 		l = s.fastPath
 	}
-	l = &headerListener{Listener: l, budget: s.headers, encrypted: s.cfg.certificate != nil}
-	served := make(chan error, 1)
-	go func() {
-		if s.cfg.certificate == nil {
-			served <- s.server.Serve(l)
-			return
-		}
-		s.server.TLSConfig = s.cfg.certificate.tlsConfig()
-		served <- s.server.ServeTLS(l, "", "")
-	}()
-	return served
+	return &headerListener{Listener: l, budget: s.headers, http2: s.cfg.certificate != nil}
 }
 
 // reopenReader makes the next reads use the file that is at the path now.
@@ -119,12 +135,14 @@ func (s *service) reopenReader() {
 // routes returns the handler of all routes.
 func (s *service) routes() http.Handler {
 	ingest := &ingester{
-		threshold: s.cfg.level.Level,
-		maxBody:   int64(s.cfg.maxBody),
-		queue:     s.queue,
-		memory:    s.memory,
-		metrics:   s.metrics,
-		clock:     time.Now,
+		threshold:  s.cfg.level.Level,
+		maxBody:    int64(s.cfg.maxBody),
+		queue:      s.queue,
+		memory:     s.memory,
+		accounts:   s.accounts,
+		processors: newProcessors(),
+		metrics:    s.metrics,
+		clock:      time.Now,
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/ingest", s.auth.sender(ingest))

@@ -200,18 +200,18 @@ func (w *writer) nextTxnSize() int {
 // settle releases batches and their queue space. Once the counters are up to
 // date, it sends err to the waiting clients.
 func (w *writer) settle(batches []*batch, err error) {
-	var size int64
 	var waiting []chan error
 	for _, b := range batches {
 		if b.awaited() {
 			waiting = append(waiting, b.committed)
 		}
-		size += b.size()
+		a, size := b.account, b.size()
 		w.queue.entries.Add(-int64(len(b.rows)))
 		b.free()
+		w.memory.release(&a.memory, size)
+		w.queue.release(a, size)
+		a.put()
 	}
-	w.memory.release(size)
-	w.queue.release(size)
 	for _, committed := range waiting {
 		committed <- err
 	}

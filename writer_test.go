@@ -70,9 +70,10 @@ func (w *testWriter) put(messages ...string) {
 
 func (w *testWriter) putBatch(b *batch) error {
 	size := b.size()
-	w.memory.reserve(size)
-	held, err := w.queue.put(b)
-	w.memory.release(size - held)
+	held := &b.account.memory
+	w.memory.reserve(held, size)
+	queued, err := w.queue.put(b)
+	w.memory.release(held, size-queued)
 	return err
 }
 

@@ -78,7 +78,12 @@ type Config struct {
 	Path           string        // of requests to serve, for example /ingest; it must need no escaping
 	RequestTimeout time.Duration // for the first request of a connection
 	IdleTimeout    time.Duration // between requests
-	Log            *slog.Logger  // receives panics of the handler
+
+	// ConnContext, if not nil, returns the context of the requests of a
+	// connection, like that of http.Server.
+	ConnContext func(context.Context, net.Conn) context.Context
+
+	Log *slog.Logger // receives panics of the handler
 }
 
 // A Listener accepts connections and serves their requests as long as the fast
@@ -466,6 +471,9 @@ func (c *conn) setTemplate(header []byte) bool {
 	r.RemoteAddr = c.conn.RemoteAddr().String()
 	r.Body = &c.body
 	c.template = *r
+	if c.cfg.ConnContext != nil {
+		c.template = *r.WithContext(c.cfg.ConnContext(context.Background(), c.conn))
+	}
 	return true
 }
 
