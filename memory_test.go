@@ -109,8 +109,9 @@ func ingestMeasured(body string, limit int64) (status int, peak, allocated int64
 	s.begin(in.memory)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	status, herr := in.ingest(nil, r, s)
+	resp, herr := in.ingest(nil, r, s)
 	runtime.ReadMemStats(&after)
+	status = resp.status
 	if herr != nil {
 		status = herr.Status
 	}
