@@ -253,7 +253,7 @@ func (d *database) statements() []preparedStatement {
 	return []preparedStatement{
 		{&d.begin, "BEGIN IMMEDIATE"},
 		{&d.insert, "INSERT INTO logs(level, message, timestamp, details) SELECT level, message, timestamp, details FROM temp.pending"},
-		{&d.insertKey, "INSERT INTO idempotency_keys VALUES (?, ?, ?, ?, ?, ?, ?)"},
+		{&d.insertKey, insertKey},
 		{&d.commit, "COMMIT"},
 		{&d.rollback, "ROLLBACK"},
 	}

@@ -20,6 +20,9 @@ const keySchema = `CREATE TABLE IF NOT EXISTS idempotency_keys (
   id INTEGER PRIMARY KEY, key BLOB NOT NULL, body BLOB NOT NULL, time INTEGER NOT NULL,
   status INTEGER NOT NULL, accepted INTEGER NOT NULL, filtered INTEGER NOT NULL)`
 
+const insertKey = `INSERT INTO idempotency_keys(id, key, body, time, status, accepted, filtered)
+  VALUES (?, ?, ?, ?, ?, ?, ?)`
+
 // Keys are kept for keyLifetime, but at most maxKeys of them. keyBytes is about
 // the size of a key in the file.
 const (
@@ -63,7 +66,7 @@ func (t *claimTable) load(c *conn) (err error) {
 }
 
 // insert adds the keys of the batches' requests to the database. It runs in the
-// transaction of their entries. stmt has a parameter for each column.
+// transaction of their entries. stmt executes insertKey.
 func (t *claimTable) insert(c *conn, stmt statement, batches []*batch) error {
 	id, now := t.index.next, time.Now().Unix()
 	added := int64(0)

@@ -74,10 +74,12 @@ type requestID struct {
 func newRequestID(r *http.Request, key string, body []byte) requestID {
 	scope, _ := r.Context().Value(scopeKey{}).([sha256.Size]byte) // zeros if no API keys are configured
 	sum := sha256.Sum256(body)
-	path := strings.TrimSuffix(r.URL.Path, "/")
+	// These copies stay on the stack.
+	scoped := append(make([]byte, 0, sha256.Size+maxIdempotencyKey), scope[:]...)
+	request := append(make([]byte, 0, 2*sha256.Size), sum[:]...)
 	return requestID{
-		key:  digestOf(append(scope[:], key...)),
-		body: digestOf(append(sum[:], path...)),
+		key:  digestOf(append(scoped, key...)),
+		body: digestOf(append(request, strings.TrimSuffix(r.URL.Path, "/")...)),
 	}
 }
 

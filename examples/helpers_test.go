@@ -177,7 +177,7 @@ func (e *endpoint) loseResponses(service *endpoint) *lossyProxy {
 	p := new(lossyProxy)
 	var responses atomic.Int64
 	server := &http.Server{ErrorLog: log.New(io.Discard, "", 0), Handler: &httputil.ReverseProxy{
-		Director:     func(r *http.Request) { r.URL.Scheme, r.URL.Host = "http", service.addr() },
+		Rewrite:      func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", service.addr() },
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 		ModifyResponse: func(res *http.Response) error {
 			if res.Header.Get("Idempotency-Replayed") == "true" {
