@@ -35,11 +35,12 @@ func (a *authorizer) sender(h http.Handler) http.Handler {
 		return a.noRebinding(h)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, ok := a.keys.lookup(r); !ok {
+		key, ok := a.keys.lookup(r)
+		if !ok {
 			a.rejectKey(w)
 			return
 		}
-		h.ServeHTTP(w, r)
+		h.ServeHTTP(w, withScope(r, key.digest))
 	})
 }
 

@@ -166,6 +166,38 @@ func BenchmarkWriter(b *testing.B) {
 	}
 }
 
+// BenchmarkWriterKeys stores transactions of a thousand rows, each in a batch of
+// its own, with and without an idempotency key.
+func BenchmarkWriterKeys(b *testing.B) {
+	for _, keys := range []bool{false, true} {
+		b.Run(fmt.Sprintf("keys=%v", keys), func(b *testing.B) {
+			path := filepath.Join(b.TempDir(), "logs.db")
+			db, err := openDatabase(path, "normal", slog.New(slog.DiscardHandler))
+			must(b, err)
+			defer db.close()
+			e, arrival := newLogEntry(), []byte("2026-11-22T15:24:00.000000000Z")
+			var batches []*batch
+			for _, text := range benchmarkEntries(1000, 100, false) {
+				batches = append(batches, new(batch))
+				must(b, e.appendRow(batches[len(batches)-1], text, arrival))
+			}
+			random := rand.New(rand.NewPCG(1, 1))
+			b.ReportAllocs()
+			for b.Loop() {
+				for i := 0; keys && i < len(batches); i++ {
+					batches[i].claims = &claim{id: requestID{key: testDigest(random.Uint64())}}
+				}
+				_, err := db.write(batches)
+				must(b, err)
+				for i := 0; keys && i < len(batches); i++ {
+					db.keys.settle(batches[i].claims, true)
+				}
+			}
+			b.ReportMetric(float64(len(batches)*b.N)/b.Elapsed().Seconds(), "rows/s")
+		})
+	}
+}
+
 // BenchmarkIngest sends requests to a service process over loopback. Each of 50
 // connections waits for the response before it sends the next request. One
 // operation is one request.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"log-ingester/internal/dbfile"
 )
@@ -31,7 +32,10 @@ type database struct {
 
 	conn                            *conn // nil while the file cannot be opened
 	begin, insert, commit, rollback statement
+	insertKey                       statement
 	pending                         pendingTable // the rows that insert copies
+
+	keys *claimTable
 
 	files openFiles
 	wal   walShrinker
@@ -55,6 +59,7 @@ func openDatabase(path, synchronous string, log *slog.Logger) (*database, error)
 		path:        path,
 		synchronous: synchronous,
 		log:         log,
+		keys:        newClaimTable(maxKeys),
 		files:       openFiles{log: log},
 		wal:         walShrinker{log: log},
 	}
@@ -146,6 +151,9 @@ func (d *database) connect(file os.FileInfo) error {
 	if err := d.prepareStatements(); err != nil {
 		return err
 	}
+	if err := d.keys.load(d.conn); err != nil {
+		return err
+	}
 	if err := d.checkWritable(); err != nil {
 		return err
 	}
@@ -229,6 +237,7 @@ func (d *database) configure(isNew bool) error {
 		fmt.Sprintf("PRAGMA journal_size_limit=%d", walLimit),
 		fmt.Sprintf("PRAGMA wal_autocheckpoint=%d", walCheckpoint/rows[0][0].(int64)),
 		schema,
+		keySchema,
 		"CREATE VIRTUAL TABLE temp.pending USING pending",
 	)
 }
@@ -244,6 +253,7 @@ func (d *database) statements() []preparedStatement {
 	return []preparedStatement{
 		{&d.begin, "BEGIN IMMEDIATE"},
 		{&d.insert, "INSERT INTO logs(level, message, timestamp, details) SELECT level, message, timestamp, details FROM temp.pending"},
+		{&d.insertKey, insertKey},
 		{&d.commit, "COMMIT"},
 		{&d.rollback, "ROLLBACK"},
 	}
@@ -345,6 +355,10 @@ func (d *database) transact(batches []*batch) (lastID int64, err error) {
 		d.rollBack()
 		return 0, fmt.Errorf("insert entries: %w", err)
 	}
+	if err := d.keys.insert(d.conn, d.insertKey, batches); err != nil {
+		d.rollBack()
+		return 0, fmt.Errorf("insert idempotency keys: %w", err)
+	}
 	_, err = execute(d.commit)
 	if err != nil {
 		d.rollBack()
@@ -383,6 +397,23 @@ func (d *database) probe() error {
 	}
 	d.markStale(err)
 	return err
+}
+
+// expireKeys deletes some expired idempotency keys, and reports whether there may
+// be more.
+func (d *database) expireKeys() (more bool) {
+	if d.keys.index.len() == 0 {
+		return false
+	}
+	err := d.ensureOpen()
+	if err == nil {
+		more, err = d.keys.deleteExpired(d.conn, 0)
+	}
+	if err != nil {
+		d.log.Warn("cannot delete expired idempotency keys, retrying", "err", err)
+		d.keys.nextExpiry = time.Now().Add(expireEvery)
+	}
+	return more
 }
 
 // shrinkWAL truncates the WAL if it is too large and no other transaction

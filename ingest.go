@@ -30,6 +30,8 @@ type ingester struct {
 	processors *processors
 	metrics    *metrics
 	clock      func() time.Time // the arrival time; it may go backwards
+	keys       *claimTable
+	query      rowQuery // reads the file that the writer has open
 }
 
 // scratch is the memory that one request works with.
@@ -111,67 +113,114 @@ func (in *ingester) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := scratchPool.Get().(*scratch)
 	herr := s.begin(in, in.accounts.accountOf(r))
 	defer s.free()
-	status := 0
+	var resp response
 	if herr == nil {
-		status, herr = in.ingest(w, r, s)
+		resp, herr = in.ingest(w, r, s)
 	}
 	if herr != nil {
 		in.metrics.countResponse(herr.Status)
 		httpapi.WriteError(w, herr)
 		return
 	}
-	in.metrics.countResponse(status)
+	in.metrics.countResponse(resp.status)
 	s.response = append(s.response[:0], `{"accepted":`...)
-	s.response = strconv.AppendInt(s.response, int64(len(s.scanner.kept)), 10)
+	s.response = strconv.AppendInt(s.response, int64(resp.accepted), 10)
 	s.response = append(s.response, `,"filtered":`...)
-	s.response = strconv.AppendInt(s.response, int64(s.scanner.dropped), 10)
+	s.response = strconv.AppendInt(s.response, int64(resp.filtered), 10)
 	s.response = append(s.response, "}\n"...)
+	if resp.replayed {
+		w.Header()["Idempotency-Replayed"] = []string{"true"}
+	}
 	httpapi.SetJSON(w)
-	w.WriteHeader(status)
+	w.WriteHeader(resp.status)
 	w.Write(s.response) // a write error means that the client has disconnected
 }
 
-// ingest accepts the request's entries and returns the response status.
-func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (status int, herr *httpapi.Error) {
+// ingest accepts the request's entries and returns the response.
+func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (resp response, herr *httpapi.Error) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		return 0, httpapi.Errorf(http.StatusMethodNotAllowed, "method %s is not allowed; send logs with POST", r.Method)
+		return resp, httpapi.Errorf(http.StatusMethodNotAllowed, "method %s is not allowed; send logs with POST", r.Method)
 	}
 	wait, herr := waitParameter(r)
 	if herr != nil {
-		return 0, herr
+		return resp, herr
+	}
+	key, herr := idempotencyKey(r)
+	if herr != nil {
+		return resp, herr
 	}
 	if in.queue.stopped.Load() {
-		return 0, httpapi.Errorf(http.StatusServiceUnavailable, "%v", errShuttingDown)
+		return resp, httpapi.Errorf(http.StatusServiceUnavailable, "%v", errShuttingDown)
 	}
 	if herr := in.readBody(w, r, s); herr != nil {
-		return 0, herr
+		return resp, herr
 	}
 	beginRequest(r)
 	defer s.time.stop()
 	if len(s.body) >= largeBody {
 		s.time.start()
 	}
+	if key == "" {
+		return in.accept(s, wait, nil)
+	}
+	return in.acceptOnce(r, s, wait, key)
+}
+
+// acceptOnce accepts the entries of a request with an idempotency key, or
+// returns the response to the first request with that key.
+func (in *ingester) acceptOnce(r *http.Request, s *scratch, wait bool, key string) (response, *httpapi.Error) {
+	if herr := s.reserved.grow(claimSize); herr != nil {
+		return response{}, herr
+	}
+	id := newRequestID(r, key, s.body)
+	c, first := in.keys.claim(id)
+	if !first {
+		// The first request may take long, and the body is not needed any more.
+		s.time.stop()
+		s.reserved.shrink(s.size())
+		s.drop()
+		return c.repeat(id)
+	}
+	previous, herr := findKey(r.Context(), in.query, c)
+	switch {
+	case herr != nil:
+	case previous != nil:
+		c.response = *previous
+	default:
+		_, herr = in.accept(s, wait, c)
+	}
+	in.keys.done(c, herr)
+	return c.response, herr
+}
+
+// accept accepts the entries of a body. c is nil for a request without an
+// idempotency key.
+func (in *ingester) accept(s *scratch, wait bool, c *claim) (resp response, herr *httpapi.Error) {
 	// A body has at most one entry for each opening brace.
 	if s.scanner.kept, herr = emptied(&s.reserved, s.scanner.kept, bytes.Count(s.body, []byte("{"))); herr != nil {
-		return 0, herr
+		return resp, herr
 	}
 	if err := s.scanner.scan(s.body, in.threshold); err != nil {
 		in.metrics.received.Add(int64(err.entry + 1))
 		in.metrics.refused.Add(int64(err.entry + 1))
-		return 0, badEntry(err.reason, err.entry, err.offset)
+		return resp, badEntry(err.reason, err.entry, err.offset)
 	}
 	dropped := int64(s.scanner.dropped)
 	in.metrics.received.Add(int64(len(s.scanner.kept)) + dropped)
-	if herr := in.store(s, wait); herr != nil {
+	resp = response{status: http.StatusAccepted, accepted: len(s.scanner.kept), filtered: s.scanner.dropped}
+	if wait {
+		resp.status = http.StatusOK
+	}
+	if c != nil {
+		c.response = resp
+	}
+	if herr := in.store(s, wait, c); herr != nil {
 		in.metrics.refused.Add(dropped)
-		return 0, herr
+		return resp, herr
 	}
 	in.metrics.filtered.Add(dropped)
-	if wait {
-		return http.StatusOK, nil
-	}
-	return http.StatusAccepted, nil
+	return resp, nil
 }
 
 func badEntry(reason string, entry, offset int) *httpapi.Error {
@@ -185,7 +234,7 @@ func badEntry(reason string, entry, offset int) *httpapi.Error {
 // store decodes and queues the kept entries. With wait it returns after their
 // commit. It counts the entries as accepted or refused, except those that are
 // queued with wait, which the writer counts.
-func (in *ingester) store(s *scratch, wait bool) *httpapi.Error {
+func (in *ingester) store(s *scratch, wait bool, c *claim) *httpapi.Error {
 	kept := int64(len(s.scanner.kept))
 	if kept == 0 {
 		return nil
@@ -201,6 +250,7 @@ func (in *ingester) store(s *scratch, wait bool) *httpapi.Error {
 		b.committed = committed
 	}
 	s.time.stop() // put may wait
+	b.claims = c
 	size := b.size()
 	queued, err := in.queue.put(b)
 	s.reserved.handOver(queued) // the writer releases it
@@ -209,6 +259,10 @@ func (in *ingester) store(s *scratch, wait bool) *httpapi.Error {
 		b.free()
 		in.metrics.refused.Add(kept)
 		return httpapi.Errorf(http.StatusServiceUnavailable, "%v", err)
+	}
+	if c != nil {
+		c.queued = true
+		s.reserved.handOver(claimSize) // so does the writer with it
 	}
 	if !wait {
 		in.metrics.accepted.Add(kept)

@@ -423,8 +423,8 @@ func TestIngestDoesNotAllocate(t *testing.T) {
 		wire.Reset(body)
 		s.begin(in, account)
 		defer s.reserved.release()
-		if status, herr := in.ingest(nil, r, s); status != http.StatusAccepted {
-			t.Errorf("got status %d and error %v, want 202", status, herr)
+		if resp, herr := in.ingest(nil, r, s); resp.status != http.StatusAccepted {
+			t.Errorf("got status %d and error %v, want 202", resp.status, herr)
 		}
 		if rows := takeBatch(in); rows != 2 {
 			t.Errorf("got %d queued rows, want 2", rows)

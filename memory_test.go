@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -72,7 +73,7 @@ func TestMemoryLimitOfRequest(t *testing.T) {
 		{"invalid UTF-8 that fits", hostileBodies["invalid UTF-8 in many entries"](), 16 << 20, 202},
 		{"level that grows in lower case", hostileBodies["level that grows in lower case"](), 8 << 20, 413},
 		{"level that grows and fits", hostileBodies["level that grows in lower case"](), 16 << 20, 202},
-		{"largest body", `{"message":"` + strings.Repeat("x", 8<<20-20) + `"}`, 21<<20, 202},
+		{"largest body", `{"message":"` + strings.Repeat("x", 8<<20-20) + `"}`, 21 << 20, 202},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			status, peak, _ := ingestMeasured(c.body, c.limit)
@@ -110,8 +111,9 @@ func ingestMeasured(body string, limit int64) (status int, peak, allocated int64
 	s.begin(in, testAccount())
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	status, herr := in.ingest(nil, r, s)
+	resp, herr := in.ingest(nil, r, s)
 	runtime.ReadMemStats(&after)
+	status = resp.status
 	if herr != nil {
 		status = herr.Status
 	}
@@ -122,6 +124,7 @@ func ingestMeasured(body string, limit int64) (status int, peak, allocated int64
 // memory is released.
 func TestEachReservationFails(t *testing.T) {
 	s := newTestService(t)
+	requests := 0 // each has another idempotency key
 	// Each buffer becomes too large for its pool, so each request makes the same
 	// reservations.
 	body := gzipped(strings.Repeat(`{}`, 40_000) + // positions
@@ -134,7 +137,8 @@ func TestEachReservationFails(t *testing.T) {
 			calls++
 			return calls == k
 		}
-		w := s.post(body, "Content-Encoding", "gzip")
+		w := s.post(body, "Content-Encoding", "gzip", "Idempotency-Key", strconv.Itoa(requests))
+		requests++
 		want := 503
 		if k == 1 || calls < k { // the first one is for pooled buffers, which are dropped instead
 			want = 200
@@ -151,9 +155,9 @@ func TestEachReservationFails(t *testing.T) {
 		failed++
 	}
 	// Pooled buffers, inflater, body several times, positions, batch, its text and
-	// rows, repair, keys, members.
-	if failed < 12 {
-		t.Errorf("got %d reservations, want at least 12", failed)
+	// rows, repair, keys, members, claim of the idempotency key.
+	if failed < 13 {
+		t.Errorf("got %d reservations, want at least 13", failed)
 	}
 	s.stop()
 	s.checkBalanced(t)

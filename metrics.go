@@ -33,13 +33,14 @@ type gauges struct {
 	queueEntries, queueBytes, queueLimit int64
 	memoryBytes, memoryLimit             int64
 	databaseBytes, walBytes              int64
+	keys                                 int64
 	goroutines                           int
 	version, commit, goVersion           string
 }
 
 // countedStatuses are the statuses that /ingest responds with. 401 and 403 are
 // also counted on other routes.
-var countedStatuses = [...]int{200, 202, 400, 401, 403, 405, 413, 415, 503}
+var countedStatuses = [...]int{200, 202, 400, 401, 403, 405, 413, 415, 422, 503}
 
 func (m *metrics) countResponse(status int) {
 	for i, s := range countedStatuses {
@@ -126,6 +127,8 @@ func (m *metrics) text(readGauges func() gauges) []byte {
 	e.value("", float64(g.databaseBytes))
 	e.family("wal_bytes", "gauge", "Size of the database's write-ahead log.")
 	e.value("", float64(g.walBytes))
+	e.family("idempotency_keys", "gauge", "Requests with an Idempotency-Key that are recognized if they are repeated.")
+	e.value("", float64(g.keys))
 	e.family("goroutines", "gauge", "Current number of goroutines.")
 	e.value("", float64(g.goroutines))
 	e.family("build_info", "gauge", "Version, commit and Go version of the binary; always 1.")

@@ -41,6 +41,8 @@ type batch struct {
 	// committed, if not nil, receives the outcome: nil, or why the batch was
 	// abandoned. It has a buffer of one, so the send never blocks.
 	committed chan error
+
+	claims *claim // of the requests that have an idempotency key
 }
 
 // batchOverhead is the memory of a batch besides its text and rows, in bytes. It
@@ -108,6 +110,10 @@ func (b *batch) join(next *batch) bool {
 	for _, r := range next.rows {
 		b.rows = append(b.rows, row{start + r.level, start + r.message, start + r.timestamp, start + r.details})
 	}
+	if c := next.claims; c != nil { // next is from one request
+		c.next = b.claims
+		b.claims = c
+	}
 	return true
 }
 
@@ -163,7 +169,7 @@ func (b *batch) free() {
 	if class == len(batchPools) || capacity != cap(b.text) || sizeOf(b.rows) > sizeOf(b.text) {
 		return
 	}
-	b.text, b.rows, b.account, b.committed = b.text[:0], b.rows[:0], nil, nil
+	b.text, b.rows, b.account, b.committed, b.claims = b.text[:0], b.rows[:0], nil, nil, nil
 	batchPools[class].Put(b)
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -66,6 +67,9 @@ func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
 		log:       log,
 		metrics:   s.metrics,
 		committed: func(lastID int64) { s.reader.Load().Committed(lastID) },
+	}
+	if cfg.maxDB > 0 {
+		db.keys.index.limit = min(maxKeys, int64(cfg.maxDB)/8/keyBytes)
 	}
 	s.reader.Store(reader)
 	db.onReopen = s.reopenReader
@@ -143,6 +147,10 @@ func (s *service) routes() http.Handler {
 		processors: newProcessors(),
 		metrics:    s.metrics,
 		clock:      time.Now,
+		keys:       s.writer.db.keys,
+		query: func(ctx context.Context, query string, args ...any) *sql.Row {
+			return s.reader.Load().QueryRow(ctx, query, args...)
+		},
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/ingest", s.auth.sender(ingest))
@@ -226,6 +234,7 @@ func (s *service) gauges() gauges {
 		memoryLimit:   s.memory.limit,
 		databaseBytes: fileSize(s.cfg.db),
 		walBytes:      fileSize(dbfile.Sidecar(s.cfg.db, "-wal")),
+		keys:          s.writer.db.keys.count(),
 		goroutines:    runtime.NumGoroutine(),
 		version:       version,
 		commit:        commit,

@@ -101,7 +101,7 @@ func (w *writer) await(idle <-chan time.Time) {
 // maintain shrinks the WAL, and deletes old entries until there is other work.
 func (w *writer) maintain() {
 	w.db.shrinkWAL()
-	for w.retention.step(0) {
+	for w.retention.step(0) || w.db.expireKeys() {
 		if len(w.queue.batches) > 0 || w.queue.stopped.Load() {
 			return
 		}
@@ -207,6 +207,10 @@ func (w *writer) settle(batches []*batch, err error) {
 		}
 		a, size := b.account, b.size()
 		w.queue.entries.Add(-int64(len(b.rows)))
+		if b.claims != nil {
+			w.memory.release(&a.memory, b.claims.size())
+			w.db.keys.settle(b.claims, err == nil)
+		}
 		b.free()
 		w.memory.release(&a.memory, size)
 		w.queue.release(a, size)

@@ -120,13 +120,13 @@ type faultyStmt struct {
 
 var errFault = errors.New("injected fault")
 
-func (s *faultyStmt) ExecContext(context.Context, []driver.NamedValue) (driver.Result, error) {
+func (s *faultyStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	s.runs++
 	if s.runs > s.failures {
-		return execute(s.statement)
+		return s.statement.ExecContext(ctx, args)
 	}
 	if s.applied {
-		if _, err := execute(s.statement); err != nil {
+		if _, err := s.statement.ExecContext(ctx, args); err != nil {
 			return nil, err
 		}
 	}

@@ -202,6 +202,35 @@ func TestLoggerRetries(t *testing.T) {
 	})
 }
 
+// Responses get lost and the service is killed, again and again. Each line is
+// stored once, in its order.
+func TestLoggerSendsOnce(t *testing.T) {
+	testLoggers(t, func(t *testing.T, l logger, e *endpoint) {
+		service := newEndpoint(t)
+		service.startService()
+		proxy := e.loseResponses(service)
+		client := startProcess(t, l.command(e, apiKey))
+		var lines []string
+		for i := range 12 {
+			before := proxy.lost.Load()
+			for range 5 {
+				lines = append(lines, "line "+strconv.Itoa(len(lines)))
+				client.writeLines(lines[len(lines)-1])
+			}
+			eventually(t, "a response is lost", func() bool { return proxy.lost.Load() > before })
+			if i%3 == 2 {
+				service.killService()
+				service.startService()
+			}
+		}
+		checkSuccess(t, client)
+		checkRows(t, service.rows(), l.rows(lines...))
+		if n := proxy.repeated.Load(); n == 0 {
+			t.Error("got no response with Idempotency-Replayed")
+		}
+	})
+}
+
 // A logger whose service is down when the program ends waits for a limited time
 // and reports the lost lines. A full buffer does not block the program.
 func TestLoggerGivesUp(t *testing.T) {

@@ -5,17 +5,21 @@ package examples
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -146,6 +150,49 @@ func (e *endpoint) stopService() {
 		e.t.Fatalf("the service's exit status is %d, want 0", status)
 	}
 	e.service = nil
+}
+
+// killService kills the service with SIGKILL.
+func (e *endpoint) killService() {
+	e.t.Helper()
+	if err := e.service.cmd.Process.Kill(); err != nil {
+		e.t.Fatal(err)
+	}
+	e.service.wait()
+	e.service = nil
+}
+
+// A lossyProxy counts the responses of a service.
+type lossyProxy struct{ lost, repeated atomic.Int64 }
+
+// loseResponses starts a proxy that passes requests to the service at another
+// endpoint. It closes the connection instead of every second response, which the
+// service has sent then.
+func (e *endpoint) loseResponses(service *endpoint) *lossyProxy {
+	e.t.Helper()
+	listener, err := net.Listen("tcp", e.addr())
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	p := new(lossyProxy)
+	var responses atomic.Int64
+	server := &http.Server{ErrorLog: log.New(io.Discard, "", 0), Handler: &httputil.ReverseProxy{
+		Rewrite:      func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", service.addr() },
+		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+		ModifyResponse: func(res *http.Response) error {
+			if res.Header.Get("Idempotency-Replayed") == "true" {
+				p.repeated.Add(1)
+			}
+			if responses.Add(1)%2 == 0 {
+				return nil
+			}
+			p.lost.Add(1)
+			return errors.New("lost")
+		},
+	}}
+	go server.Serve(listener) // until Close
+	e.t.Cleanup(func() { server.Close() })
+	return p
 }
 
 // failRequests starts a server that fails the requests of a client in each of

@@ -285,7 +285,8 @@ func shipAll(tb testing.TB, db, address, source string) (output string) {
 // the test itself, for example with the race detector.
 const runAsProgram = "FORWARD_TEST_RUN"
 
-// A process is a forwarder that runs in its own process.
+// A process is a program that runs in its own process: a forwarder, or another
+// program of a test.
 type process struct {
 	cmd    *exec.Cmd
 	out    syncBuffer
@@ -298,8 +299,14 @@ func startProcess(tb testing.TB, args ...string) *process {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p := &process{cmd: exec.Command(self, args...), exited: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), runAsProgram+"=1")
+	cmd := exec.Command(self, args...)
+	cmd.Env = append(os.Environ(), runAsProgram+"=1")
+	return startCommand(tb, cmd)
+}
+
+func startCommand(tb testing.TB, cmd *exec.Cmd) *process {
+	tb.Helper()
+	p := &process{cmd: cmd, exited: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	if err := p.cmd.Start(); err != nil {
 		tb.Fatal(err)
@@ -329,7 +336,7 @@ func (p *process) wait(tb testing.TB) (exitCode int) {
 	select {
 	case <-p.exited:
 	case <-time.After(testTimeout):
-		tb.Fatalf("forward did not exit:\n%s", p.out.String())
+		tb.Fatalf("%s did not exit:\n%s", p.cmd.Path, p.out.String())
 	}
 	return p.cmd.ProcessState.ExitCode()
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -21,9 +22,10 @@ const (
 // A Writer sends JSON log lines to the log ingester from a goroutine. Each
 // Write must be one line, as slog.JSONHandler, zap, zerolog and logrus do.
 //
-// The Writer repeats a request after a connection error or a 503, until the
-// service accepts it. On standard error it reports how many lines were lost,
-// and why.
+// The Writer repeats a request after a connection error or a status of 500 or
+// more, until the service accepts it. Each request has a key, so that the
+// service stores its lines once. On standard error the Writer reports how many
+// lines were lost, and why.
 type Writer struct {
 	url, key     string
 	closeTimeout time.Duration
@@ -37,7 +39,9 @@ type Writer struct {
 	lines  chan []byte
 }
 
-// NewWriter returns a Writer that sends to url. Close waits for closeTimeout
+// NewWriter returns a Writer that sends to url, for example
+// http://localhost:3002/ingest?wait=1. Without wait=1, the service responds before
+// it has stored the lines, and loses them if it is killed then. Close waits for closeTimeout
 // at most, for example 10 seconds. An empty key sends no key.
 func NewWriter(url, key string, closeTimeout time.Duration) *Writer {
 	w := &Writer{url: url, key: key, closeTimeout: closeTimeout,
@@ -90,8 +94,9 @@ func (w *Writer) run() {
 
 // send posts a batch of n lines until the service accepts or refuses it.
 func (w *Writer) send(batch []byte, n int) {
+	key := rand.Text()
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		retry, err := w.post(batch)
+		retry, err := w.post(batch, key)
 		if lost := w.overflow.Swap(0); lost > 0 {
 			report(int(lost), errors.New("buffer full"))
 		}
@@ -115,7 +120,7 @@ func (w *Writer) send(batch []byte, n int) {
 }
 
 // post sends one request. retry reports whether to send it again after an error.
-func (w *Writer) post(batch []byte) (retry bool, err error) {
+func (w *Writer) post(batch []byte, key string) (retry bool, err error) {
 	ctx, cancel := context.WithTimeout(w.ctx, 30*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, "POST", w.url, bytes.NewReader(batch))
@@ -123,6 +128,7 @@ func (w *Writer) post(batch []byte) (retry bool, err error) {
 		return false, err
 	}
 	req.Header.Set("Content-Type", "application/x-ndjson")
+	req.Header.Set("Idempotency-Key", key)
 	if w.key != "" {
 		req.Header.Set("Authorization", "Bearer "+w.key)
 	}
@@ -135,7 +141,7 @@ func (w *Writer) post(batch []byte) (retry bool, err error) {
 	if res.StatusCode < 300 {
 		return false, nil
 	}
-	return res.StatusCode == http.StatusServiceUnavailable, fmt.Errorf("%s: %s", res.Status, bytes.TrimSpace(text))
+	return res.StatusCode >= 500, fmt.Errorf("%s: %s", res.Status, bytes.TrimSpace(text))
 }
 
 func report(n int, reason error) {

@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	w := NewWriter("http://localhost:3002/ingest", "KEY", 10*time.Second)
+	w := NewWriter("http://localhost:3002/ingest?wait=1", "KEY", 10*time.Second)
 	defer w.Close()
 	logger := slog.New(slog.NewJSONHandler(w, nil))
 

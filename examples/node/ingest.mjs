@@ -1,5 +1,6 @@
 // A stream that sends log lines to the log ingester. It works as a pino
 // transport (pino.mjs) and as a winston stream (winston.mjs).
+import { randomUUID } from 'node:crypto'
 import { writeSync } from 'node:fs'
 import http from 'node:http'
 import https from 'node:https'
@@ -12,11 +13,14 @@ const BATCH_SIZE = 1 << 20 // characters after which a request takes no more lin
  * Returns a stream that sends each line written to it, which must be a JSON
  * object. Writing never waits for the service.
  *
- * The stream repeats a request after a connection error or a 503, until the
- * service accepts it. On stderr it reports how many lines were lost, and why.
+ * The stream repeats a request after a connection error or a status of 500 or
+ * more, until the service accepts it. Each request has a key, so that the
+ * service stores its lines once. On stderr the stream reports how many lines
+ * were lost, and why.
  *
  * @param {object} options
- * @param {string} options.url
+ * @param {string} options.url the service. Without wait=1, it responds before it
+ *   has stored the lines, and loses them if it is killed then.
  * @param {string} [options.key] the API key
  * @param {number} [options.maxLines] how many lines wait in memory; the stream drops further lines
  * @param {number} [options.exitTimeout] how long the end of the stream or of the program waits, in ms
@@ -54,8 +58,9 @@ export default function ingest({ url, key, maxLines = 10_000, exitTimeout = 10_0
 
   // Posts the batch until the service accepts or refuses it.
   async function send(body) {
+    const id = randomUUID()
     for (let wait = 100; ; wait = Math.min(2 * wait, 5000)) {
-      const error = await post(body)
+      const error = await post(body, id)
       if (overflow > 0) report(overflow, 'buffer full')
       overflow = 0
       if (!error) return
@@ -66,12 +71,13 @@ export default function ingest({ url, key, maxLines = 10_000, exitTimeout = 10_0
   }
 
   // Sends one request. The result is null or an error.
-  function post(body) {
+  function post(body, id) {
     return new Promise((resolve) => {
-      const req = request(url, { method: 'POST', headers, timeout: 30_000 }, async (res) => {
+      const options = { method: 'POST', headers: { ...headers, 'idempotency-key': id }, timeout: 30_000 }
+      const req = request(url, options, async (res) => {
         const answer = await text(res).catch(() => '')
         if (res.statusCode < 300) resolve(null)
-        else resolve({ retry: res.statusCode === 503, reason: `${res.statusCode} ${res.statusMessage}: ${answer.trim()}` })
+        else resolve({ retry: res.statusCode >= 500, reason: `${res.statusCode} ${res.statusMessage}: ${answer.trim()}` })
       })
       req.on('socket', (socket) => socket.unref())
       req.on('timeout', () => req.destroy(new Error('request timed out')))

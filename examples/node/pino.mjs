@@ -11,7 +11,7 @@ import pino from 'pino'
 const log = pino(pino.transport({
   target: new URL('ingest.mjs', import.meta.url).href,
   options: {
-    url: 'http://localhost:3002/ingest',
+    url: 'http://localhost:3002/ingest?wait=1',
     key: 'KEY',
     exitTimeout: 8000, // pino itself stops waiting after 10 s and then reports nothing
   },

@@ -14,7 +14,7 @@ const log = winston.createLogger({
   // Without colorize(), which writes colors into the level.
   format: combine(errors({ stack: true }), timestamp(), json()),
   transports: [
-    new winston.transports.Stream({ stream: ingest({ url: 'http://localhost:3002/ingest', key: 'KEY' }) }),
+    new winston.transports.Stream({ stream: ingest({ url: 'http://localhost:3002/ingest?wait=1', key: 'KEY' }) }),
   ],
 })
 

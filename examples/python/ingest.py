@@ -7,6 +7,7 @@ import queue
 import sys
 import threading
 import urllib.parse
+import uuid
 
 BATCH_SIZE = 1 << 20  # characters after which a request takes no more lines
 
@@ -14,11 +15,14 @@ BATCH_SIZE = 1 << 20  # characters after which a request takes no more lines
 class IngestHandler(logging.Handler):
     """Sends log lines from a thread, so that logging never waits for the service.
 
-    The handler repeats a request after a connection error or a 503, until the
-    service accepts it. On stderr it reports how many lines were lost, and why.
-    A program that forks must create the handler after the fork.
+    The handler repeats a request after a connection error or a status of 500 or
+    more, until the service accepts it. Each request has a key, so that the
+    service stores its lines once. On stderr the handler reports how many lines
+    were lost, and why. A program that forks must create the handler after the fork.
 
-    url, key: the service and its API key; None sends no key.
+    url, key: the service and its API key; None sends no key. Without wait=1 in
+        url, the service responds before it has stored the lines, and loses them
+        if it is killed then.
     max_lines: how many lines wait in memory; the handler drops further lines.
     close_timeout: how long close waits until all lines are sent, in seconds.
     """
@@ -84,9 +88,10 @@ class IngestHandler(logging.Handler):
     def _send(self, batch):
         """Posts a batch until the service accepts or refuses it."""
         body = gzip.compress("\n".join(batch).encode(errors="replace"), compresslevel=1)
+        headers = {**self.headers, "Idempotency-Key": str(uuid.uuid4())}
         wait = 0.1
         while not self.gave_up.is_set():
-            error, retry = self._post(body)
+            error, retry = self._post(body, headers)
             with self.state:
                 self.error = error or self.error
                 overflow, self.overflow = self.overflow, 0
@@ -101,12 +106,12 @@ class IngestHandler(logging.Handler):
             self.gave_up.wait(wait)
             wait = min(2 * wait, 5)
 
-    def _post(self, body):
+    def _post(self, body, headers):
         """Sends one request. Returns the error or None, and whether to retry."""
         connect = http.client.HTTPSConnection if self.url.scheme == "https" else http.client.HTTPConnection
         connection = connect(self.url.netloc, timeout=30)
         try:
-            connection.request("POST", self.url._replace(scheme="", netloc="").geturl(), body, self.headers)
+            connection.request("POST", self.url._replace(scheme="", netloc="").geturl(), body, headers)
             response = connection.getresponse()
             text = response.read(1000).decode(errors="replace").strip()
         except (OSError, http.client.HTTPException) as error:
@@ -115,7 +120,7 @@ class IngestHandler(logging.Handler):
             connection.close()
         if response.status < 300:
             return None, False
-        return f"{response.status} {response.reason}: {text}", response.status == 503
+        return f"{response.status} {response.reason}: {text}", response.status >= 500
 
 
 def report(n, reason):

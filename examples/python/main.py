@@ -14,7 +14,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 from ingest import IngestHandler
 
-handler = IngestHandler("http://localhost:3002/ingest", key="KEY")
+handler = IngestHandler("http://localhost:3002/ingest?wait=1", key="KEY")
 # timestamp=True adds the time under a key that the service reads. %(asctime)s
 # would add a key "asctime", which it does not read as the time.
 handler.setFormatter(JsonFormatter("%(levelname)s %(name)s %(message)s", timestamp=True))

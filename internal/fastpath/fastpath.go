@@ -5,8 +5,8 @@
 // goroutine that watches the connection than the service spends on the logs. A
 // Listener parses the first header of a connection with http.ReadRequest and
 // keeps its bytes. If the next header is equal byte for byte, except for the
-// digits of Content-Length, it has the same meaning and is not parsed again. The
-// same handlers run in both cases.
+// digits of Content-Length and the value of Idempotency-Key, it has the same
+// meaning otherwise and is not parsed again. The same handlers run in both cases.
 //
 // # What it accepts
 //
@@ -23,6 +23,9 @@
 //     http.ReadRequest reads the same number from it;
 //   - it has no Transfer-Encoding, Expect or Trailer field, and Connection is
 //     absent or keep-alive;
+//   - if the value of Idempotency-Key differs from that of the parsed header, both
+//     headers have exactly one such line, whose value is 1 to 512 visible ASCII
+//     characters;
 //   - header and body together are at most 8 KiB, and if they arrive in parts, the
 //     last part arrives at most 100 ms after the first.
 //
@@ -38,8 +41,10 @@
 // satisfies the conditions above. It contains no bare CR or LF, no folded line
 // and no unusual character in a name, so parsers cannot split it into different
 // fields. It has one Content-Length of only digits and no Transfer-Encoding, so
-// they cannot choose between two lengths. Every header that leaves a choice goes
-// to net/http, which decides as it does without this package.
+// they cannot choose between two lengths. The value of Idempotency-Key has no
+// meaning for the message, and contains no character that could end its line.
+// Every header that leaves a choice goes to net/http, which decides as it does
+// without this package.
 //
 // The tests compare this package with net/http on the same streams, each
 // delivered in several pieces: responses must be equal, and so must the number
@@ -70,6 +75,7 @@ const (
 	bufferSize     = 8 << 10                // of header and body, in bytes; as large as net/http's buffers of a connection
 	maxHeaderSize  = 2 << 10                // in bytes; an idle connection keeps its header
 	maxHeaderLines = 32                     // including the request line and the empty line
+	maxKeyLength   = 512                    // of a value of Idempotency-Key that may vary, in bytes
 	restTimeout    = 100 * time.Millisecond // for the rest of a request that has started to arrive
 )
 
@@ -262,10 +268,13 @@ type conn struct {
 	skipped      int       // bytes of line breaks skipped since then
 	extended     bool      // the deadline was extended after closing
 
-	// The template is the last header that was parsed: the bytes before and
-	// after the digits of its Content-Length, and the parsed request.
-	prefix, suffix []byte
-	template       http.Request
+	// The template is the last header that was parsed: the bytes around the
+	// digits of its Content-Length and the value of its Idempotency-Key, and the
+	// parsed request.
+	parts    [][]byte
+	keyPart  int // index of the part before the key, or -1
+	template http.Request
+	key      [1]string // the value of the field Idempotency-Key in the template
 
 	request http.Request // for the handler
 	body    body
@@ -288,7 +297,8 @@ func (c *conn) free() {
 	c.answered, c.skipped, c.extended = false, 0, false
 	c.date = c.date[:0]
 	c.closing.Store(false)
-	c.prefix, c.suffix = c.prefix[:0], c.suffix[:0]
+	clear(c.parts)
+	c.parts, c.key[0] = c.parts[:0], ""
 	c.template, c.request = http.Request{}, http.Request{}
 	connPool.Put(c)
 }
@@ -316,18 +326,18 @@ func (c *conn) serveRequests() (handedOff bool) {
 		if c.answered {
 			c.skipEmptyLines()
 		}
-		header, length, state := c.parse()
+		m, state := c.parse()
 		switch state {
 		case handOff:
 			return true
 		case complete:
-			if !c.respond(header, length) {
+			if !c.respond(m) {
 				return false
 			}
 			c.answered, c.skipped = true, 0
-			c.n = copy(c.in[:], c.in[header+length:c.n])
+			c.n = copy(c.in[:], c.in[m.header+m.length:c.n])
 		case incomplete:
-			if more, unread := c.readMore(header > 0); !more {
+			if more, unread := c.readMore(m.header > 0); !more {
 				return unread
 			}
 		}
@@ -391,56 +401,77 @@ func (c *conn) skipEmptyLines() {
 	c.skipped += n
 }
 
-// parse looks at the buffer. header and length are the sizes of the request's
-// header and body, in bytes; header is 0 as long as the header is incomplete.
-func (c *conn) parse() (header, length int, state parseState) {
+// A match is a request whose header equals the template.
+type match struct {
+	header, length int    // sizes of header and body, in bytes
+	key            []byte // the value of Idempotency-Key if it may vary, or nil
+}
+
+// parse looks at the buffer. The match's header is 0 as long as the header is
+// incomplete.
+func (c *conn) parse() (m match, state parseState) {
 	in := c.in[:c.n]
-	header, length, ok := c.matchTemplate(in)
+	m, ok := c.matchTemplate(in)
 	if !ok {
 		start := "POST " + c.cfg.Path
 		if n := min(len(in), len(start)); string(in[:n]) != start[:n] {
-			return 0, 0, handOff
+			return match{}, handOff
 		}
 		end := bytes.Index(in, []byte("\r\n\r\n"))
 		switch {
 		case end < 0 && c.n == len(c.in):
-			return 0, 0, handOff
+			return match{}, handOff
 		case end < 0:
-			return 0, 0, incomplete
+			return match{}, incomplete
 		case !c.setTemplate(in[:end+4]):
-			return 0, 0, handOff
+			return match{}, handOff
 		}
-		header, length, _ = c.matchTemplate(in)
+		m, _ = c.matchTemplate(in)
 	}
-	switch size := header + length; {
+	switch size := m.header + m.length; {
 	case size > len(c.in):
-		return header, length, handOff
+		return m, handOff
 	case size > c.n:
-		return header, length, incomplete
+		return m, incomplete
 	}
-	return header, length, complete
+	return m, complete
 }
 
 // matchTemplate reports whether in starts with the template, with any
-// Content-Length, and returns the sizes of header and body.
-func (c *conn) matchTemplate(in []byte) (header, length int, ok bool) {
-	if len(c.prefix) == 0 || !bytes.HasPrefix(in, c.prefix) {
-		return 0, 0, false
+// Content-Length and any value of Idempotency-Key.
+func (c *conn) matchTemplate(in []byte) (m match, ok bool) {
+	i := 0
+	for n, part := range c.parts {
+		if !bytes.HasPrefix(in[i:], part) {
+			return m, false
+		}
+		i += len(part)
+		start := i
+		switch {
+		case n == len(c.parts)-1:
+			m.header = i
+			return m, i <= maxHeaderSize
+		case n == c.keyPart:
+			for i < len(in) && isVisible(in[i]) && i-start < maxKeyLength {
+				i++
+			}
+			m.key = in[start:i]
+		default:
+			for ; i < len(in) && isDigit(in[i]) && m.length < bufferSize; i++ {
+				m.length = 10*m.length + int(in[i]-'0')
+			}
+		}
+		if i == start {
+			return m, false
+		}
 	}
-	i := len(c.prefix)
-	for ; i < len(in) && isDigit(in[i]) && length < bufferSize; i++ {
-		length = 10*length + int(in[i]-'0')
-	}
-	if i == len(c.prefix) || !bytes.HasPrefix(in[i:], c.suffix) {
-		return 0, 0, false
-	}
-	return i + len(c.suffix), length, true
+	return m, false
 }
 
 // setTemplate parses a header and makes it the template. It returns false if
 // the header is invalid or net/http must handle it.
 func (c *conn) setTemplate(header []byte) bool {
-	c.prefix, c.suffix = c.prefix[:0], c.suffix[:0]
+	c.parts = c.parts[:0]
 	if len(header) > maxHeaderSize || bytes.Count(header, []byte("\n")) > maxHeaderLines || !isPlain(header) {
 		return false
 	}
@@ -456,18 +487,18 @@ func (c *conn) setTemplate(header []byte) bool {
 			return false
 		}
 	}
-	start, end, ok := contentLengthDigits(header)
-	if !ok {
+	if !c.cutTemplate(header) {
 		return false
 	}
-	c.prefix = append(c.prefix, header[:start]...)
-	c.suffix = append(c.suffix, header[end:]...)
 	// A chunked body has ContentLength -1, for example.
-	if _, length, _ := c.matchTemplate(header); int64(length) != r.ContentLength {
-		c.prefix = c.prefix[:0]
+	if m, ok := c.matchTemplate(header); !ok || int64(m.length) != r.ContentLength {
+		c.parts = c.parts[:0]
 		return false
 	}
 	r.Header.Del("Content-Length") // it differs between requests; ContentLength has the number
+	if c.keyPart >= 0 {
+		r.Header["Idempotency-Key"] = c.key[:]
+	}
 	r.RemoteAddr = c.conn.RemoteAddr().String()
 	r.Body = &c.body
 	c.template = *r
@@ -477,28 +508,62 @@ func (c *conn) setTemplate(header []byte) bool {
 	return true
 }
 
-// contentLengthDigits returns where the digits of the header's only
-// Content-Length line start and end. ok is false if there is no such line, more
-// than one, or anything besides digits.
-func contentLengthDigits(header []byte) (start, end int, ok bool) {
-	const name = "\r\ncontent-length:"
+// cutTemplate cuts a header into the parts of the template. It returns false if
+// the header has not exactly one Content-Length line of digits.
+func (c *conn) cutTemplate(header []byte) bool {
 	lower := bytes.ToLower(header)
-	i := bytes.Index(lower, []byte(name))
-	if i < 0 || i != bytes.LastIndex(lower, []byte(name)) {
-		return 0, 0, false
+	length, ok := fieldValue(lower, "content-length", isDigit)
+	if !ok {
+		return false
 	}
-	i += len(name)
+	key, ok := fieldValue(lower, "idempotency-key", isVisible)
+	c.keyPart = -1
+	cuts := []span{length}
+	switch {
+	case !ok || key.end-key.start > maxKeyLength: // the key may not vary
+	case key.start < length.start:
+		cuts, c.keyPart = []span{key, length}, 0
+	default:
+		cuts, c.keyPart = []span{length, key}, 1
+	}
+	header = bytes.Clone(header)
+	start := 0
+	for _, cut := range cuts {
+		c.parts = append(c.parts, header[start:cut.start])
+		start = cut.end
+	}
+	c.parts = append(c.parts, header[start:])
+	return true
+}
+
+// A span is a part of a header.
+type span struct{ start, end int }
+
+// fieldValue returns where the value of the header's only line with this name
+// is. ok is false if there is no such line, more than one, an empty value, or a
+// byte in it that is not valid. header and name are in lower case.
+func fieldValue(header []byte, name string, valid func(byte) bool) (value span, ok bool) {
+	line := []byte("\r\n" + name + ":")
+	i := bytes.Index(header, line)
+	if i < 0 || i != bytes.LastIndex(header, line) {
+		return span{}, false
+	}
+	i += len(line)
 	for header[i] == ' ' {
 		i++
 	}
-	start = i
-	for isDigit(header[i]) {
+	value.start = i
+	for valid(header[i]) {
 		i++
 	}
-	return start, i, i > start && header[i] == '\r'
+	value.end = i
+	return value, i > value.start && header[i] == '\r'
 }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// isVisible reports whether c is a visible ASCII character.
+func isVisible(c byte) bool { return ' ' < c && c <= '~' }
 
 // isPlain reports whether a header consists of lines of printable ASCII that end
 // with CRLF and do not start with a space. All parsers split such a header into
@@ -531,16 +596,17 @@ func isToken(s, extra string) bool {
 
 // respond calls the handler and writes its response. It returns false if the
 // connection must be closed.
-func (c *conn) respond(header, length int) bool {
+func (c *conn) respond(m match) bool {
 	if c.tracker != nil {
 		if !c.tracker.BeginRequest() {
 			return false
 		}
 		defer c.tracker.EndRequest()
 	}
-	c.body.Reset(c.in[header : header+length])
+	c.body.Reset(c.in[m.header : m.header+m.length])
+	c.key[0] = string(m.key)
 	c.request = c.template
-	c.request.ContentLength = int64(length)
+	c.request.ContentLength = int64(m.length)
 	clear(c.header)
 	c.status, c.text = 0, c.text[:0]
 	c.handler.ServeHTTP(c, &c.request)

@@ -199,6 +199,17 @@ func post(body string, lines ...string) string {
 		strings.Join(append(lines, ""), "\r\n"), len(body), body)
 }
 
+// keyed returns a request with an idempotency key before its length, and after
+// returns one with the key after its length.
+func keyed(key string) string { return post("{}", "Idempotency-Key: "+key) }
+
+func after(key string) string { return edited("json\r\n", "json\r\nIdempotency-Key: "+key+"\r\n") }
+
+// keyedAfter returns a request with a key on each side of its length.
+func keyedAfter(before, key string) string {
+	return strings.Replace(after(key), "Content-Length", "Idempotency-Key: "+before+"\r\nContent-Length", 1)
+}
+
 // edited returns post("{}") with one change.
 func edited(old, replacement string) string {
 	if !strings.Contains(post("{}"), old) {
@@ -229,6 +240,18 @@ var fastStreams = []stream{
 	{"invalid escape in the query", edited("/ingest", "/ingest?%zz")},
 	{"IPv6 host", edited("localhost", "[::1]")},
 	{"length with leading zeros", strings.Replace(post(smallBody), "Length: 27", "Length: 0000027", 1)},
+	{"different idempotency keys", keyed("a") + keyed("b") + keyed(`"a b"`) + keyed(`"c"`) +
+		post("{}") + keyed("dd")},
+	{"key after the length", after("a") + after("bb") + keyed("a") + after("a")},
+	{"key in lower case", strings.ReplaceAll(keyed("a")+keyed("b"), "Idempotency-Key", "idempotency-key")},
+	{"key in another field", post("{}", "X-Idempotency-Key: a") + post("{}", "X-Idempotency-Key: b")},
+	{"empty key", keyed("a") + keyed("") + keyed("b")},
+	{"key between spaces", keyed("a") + keyed("  b") + keyed("c ") + keyed("d")},
+	{"two keys", keyed("a") + post("{}", "Idempotency-Key: a", "Idempotency-Key: b") + keyed("b")},
+	{"second key in a later line", after("a") + keyedAfter("b", "c") + after("d")},
+	{"key that looks like a length", keyed("1") + keyed("Content-Length:7") + after("3")},
+	{"longest key", keyed("a") + keyed(strings.Repeat("x", maxKeyLength)) +
+		keyed(strings.Repeat("y", maxKeyLength+1)) + keyed("b")},
 	{"longest header", post("{}", "Long: "+strings.Repeat("x", maxHeaderSize-150))},
 	{"most header lines", post("{}", strings.Repeat("A:\r\n", maxHeaderLines-7)+"A:")},
 }
@@ -244,7 +267,16 @@ var slowStreams = []stream{
 	// Lines of the header
 	{"header as large as the buffer", post("{}", "Long: "+strings.Repeat("x", bufferSize))},
 	{"header too long", post("{}", "Long: "+strings.Repeat("x", maxHeaderSize-100))},
+	{"header too long with another key", post("{}", "Idempotency-Key: a", "Long: "+strings.Repeat("x", maxHeaderSize-200)) +
+		post("{}", "Idempotency-Key: "+strings.Repeat("a", 200), "Long: "+strings.Repeat("x", maxHeaderSize-200))},
 	{"too many header lines", post("{}", strings.Repeat("A:\r\n", maxHeaderLines-6)+"A:")},
+	{"key with a tab", keyed("a") + keyed("a\tb")},
+	{"key with CR", keyed("a") + keyed("a\rContent-Length: 3")},
+	{"key with LF", keyed("a") + keyed("a\nContent-Length: 3")},
+	{"key with NUL", keyed("a") + keyed("a\x00")},
+	{"key beyond ASCII", keyed("a") + keyed("\xe9")},
+	{"length after the key", keyed("a") + keyed("b\r\nContent-Length: 3")},
+	{"folded key", keyed("a") + keyed("a\r\n b")},
 	{"LF without CR in the whole header", strings.ReplaceAll(post("{}"), "\r\n", "\n") + post("{}")},
 	{"LF without CR before a length", post("{}", "A: 1\nContent-Length: 3")},
 	{"empty line of LF", post("{}", "A: 1\n\nb: 2")},
@@ -615,11 +647,11 @@ func TestRequestsDoNotAllocate(t *testing.T) {
 	n := testing.AllocsPerRun(100, func() {
 		for _, request := range requests {
 			c.n = copy(c.in[:], request)
-			header, length, state := c.parse()
-			if state != complete || header+length != len(request) {
-				t.Fatalf("got state %v and %d+%d bytes, want a complete request of %d", state, header, length, len(request))
+			m, state := c.parse()
+			if state != complete || m.header+m.length != len(request) {
+				t.Fatalf("got state %v and %d+%d bytes, want a complete request of %d", state, m.header, m.length, len(request))
 			}
-			if !c.respond(header, length) || c.status != http.StatusAccepted {
+			if !c.respond(m) || c.status != http.StatusAccepted {
 				t.Errorf("got response %d %s, want 202", c.status, c.text)
 			}
 		}
@@ -627,6 +659,33 @@ func TestRequestsDoNotAllocate(t *testing.T) {
 	// With the race detector, net/http's sync.Pool drops a quarter of its items.
 	if n != 0 && !raceDetected() {
 		t.Errorf("got %v allocations for %d requests, want 0", n, len(requests))
+	}
+}
+
+// A header that differs only in its idempotency key and its length is not parsed
+// again.
+func TestKeyMayVary(t *testing.T) {
+	c := connPool.Get().(*conn)
+	defer c.free()
+	client, server := net.Pipe()
+	defer client.Close()
+	c.cfg, c.conn = &testConfig, server
+	for _, request := range []func(string) string{keyed, after} {
+		if !c.setTemplate([]byte(strings.TrimSuffix(request("first"), "{}"))) {
+			t.Fatal("the header does not become a template")
+		}
+		for _, key := range []string{"b", `"quoted"`, strings.Repeat("x", maxKeyLength)} {
+			text := request(key)
+			m, ok := c.matchTemplate([]byte(text))
+			if !ok || string(m.key) != key || m.header != len(text)-2 || m.length != 2 {
+				t.Errorf("key %s: got match %v, %+v", key, ok, m)
+			}
+		}
+		for _, key := range []string{"", "a b", "a\tb", "\x7f", strings.Repeat("x", maxKeyLength+1)} {
+			if m, ok := c.matchTemplate([]byte(request(key))); ok {
+				t.Errorf("key %q: got match %+v, want none", key, m)
+			}
+		}
 	}
 }
 

@@ -24,8 +24,8 @@ type database struct {
 type scalarFunc = func(*sqlite.FunctionContext, []driver.Value) (driver.Value, error)
 
 // openDatabase opens the existing database at path. Statements can call visit
-// as the SQL function log_visit. maxScans scans and one query for the newest id
-// can run concurrently.
+// as the SQL function log_visit. maxScans scans, one query for the newest id and
+// one of QueryRow can run concurrently.
 func openDatabase(path string, visit scalarFunc, maxScans int) (*database, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -45,7 +45,7 @@ func openDatabase(path string, visit scalarFunc, maxScans int) (*database, error
 		return nil, fmt.Errorf("register log_visit: %w", err)
 	}
 	db := sql.OpenDB(c)
-	db.SetMaxOpenConns(maxScans + 1)
+	db.SetMaxOpenConns(maxScans + 2)
 	db.SetMaxIdleConns(2)
 	db.SetConnMaxIdleTime(10 * time.Second)
 	return &database{DB: db}, nil

@@ -22,6 +22,8 @@
 package logread
 
 import (
+	"context"
+	"database/sql"
 	"log/slog"
 	"time"
 )
@@ -67,6 +69,12 @@ func Open(path string, log *slog.Logger) (*Reader, error) {
 // Committed reports that the entries up to lastID are committed. It is cheap,
 // never blocks, and may be called from any goroutine.
 func (r *Reader) Committed(lastID int64) { r.hub.committed(lastID) }
+
+// QueryRow runs a statement that selects at most one row and takes microseconds.
+// It does not count as a scan.
+func (r *Reader) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
+	return r.db.QueryRowContext(ctx, query, args...)
+}
 
 // EndTails stops all tails and rejects new ones, so that a server can shut down
 // without waiting for them.

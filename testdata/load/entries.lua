@@ -1,8 +1,9 @@
 -- Sends log entries with wrk:
 --   wrk -t1 -c50 -d5 --latency -s testdata/load/entries.lua http://127.0.0.1:3002
 -- Environment variables: N, entries per body (1); ERRORS, percentage of errors
--- (33); TARGET, path (/ingest); KEY, API key; PAUSE, longest time in
--- milliseconds that a connection waits before a request (0).
+-- (33); TARGET, path (/ingest); KEY, API key; ONCE, 1 for a different
+-- Idempotency-Key in each request; PAUSE, longest time in milliseconds that a
+-- connection waits before a request (0).
 local per_body = tonumber(os.getenv("N") or 1)
 local errors = tonumber(os.getenv("ERRORS") or 33)
 local target = os.getenv("TARGET") or "/ingest"
@@ -25,14 +26,24 @@ end
 wrk.headers["Content-Type"] = "application/json"
 if os.getenv("KEY") then wrk.headers["Authorization"] = "Bearer " .. os.getenv("KEY") end
 
-local requests, next_request = {}, 0
+local once = os.getenv("ONCE") == "1"
+if once then wrk.headers["Idempotency-Key"] = "*" end
+
+local requests, rests, next_request = {}, {}, 0
 function init()
-  for i, body in ipairs(bodies) do requests[i] = wrk.format("POST", target, nil, body) end
+  for i, body in ipairs(bodies) do
+    requests[i] = wrk.format("POST", target, nil, body)
+    if once then requests[i], rests[i] = requests[i]:match("^(.*Idempotency%-Key: )%*(.*)$") end
+  end
 end
 
+-- The first part of a key is different in each run, the second in each request.
+local run, sent = string.format("%s-%s-", os.time(), tostring({}):match("0x(%x+)")), 0
 function request()
   next_request = next_request % #requests + 1
-  return requests[next_request]
+  if not once then return requests[next_request] end
+  sent = sent + 1
+  return requests[next_request] .. run .. sent .. rests[next_request]
 end
 
 -- PAUSE, the most milliseconds that a connection waits before each request, at
