@@ -163,6 +163,10 @@ func (t *connTable) delete(c *limitedConn) {
 	}
 }
 
+// maxCandidates is how many connections victim compares. If a client has a large
+// part of all connections, some of its connections are among them.
+const maxCandidates = 100
+
 // victim returns the connection that a new one of a client replaces, or nil if
 // none can be replaced. With own, it must be one of the same client. t.mu must be
 // held.
@@ -170,10 +174,15 @@ func (t *connTable) victim(newcomer *account, own bool) *limitedConn {
 	newcomer.conns++
 	defer func() { newcomer.conns-- }()
 	var victim *limitedConn
-	for c := range t.conns {
+	candidates := 0
+	for c := range t.conns { // in random order
+		if candidates == maxCandidates {
+			break
+		}
 		if c.state.Load() != connWaiting || own && c.account != newcomer {
 			continue
 		}
+		candidates++
 		if victim == nil || c.account.conns > victim.account.conns ||
 			c.account.conns == victim.account.conns && c.lastUsed.Load() < victim.lastUsed.Load() {
 			victim = c

@@ -72,7 +72,7 @@ func TestMemoryLimitOfRequest(t *testing.T) {
 		{"invalid UTF-8 that fits", hostileBodies["invalid UTF-8 in many entries"](), 16 << 20, 202},
 		{"level that grows in lower case", hostileBodies["level that grows in lower case"](), 8 << 20, 413},
 		{"level that grows and fits", hostileBodies["level that grows in lower case"](), 16 << 20, 202},
-		{"largest body", `{"message":"` + strings.Repeat("x", 8<<20-20) + `"}`, 21<<20, 202},
+		{"largest body", `{"message":"` + strings.Repeat("x", 8<<20-20) + `"}`, 21 << 20, 202},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			status, peak, _ := ingestMeasured(c.body, c.limit)

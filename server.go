@@ -11,11 +11,11 @@ import (
 
 // Limits of connections and requests.
 const (
-	maxConnections = 2048 // open at once
-	// A TLS connection has larger buffers.
-	maxTLSConnections = 768
-	maxHeader         = 32 << 10        // of a request header, in bytes
-	idleTimeout       = 2 * time.Minute // between the requests of a connection
+	maxConnections    = 1024 // open at once
+	maxTLSConnections = 512  // the same with TLS, which needs larger buffers
+
+	maxHeader   = 32 << 10        // of a request header, in bytes
+	idleTimeout = 2 * time.Minute // between the requests of a connection
 
 	// A request has requestTimeout for its header and the first bodyStep bytes
 	// of its body, and again for every further bodyStep bytes: 3.2 KiB/s is
@@ -23,6 +23,15 @@ const (
 	// net/http a timer for each request.
 	requestTimeout = 20 * time.Second
 	bodyStep       = 64 << 10
+)
+
+// The approximate memory of a connection, in bytes: its buffers, its goroutine,
+// and the state of TLS. An HTTP/2 connection has more goroutines, buffers of
+// frames, and a header block.
+const (
+	connectionSize      = 12 << 10
+	tlsConnectionSize   = 32 << 10
+	http2ConnectionSize = 64 << 10
 )
 
 // maxStreams is how many streams an HTTP/2 connection can have at once.
