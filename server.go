@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -34,9 +36,6 @@ const (
 	http2ConnectionSize = 64 << 10
 )
 
-// maxStreams is how many streams an HTTP/2 connection can have at once.
-const maxStreams = 64
-
 // newServer returns a server that applies these limits to h.
 func newServer(h http.Handler) *http.Server {
 	return &http.Server{
@@ -61,6 +60,31 @@ func decryptedProtocols() *http.Protocols {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return protocols
+}
+
+// withConn is an http.Server.ConnContext.
+func withConn(ctx context.Context, conn net.Conn) context.Context {
+	if c, ok := unwrap[*limitedConn](conn); ok {
+		ctx = context.WithValue(ctx, connKey{}, c)
+	}
+	if c, ok := unwrap[*headerConn](conn); ok {
+		ctx = context.WithValue(ctx, headerKey{}, c)
+	}
+	return ctx
+}
+
+// trackState is an http.Server.ConnState. net/http makes a connection idle after
+// it has sent all responses.
+func trackState(conn net.Conn, state http.ConnState) {
+	if state != http.StateIdle {
+		return
+	}
+	if c, ok := unwrap[*limitedConn](conn); ok {
+		c.EndRequest()
+	}
+	if c, ok := unwrap[*headerConn](conn); ok {
+		c.expectHeader()
+	}
 }
 
 // extendReadDeadline gives the client of w another requestTimeout. It ignores an

@@ -107,7 +107,7 @@ func (s *service) listener(l net.Listener) net.Listener {
 	switch {
 	case s.cfg.certificate != nil:
 		s.server.Protocols = decryptedProtocols()
-		l = &tlsListener{l, s.cfg.certificate.tlsConfig(), s.log}
+		l = &tlsListener{l, s.cfg.certificate.tlsConfig(), requestTimeout, s.log}
 	case s.cfg.fastPath:
 		s.fastPath = fastpath.New(l, s.server.Handler, fastpath.Config{
 			Path:           "/ingest",
