@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"net"
 	"net/http"
 	"net/netip"
@@ -163,6 +162,10 @@ func (t *connTable) delete(c *limitedConn) {
 	}
 }
 
+// maxCandidates is how many connections victim compares. If a client has a large
+// part of all connections, some of its connections are among them.
+const maxCandidates = 100
+
 // victim returns the connection that a new one of a client replaces, or nil if
 // none can be replaced. With own, it must be one of the same client. t.mu must be
 // held.
@@ -170,10 +173,15 @@ func (t *connTable) victim(newcomer *account, own bool) *limitedConn {
 	newcomer.conns++
 	defer func() { newcomer.conns-- }()
 	var victim *limitedConn
-	for c := range t.conns {
+	candidates := 0
+	for c := range t.conns { // in random order
+		if candidates == maxCandidates {
+			break
+		}
 		if c.state.Load() != connWaiting || own && c.account != newcomer {
 			continue
 		}
+		candidates++
 		if victim == nil || c.account.conns > victim.account.conns ||
 			c.account.conns == victim.account.conns && c.lastUsed.Load() < victim.lastUsed.Load() {
 			victim = c
@@ -313,47 +321,8 @@ func (c *limitedConn) EndRequest() {
 // replace marks the connection as replaced, and reports whether it was waiting.
 func (c *limitedConn) replace() bool { return c.state.CompareAndSwap(connWaiting, connReplaced) }
 
-// unwrap returns the connection of type T that conn is or wraps.
-func unwrap[T net.Conn](conn net.Conn) (found T, ok bool) {
-	for {
-		if found, ok = conn.(T); ok {
-			return found, true
-		}
-		wrapper, ok := conn.(interface{ NetConn() net.Conn }) // *tls.Conn and others
-		if !ok {
-			return found, false
-		}
-		conn = wrapper.NetConn()
-	}
-}
-
 // connKey is the context key of a request's *limitedConn.
 type connKey struct{}
-
-// withConn is an http.Server.ConnContext.
-func withConn(ctx context.Context, conn net.Conn) context.Context {
-	if c, ok := unwrap[*limitedConn](conn); ok {
-		ctx = context.WithValue(ctx, connKey{}, c)
-	}
-	if c, ok := unwrap[*headerConn](conn); ok {
-		ctx = context.WithValue(ctx, headerKey{}, c)
-	}
-	return ctx
-}
-
-// trackState is an http.Server.ConnState. net/http makes a connection idle after
-// it has sent all responses.
-func trackState(conn net.Conn, state http.ConnState) {
-	if state != http.StateIdle {
-		return
-	}
-	if c, ok := unwrap[*limitedConn](conn); ok {
-		c.EndRequest()
-	}
-	if c, ok := unwrap[*headerConn](conn); ok {
-		c.expectHeader()
-	}
-}
 
 // beginRequest calls BeginRequest for the connection of a request that net/http
 // serves. It panics with http.ErrAbortHandler if the connection has been

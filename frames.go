@@ -16,6 +16,9 @@ const (
 	frameHeaders    = 1 // the type HEADERS
 )
 
+// maxStreams is how many streams an HTTP/2 connection can have at once.
+const maxStreams = 64
+
 // Limits of the memory of an HTTP/2 connection that no budget counts.
 const (
 	// startTimeout is how long a header block counts as not yet handled. After

@@ -239,10 +239,3 @@ func limitHeaders(h http.Handler) http.Handler {
 }
 
 var errHeaderMemory = httpapi.Errorf(http.StatusServiceUnavailable, "the memory for request headers is full")
-
-func closeWrite(conn net.Conn) error {
-	if half, ok := conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return nil
-}

@@ -32,7 +32,16 @@ type ingester struct {
 	clock      func() time.Time // the arrival time; it may go backwards
 	keys       *claimTable
 	query      rowQuery // reads the file that the writer has open
+
+	// refusalDelay is how long a request that does not fit into the memory budget
+	// waits for its response.
+	refusalDelay time.Duration
 }
+
+// refusalDelay limits the rate at which a client can repeat a request that needs
+// memory, because refusing it takes processor time, too. It is the time that
+// Retry-After asks for.
+const refusalDelay = time.Second
 
 // scratch is the memory that one request works with.
 type scratch struct {
@@ -50,8 +59,9 @@ type scratch struct {
 var scratchPool = sync.Pool{New: func() any { return &scratch{entry: newLogEntry()} }}
 
 // requestOverhead is the memory of a request besides its buffers, in bytes: the
-// scratch with its scanner, and the stack of its goroutine.
-const requestOverhead = 24 << 10
+// scratch, and the part of its goroutine's stack that an idle connection does not
+// have.
+const requestOverhead = 8 << 10
 
 // begin starts a request of client, which must stay in use until free. It
 // reserves memory for the request and for the buffers that the scratch has from
@@ -118,6 +128,12 @@ func (in *ingester) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		resp, herr = in.ingest(w, r, s)
 	}
 	if herr != nil {
+		if herr == errMemory {
+			s.time.stop()
+			s.drop()
+			s.reserved.release()
+			time.Sleep(in.refusalDelay)
+		}
 		in.metrics.countResponse(herr.Status)
 		httpapi.WriteError(w, herr)
 		return

@@ -1,13 +1,20 @@
 package main
 
-import "log-ingester/internal/entry"
+import (
+	"sync"
+
+	"log-ingester/internal/entry"
+)
 
 // A levelScanner finds the entries of a body and their levels. It reuses its
 // memory from one scan to the next. Only one goroutine may use it at a time.
 type levelScanner struct {
 	genericScanner // kept and dropped are the result of the last scan
-	avx2           avx2Scanner
 }
+
+// avx2Scanners holds *avx2Scanners. A request has one only during the scan, so
+// that a client that sends its body slowly does not occupy its 17 KiB.
+var avx2Scanners = sync.Pool{New: func() any { return new(avx2Scanner) }}
 
 // scan validates body and filters its entries by level: s.kept are the entries
 // at or above min, s.dropped is the number of the others. Both are valid until
@@ -24,8 +31,13 @@ type levelScanner struct {
 // counts, regardless of their order in the entry. If a key occurs twice, its
 // first value counts.
 func (s *levelScanner) scan(body []byte, min entry.Level) *scanError {
-	if useAVX2 && s.avx2.tryScan(&s.genericScanner, body, min) {
-		return nil
+	if useAVX2 {
+		x := avx2Scanners.Get().(*avx2Scanner)
+		valid := x.tryScan(&s.genericScanner, body, min)
+		avx2Scanners.Put(x)
+		if valid {
+			return nil
+		}
 	}
 	return s.genericScanner.scan(body, min)
 }

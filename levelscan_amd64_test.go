@@ -23,20 +23,24 @@ func TestLevelScanUsesAVX2(t *testing.T) {
 		return
 	}
 	s := new(levelScanner)
-	if !s.avx2.tryScan(&s.genericScanner, []byte(`{"level":"error"}`), entry.LevelError) || len(s.kept) != 1 || s.avx2.state.offset == 0 {
-		t.Errorf("tryScan keeps %v and ends at offset %d, want 1 entry and a later offset", s.kept, s.avx2.state.offset)
+	x := new(avx2Scanner)
+	valid := x.tryScan(&s.genericScanner, []byte(`{"level":"error"}`), entry.LevelError)
+	if !valid || len(s.kept) != 1 || x.state.offset == 0 {
+		t.Errorf("tryScan keeps %v and ends at offset %d, want 1 entry and a later offset", s.kept, x.state.offset)
 	}
 }
 
 func TestLevelScanGateDisablesAVX2(t *testing.T) {
 	defer func(old bool) { useAVX2 = old }(useAVX2)
 	useAVX2 = false
+	x := new(avx2Scanner)
+	avx2Scanners.Put(x) // the next scan would use it
 	s := new(levelScanner)
 	err := s.scan([]byte(`{"level":"error"}{"level":"info"}`), entry.LevelError)
 	if err != nil || len(s.kept) != 1 || s.dropped != 1 {
 		t.Errorf("scan = %v, %d kept, %d dropped, want no error, 1 kept, 1 dropped", err, len(s.kept), s.dropped)
 	}
-	if s.avx2.state.offset != 0 {
+	if x.state.offset != 0 {
 		t.Error("the AVX2 scanner ran, want it disabled")
 	}
 }

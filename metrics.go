@@ -32,6 +32,8 @@ type metrics struct {
 type gauges struct {
 	queueEntries, queueBytes, queueLimit int64
 	memoryBytes, memoryLimit             int64
+	memoryClasses                        []memoryClass
+	residentBytes                        int64 // 0 if it is not known
 	databaseBytes, walBytes              int64
 	keys                                 int64
 	goroutines                           int
@@ -115,6 +117,14 @@ func (m *metrics) text(readGauges func() gauges) []byte {
 	e.value("", float64(g.memoryBytes))
 	e.family("memory_limit_bytes", "gauge", "Limit of memory_bytes, set by -memory.")
 	e.value("", float64(g.memoryLimit))
+	e.family("memory_class_bytes", "gauge", "Resident memory of the process by class.")
+	for _, c := range g.memoryClasses {
+		e.value(fmt.Sprintf("class=%q", c.name), float64(c.bytes))
+	}
+	e.family("resident_bytes", "gauge", "Resident memory of the process; absent on systems other than Linux.")
+	if g.residentBytes > 0 {
+		e.value("", float64(g.residentBytes))
+	}
 	e.family("commit_duration_seconds", "histogram", "Duration of transactions, from BEGIN to the end of COMMIT.")
 	e.histogram(&m.commits)
 	e.family("write_failures_total", "counter", "Failed transactions; each is retried.")

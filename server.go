@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -11,11 +13,11 @@ import (
 
 // Limits of connections and requests.
 const (
-	maxConnections = 2048 // open at once
-	// A TLS connection has larger buffers.
-	maxTLSConnections = 768
-	maxHeader         = 32 << 10        // of a request header, in bytes
-	idleTimeout       = 2 * time.Minute // between the requests of a connection
+	maxConnections    = 1024 // open at once
+	maxTLSConnections = 512  // the same with TLS, which needs larger buffers
+
+	maxHeader   = 32 << 10        // of a request header, in bytes
+	idleTimeout = 2 * time.Minute // between the requests of a connection
 
 	// A request has requestTimeout for its header and the first bodyStep bytes
 	// of its body, and again for every further bodyStep bytes: 3.2 KiB/s is
@@ -25,8 +27,14 @@ const (
 	bodyStep       = 64 << 10
 )
 
-// maxStreams is how many streams an HTTP/2 connection can have at once.
-const maxStreams = 64
+// The approximate memory of a connection, in bytes: its buffers, its goroutine,
+// and the state of TLS. An HTTP/2 connection has more goroutines, buffers of
+// frames, and a header block.
+const (
+	connectionSize      = 12 << 10
+	tlsConnectionSize   = 32 << 10
+	http2ConnectionSize = 64 << 10
+)
 
 // newServer returns a server that applies these limits to h.
 func newServer(h http.Handler) *http.Server {
@@ -52,6 +60,31 @@ func decryptedProtocols() *http.Protocols {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return protocols
+}
+
+// withConn is an http.Server.ConnContext.
+func withConn(ctx context.Context, conn net.Conn) context.Context {
+	if c, ok := unwrap[*limitedConn](conn); ok {
+		ctx = context.WithValue(ctx, connKey{}, c)
+	}
+	if c, ok := unwrap[*headerConn](conn); ok {
+		ctx = context.WithValue(ctx, headerKey{}, c)
+	}
+	return ctx
+}
+
+// trackState is an http.Server.ConnState. net/http makes a connection idle after
+// it has sent all responses.
+func trackState(conn net.Conn, state http.ConnState) {
+	if state != http.StateIdle {
+		return
+	}
+	if c, ok := unwrap[*limitedConn](conn); ok {
+		c.EndRequest()
+	}
+	if c, ok := unwrap[*headerConn](conn); ok {
+		c.expectHeader()
+	}
 }
 
 // extendReadDeadline gives the client of w another requestTimeout. It ignores an

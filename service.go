@@ -38,6 +38,8 @@ type service struct {
 	server   *http.Server
 	fastPath *fastpath.Listener // nil if net/http serves all connections
 	written  chan struct{}      // closed when the writer has exited
+
+	refusalDelay time.Duration // shorter only in tests
 }
 
 // newService connects the parts. It opens the reader's connection pool and
@@ -57,6 +59,8 @@ func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
 		headers:  &budget{limit: headerBudget},
 		accounts: newAccounts(cfg.trustedProxies),
 		written:  make(chan struct{}),
+
+		refusalDelay: refusalDelay,
 	}
 	s.auth = &authorizer{keys: cfg.keys, metrics: s.metrics}
 	s.writer = &writer{
@@ -107,7 +111,7 @@ func (s *service) listener(l net.Listener) net.Listener {
 	switch {
 	case s.cfg.certificate != nil:
 		s.server.Protocols = decryptedProtocols()
-		l = &tlsListener{l, s.cfg.certificate.tlsConfig(), s.log}
+		l = &tlsListener{l, s.cfg.certificate.tlsConfig(), requestTimeout, s.log}
 	case s.cfg.fastPath:
 		s.fastPath = fastpath.New(l, s.server.Handler, fastpath.Config{
 			Path:           "/ingest",
@@ -151,6 +155,8 @@ func (s *service) routes() http.Handler {
 		query: func(ctx context.Context, query string, args ...any) *sql.Row {
 			return s.reader.Load().QueryRow(ctx, query, args...)
 		},
+
+		refusalDelay: s.refusalDelay,
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/ingest", s.auth.sender(ingest))
@@ -226,7 +232,10 @@ func (s *service) serveMetrics(w http.ResponseWriter, _ *http.Request) {
 
 func (s *service) gauges() gauges {
 	version, commit := buildVersion()
+	classes, resident := memoryClasses(s.countedMemory())
 	return gauges{
+		memoryClasses: classes,
+		residentBytes: resident,
 		queueEntries:  s.queue.entries.Load(),
 		queueBytes:    s.queue.bytes.Load(),
 		queueLimit:    s.queue.limit,
@@ -240,6 +249,30 @@ func (s *service) gauges() gauges {
 		commit:        commit,
 		goVersion:     runtime.Version(),
 	}
+}
+
+// countedMemory returns the memory that the service counts, by class.
+func (s *service) countedMemory() []memoryClass {
+	queued := s.queue.bytes.Load()
+	return []memoryClass{
+		{"connections", s.connectionMemory()},
+		{"headers", s.headers.used.Load()},
+		{"requests", max(0, s.memory.used.Load()-queued)},
+		{"queue", queued},
+	}
+}
+
+// connectionMemory returns the approximate memory of the open connections.
+func (s *service) connectionMemory() int64 {
+	if s.conns == nil { // a test without a server
+		return 0
+	}
+	conns, http2 := s.conns.counts()
+	each := int64(connectionSize)
+	if s.cfg.certificate != nil {
+		each = tlsConnectionSize
+	}
+	return int64(conns)*each + int64(http2)*http2ConnectionSize
 }
 
 // fileSize returns the size of a file in bytes, or 0 if it is missing.

@@ -15,8 +15,9 @@ import (
 // for headers and HTTP/2 streams.
 type tlsListener struct {
 	net.Listener
-	config *tls.Config
-	log    *slog.Logger
+	config  *tls.Config
+	timeout time.Duration // for the handshake, and again for the first request
+	log     *slog.Logger
 }
 
 func (l *tlsListener) Accept() (net.Conn, error) {
@@ -24,7 +25,7 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tlsConn{Conn: tls.Server(conn, l.config), log: l.log}, nil
+	return &tlsConn{Conn: tls.Server(conn, l.config), timeout: l.timeout, log: l.log}, nil
 }
 
 // A tlsConn is a TLS connection whose first Read performs the handshake. It hides
@@ -32,6 +33,7 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 // unencrypted connection. Only one goroutine may read.
 type tlsConn struct {
 	net.Conn // a *tls.Conn
+	timeout  time.Duration
 	log      *slog.Logger
 	ready    bool // the handshake is complete
 }
@@ -64,7 +66,7 @@ func (c *tlsConn) handshake() error {
 	if err != nil {
 		return err
 	}
-	return c.SetReadDeadline(time.Now().Add(requestTimeout))
+	return c.SetReadDeadline(time.Now().Add(c.timeout))
 }
 
 // startsLikeHTTP reports whether the first bytes of a connection are the start of

@@ -1,0 +1,114 @@
+//go:build !race
+
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// frame returns an HTTP/2 frame.
+// https://www.rfc-editor.org/rfc/rfc9113#section-4.1
+func frame(kind, flags byte, stream uint32, payload []byte) []byte {
+	f := binary.BigEndian.AppendUint32(nil, uint32(len(payload))<<8|uint32(kind))
+	f = append(f, flags)
+	f = binary.BigEndian.AppendUint32(f, stream)
+	return append(f, payload...)
+}
+
+// literal returns a header field that HPACK does not index. Name and value must be
+// shorter than 127 bytes.
+// https://www.rfc-editor.org/rfc/rfc7541#section-6.2.2
+func literal(name, value string) []byte {
+	return fmt.Appendf(nil, "\x00%c%s%c%s", len(name), name, len(value), value)
+}
+
+// postHeader returns the header block of a POST request with n more fields.
+func postHeader(n int) []byte {
+	block := bytes.Join([][]byte{
+		literal(":method", "POST"), literal(":scheme", "https"), literal(":path", "/ingest"),
+		literal(":authority", "localhost"), literal("content-length", "1000000"),
+	}, nil)
+	for i := range n {
+		block = append(block, literal(fmt.Sprintf("a%d", i), "")...)
+	}
+	return block
+}
+
+const endHeaders = 4 // a flag of HEADERS
+
+// openStreams sends the frames of open POST requests with a first byte of their
+// body, without reading responses.
+func openStreams(conn net.Conn, streams, fields int) {
+	io.WriteString(conn, http2Preface) // errors mean that the process has closed the connection
+	conn.Write(frame(4, 0, 0, nil))    // SETTINGS
+	block := postHeader(fields)
+	for i := range streams {
+		id := uint32(2*i + 1)
+		if _, err := conn.Write(frame(1, endHeaders, id, block)); err != nil {
+			return
+		}
+		conn.Write(frame(0, 0, id, []byte("{"))) // DATA
+	}
+}
+
+// dialTLS opens a connection that may use protocol.
+func (p *process) dialTLS(c *testCertificate, from, protocol string) (net.Conn, error) {
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: waitTimeout}
+	config := &tls.Config{RootCAs: c.roots, ServerName: "first", NextProtos: []string{protocol}}
+	return tls.DialWithDialer(dialer, "tcp", strings.TrimPrefix(p.url, "http://"), config)
+}
+
+// The memory for HTTP/2 is limited, however many streams a client opens and
+// whatever their headers are. Others get their responses meanwhile.
+func TestHTTP2Memory(t *testing.T) {
+	for name, fields := range map[string]int{"no fields": 0, "100 fields": 100, "850 fields": 850} {
+		t.Run(name, func(t *testing.T) {
+			c := newTestCertificate(t, "first")
+			p := start(t, filepath.Join(t.TempDir(), "logs.db"), "-tls-cert", c.certFile, "-tls-key", c.keyFile)
+			var hostile sync.WaitGroup
+			for range 60 {
+				hostile.Go(func() {
+					conn, err := p.dialTLS(c, "127.0.0.1", "h2")
+					if err != nil {
+						return // refused, because the address has its share of HTTP/2 connections
+					}
+					t.Cleanup(func() { conn.Close() })
+					conn.SetDeadline(time.Now().Add(20 * time.Second))
+					openStreams(conn, 250, fields)
+				})
+			}
+			dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.2")}}
+			client := &http.Client{Timeout: waitTimeout, Transport: &http.Transport{
+				DialContext:       dialer.DialContext,
+				TLSClientConfig:   &tls.Config{RootCAs: c.roots, ServerName: "first"},
+				ForceAttemptHTTP2: true,
+			}}
+			defer client.CloseIdleConnections()
+			url := strings.Replace(p.url, "http://", "https://", 1)
+			for range 100 {
+				resp, err := client.Post(url+"/ingest", "", strings.NewReader(smallBody))
+				must(t, err)
+				resp.Body.Close()
+				if resp.StatusCode != http.StatusAccepted {
+					t.Errorf("got status %s, want 202", resp.Status)
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+			t.Logf("peak memory: %d MiB", p.peakMemory()>>20)
+			if got := p.peakMemory(); got > memoryBeyondBudget {
+				t.Errorf("got %d bytes peak memory, want at most %d", got, memoryBeyondBudget)
+			}
+		})
+	}
+}
