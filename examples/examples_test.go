@@ -263,6 +263,32 @@ func TestLoggerGivesUp(t *testing.T) {
 	})
 }
 
+// A logger whose service does not respond behaves as if it were down, also if
+// the program ends during the first request.
+func TestLoggerGivesUpWithoutResponse(t *testing.T) {
+	testLoggers(t, func(t *testing.T, l logger, e *endpoint) {
+		e.ignoreRequests()
+		client := startProcess(t, l.command(e, apiKey))
+		lines := make([]string, 40_000)
+		for i := range lines {
+			lines[i] = "line " + strconv.Itoa(i)
+		}
+		client.writeLines(lines...)
+		if status := client.finish(); status != 0 {
+			t.Errorf("exit status: got %d, want 0", status)
+		}
+		n, reasons := lost(t, client.stderr.String())
+		if want := len(lines) + 2; n != want { // and "started" and "end of input"
+			t.Errorf("lost lines: got %d, want %d", n, want)
+		}
+		for _, want := range []string{"buffer full", "not sent within"} {
+			if !strings.Contains(reasons, want) {
+				t.Errorf("reasons: got %q, want %q", reasons, want)
+			}
+		}
+	})
+}
+
 // A logger does not send again what the service refuses.
 func TestLoggerReportsRefusal(t *testing.T) {
 	testLoggers(t, func(t *testing.T, l logger, e *endpoint) {
