@@ -307,7 +307,7 @@ func TestLoggerReportsRefusal(t *testing.T) {
 }
 
 // send-file.sh sends a large file in parts, and each part again while the
-// service is busy or down.
+// service is busy or down. When it runs again, the service stores nothing twice.
 func TestCurlSendsFile(t *testing.T) {
 	t.Parallel()
 	for _, program := range []string{"curl", "split", "gzip"} {
@@ -332,6 +332,9 @@ func TestCurlSendsFile(t *testing.T) {
 	e.startService()
 	if status := client.wait(); status != 0 {
 		t.Errorf("exit status: got %d, want 0", status)
+	}
+	if status := startProcess(t, exec.Command(script, file)).wait(); status != 0 {
+		t.Errorf("second run: got exit status %d, want 0", status)
 	}
 	if got := e.rows(); !slices.Equal(got, want) {
 		t.Errorf("stored rows: got %d, want the %d of the file", len(got), len(want))
