@@ -263,6 +263,32 @@ func TestLoggerGivesUp(t *testing.T) {
 	})
 }
 
+// A logger whose service does not respond behaves as if it were down, also if
+// the program ends during the first request.
+func TestLoggerGivesUpWithoutResponse(t *testing.T) {
+	testLoggers(t, func(t *testing.T, l logger, e *endpoint) {
+		e.ignoreRequests()
+		client := startProcess(t, l.command(e, apiKey))
+		lines := make([]string, 40_000)
+		for i := range lines {
+			lines[i] = "line " + strconv.Itoa(i)
+		}
+		client.writeLines(lines...)
+		if status := client.finish(); status != 0 {
+			t.Errorf("exit status: got %d, want 0", status)
+		}
+		n, reasons := lost(t, client.stderr.String())
+		if want := len(lines) + 2; n != want { // and "started" and "end of input"
+			t.Errorf("lost lines: got %d, want %d", n, want)
+		}
+		for _, want := range []string{"buffer full", "not sent within"} {
+			if !strings.Contains(reasons, want) {
+				t.Errorf("reasons: got %q, want %q", reasons, want)
+			}
+		}
+	})
+}
+
 // A logger does not send again what the service refuses.
 func TestLoggerReportsRefusal(t *testing.T) {
 	testLoggers(t, func(t *testing.T, l logger, e *endpoint) {
@@ -281,7 +307,7 @@ func TestLoggerReportsRefusal(t *testing.T) {
 }
 
 // send-file.sh sends a large file in parts, and each part again while the
-// service is busy or down.
+// service is busy or down. When it runs again, the service stores nothing twice.
 func TestCurlSendsFile(t *testing.T) {
 	t.Parallel()
 	for _, program := range []string{"curl", "split", "gzip"} {
@@ -306,6 +332,9 @@ func TestCurlSendsFile(t *testing.T) {
 	e.startService()
 	if status := client.wait(); status != 0 {
 		t.Errorf("exit status: got %d, want 0", status)
+	}
+	if status := startProcess(t, exec.Command(script, file)).wait(); status != 0 {
+		t.Errorf("second run: got exit status %d, want 0", status)
 	}
 	if got := e.rows(); !slices.Equal(got, want) {
 		t.Errorf("stored rows: got %d, want the %d of the file", len(got), len(want))

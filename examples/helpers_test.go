@@ -238,6 +238,22 @@ func (e *endpoint) failRequests(ways ...failure) (stop func()) {
 	}
 }
 
+// ignoreRequests starts a server that accepts connections and never responds.
+func (e *endpoint) ignoreRequests() {
+	e.t.Helper()
+	listener, err := net.Listen("tcp", e.addr())
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	server := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-ended })}
+	go server.Serve(listener) // until Close
+	e.t.Cleanup(func() {
+		close(ended)
+		server.Close()
+	})
+}
+
 // A failure is how a request fails.
 type failure int
 

@@ -97,9 +97,7 @@ func (w *Writer) send(batch []byte, n int) {
 	key := rand.Text()
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		retry, err := w.post(batch, key)
-		if lost := w.overflow.Swap(0); lost > 0 {
-			report(int(lost), errors.New("buffer full"))
-		}
+		w.reportOverflow()
 		if err == nil {
 			return
 		}
@@ -110,6 +108,7 @@ func (w *Writer) send(batch []byte, n int) {
 		select {
 		case <-time.After(wait):
 		case <-w.ctx.Done():
+			w.reportOverflow()
 			for range w.lines {
 				n++
 			}
@@ -142,6 +141,12 @@ func (w *Writer) post(batch []byte, key string) (retry bool, err error) {
 		return false, nil
 	}
 	return res.StatusCode >= 500, fmt.Errorf("%s: %s", res.Status, bytes.TrimSpace(text))
+}
+
+func (w *Writer) reportOverflow() {
+	if lost := w.overflow.Swap(0); lost > 0 {
+		report(int(lost), errors.New("buffer full"))
+	}
 }
 
 func report(n int, reason error) {

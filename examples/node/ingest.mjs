@@ -109,6 +109,7 @@ export default function ingest({ url, key, maxLines = 10_000, exitTimeout = 10_0
   process.on('beforeExit', () => sending && drain())
   process.on('exit', () => { // process.exit and uncaught exceptions skip beforeExit
     const unsent = batch.length + lines.length
+    if (overflow > 0) report(overflow, 'buffer full')
     if (unsent > 0) report(unsent, 'the program exited before they were sent')
   })
 

@@ -70,6 +70,9 @@ class IngestHandler(logging.Handler):
         self.thread.join(self.close_timeout)
         self.gave_up.set()
         with self.state:
+            if self.overflow > 0:
+                report(self.overflow, "buffer full")
+                self.overflow = 0
             if self.pending > 0:
                 report(self.pending, f"not sent within {self.close_timeout} s: {self.error}")
         super().close()
