@@ -1,27 +1,21 @@
 package main
 
 import (
-	"bufio"
-	"compress/flate"
-	"compress/gzip"
-	"compress/zlib"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"sync"
+
+	"log-ingester/internal/httpapi"
+	"log-ingester/internal/inflate"
 )
 
 // inflaterSize is the approximate memory that decompressing a body takes in
 // addition to the body, in bytes.
 const inflaterSize = 48 << 10
 
-var (
-	errTooLarge = errors.New("body too large")
-	errEncoding = errors.New("unsupported Content-Encoding")
-	errTrailing = errors.New("data after the end of the deflated body")
-)
+var errTooLarge = errors.New("body too large")
 
 // A wireReader reads a request body before its decompression. If the body is
 // longer than left bytes, it fails with errTooLarge, where io.LimitReader would
@@ -52,73 +46,41 @@ func (wire *wireReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close does nothing, because net/http closes the body.
-func (wire *wireReader) Close() error { return nil }
-
-var gzipPool sync.Pool // of *gzip.Reader, about 40 KB each
-
-// A pooledGzip returns its reader to the pool when it is closed.
-type pooledGzip struct{ *gzip.Reader }
-
-func (g pooledGzip) Close() error {
-	gzipPool.Put(g.Reader)
-	return nil
+// AppendTo reads once, into the spare capacity of dst.
+func (wire *wireReader) AppendTo(dst []byte) ([]byte, error) {
+	n, err := wire.Read(dst[len(dst):cap(dst)])
+	return dst[:len(dst)+n], err
 }
 
-// inflate returns a reader of the decoded body, for the content codings
+// A bodyReader reads a decoded body.
+type bodyReader interface {
+	// AppendTo appends to dst, but not beyond its capacity. At the end of the
+	// body it returns io.EOF. dst must have everything that was appended before.
+	AppendTo(dst []byte) ([]byte, error)
+}
+
+var inflaterPool = sync.Pool{New: func() any { return new(inflate.Reader) }}
+
+// decodeBody calls read with a reader of the decoded body, for the content codings
 // identity, gzip and deflate. https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1
-func inflate(wire *wireReader, encoding string) (io.ReadCloser, error) {
+func decodeBody(wire *wireReader, encoding string, read func(bodyReader) *httpapi.Error) *httpapi.Error {
+	var format inflate.Format
 	switch strings.ToLower(encoding) {
 	case "", "identity":
-		return wire, nil
+		return read(wire)
 	case "gzip", "x-gzip":
-		z, _ := gzipPool.Get().(*gzip.Reader)
-		if z == nil {
-			z = new(gzip.Reader)
-		}
-		if err := z.Reset(wire); err != nil {
-			gzipPool.Put(z)
-			return nil, unexpectedEOF(err)
-		}
-		return pooledGzip{z}, nil
+		format = inflate.Gzip
 	case "deflate":
-		// HTTP's deflate is the zlib format, but some clients omit its two-byte
-		// header. https://www.rfc-editor.org/rfc/rfc1950#section-2.2
-		in := bufio.NewReader(wire)
-		header, err := in.Peek(2)
-		if err != nil {
-			return nil, unexpectedEOF(err)
-		}
-		if header[0]&0x0f == 8 && (int(header[0])<<8|int(header[1]))%31 == 0 {
-			z, err := zlib.NewReader(in)
-			return deflated{z, in}, err
-		}
-		return deflated{flate.NewReader(in), in}, nil
+		format = inflate.Deflate
+	default:
+		return httpapi.Errorf(http.StatusUnsupportedMediaType,
+			"unsupported Content-Encoding %q; send identity, gzip or deflate", encoding)
 	}
-	return nil, fmt.Errorf("%w: %q; send identity, gzip or deflate", errEncoding, encoding)
-}
-
-// A deflated reader fails if the request body has data after the end of the
-// compressed data. gzip.Reader does that itself.
-type deflated struct {
-	io.ReadCloser
-	wire *bufio.Reader
-}
-
-func (d deflated) Read(p []byte) (int, error) {
-	n, err := d.ReadCloser.Read(p)
-	if err == io.EOF {
-		if _, err = d.wire.ReadByte(); err == nil {
-			err = errTrailing
-		}
-	}
-	return n, err
-}
-
-// unexpectedEOF turns io.EOF into io.ErrUnexpectedEOF.
-func unexpectedEOF(err error) error {
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
+	z := inflaterPool.Get().(*inflate.Reader)
+	z.Reset(wire, format)
+	defer func() {
+		z.Reset(nil, format) // the request's memory must not stay reachable
+		inflaterPool.Put(z)
+	}()
+	return read(z)
 }

@@ -97,8 +97,7 @@ func (s *scratch) free() {
 	scratchPool.Put(s)
 }
 
-// trim drops buffers that a large body grew. Dropping the whole scratch would
-// not free it, because a pooled gzip.Reader still points to s.wire.
+// trim drops buffers that a large body grew.
 func (s *scratch) trim() {
 	s.wire = wireReader{}
 	s.scanner.kept = reusable(s.scanner.kept)
@@ -411,11 +410,14 @@ func (in *ingester) readBody(w http.ResponseWriter, r *http.Request, s *scratch)
 		return herr
 	}
 	s.wire = wireReader{r: r.Body, w: w, left: in.maxBody, step: bodyStep, time: &s.time}
-	body, err := inflate(&s.wire, encoding)
-	if err != nil {
-		return in.bodyError(err)
-	}
-	defer body.Close() // returns a decompressor to its pool
+	return decodeBody(&s.wire, encoding, func(body bodyReader) *httpapi.Error {
+		return in.readAll(s, body, size, expected)
+	})
+}
+
+// readAll reads body into s.body, which has room for size bytes and grows.
+// expected is the largest size it can have, in bytes.
+func (in *ingester) readAll(s *scratch, body bodyReader, size, expected int64) *httpapi.Error {
 	for {
 		done, herr := in.fill(s, body, size)
 		if done || herr != nil {
@@ -452,11 +454,13 @@ func (s *scratch) growBody(size int64) *httpapi.Error {
 
 // fill reads from body until s.body has size bytes, for which it has room, or
 // body ends. done is true if body ended.
-func (in *ingester) fill(s *scratch, body io.Reader, size int64) (done bool, herr *httpapi.Error) {
+func (in *ingester) fill(s *scratch, body bodyReader, size int64) (done bool, herr *httpapi.Error) {
 	for int64(len(s.body)) < size {
-		n, err := body.Read(s.body[len(s.body):size])
-		s.body = s.body[:len(s.body)+n]
-		s.time.step(n)
+		n := len(s.body)
+		step := min(size, int64(n)+workStep)
+		longer, err := body.AppendTo(s.body[:n:step])
+		s.body = s.body[:len(longer)]
+		s.time.step(len(longer) - n)
 		switch {
 		case err != nil && err != io.EOF:
 			return false, in.bodyError(err)
@@ -479,8 +483,6 @@ func (in *ingester) bodyError(err error) *httpapi.Error {
 	switch {
 	case errors.Is(err, errTooLarge):
 		return in.tooLarge()
-	case errors.Is(err, errEncoding):
-		return httpapi.Errorf(http.StatusUnsupportedMediaType, "%v", err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return httpapi.Errorf(http.StatusBadRequest, "the body arrived too slowly: at least %d bytes are required every %v", bodyStep, requestTimeout)
 	}
