@@ -66,8 +66,8 @@ func startAttackers(t *testing.T, p plan) *attackers {
 	return a
 }
 
-// stop ends the attacks, closes their connections, and logs what they did. It
-// returns the counters of each attack.
+// stop ends the attacks, closes their connections, and returns the counters of
+// each attack.
 func (a *attackers) stop() (counts map[string]map[string]int64) {
 	a.once.Do(func() {
 		a.stdin.Close()
@@ -80,15 +80,20 @@ func (a *attackers) stop() (counts map[string]map[string]int64) {
 		if err := json.Unmarshal(a.out.Bytes(), &counts); err != nil {
 			a.t.Errorf("read the report of the attacks: %v", err)
 		}
-		for _, attack := range attacks {
-			if c, ok := counts[attack.name]; ok {
-				a.t.Logf("attack %-16s %v", attack.name, c)
-			}
-		}
-		used := a.cmd.ProcessState.UserTime() + a.cmd.ProcessState.SystemTime()
-		a.t.Logf("attacks used %.1f s of processor time", used.Seconds())
 	})
 	return counts
+}
+
+// log logs what the attacks did.
+func (a *attackers) log(counts map[string]map[string]int64) {
+	a.t.Helper()
+	for _, attack := range attacks {
+		if c, ok := counts[attack.name]; ok {
+			a.t.Logf("attack %-17s %v", attack.name, c)
+		}
+	}
+	used := a.cmd.ProcessState.UserTime() + a.cmd.ProcessState.SystemTime()
+	a.t.Logf("attacks used %.1f s of processor time", used.Seconds())
 }
 
 // runAttacks is the main function of the attacking process. It ends when

@@ -48,7 +48,7 @@ func (f *failures) record(check, got string) {
 	}
 	f.count[check]++
 	if len(f.first[check]) < 3 {
-		f.first[check] = append(f.first[check], fmt.Sprintf("%.1f s: %s", time.Since(f.start).Seconds(), got))
+		f.first[check] = append(f.first[check], fmt.Sprintf("%.1f s: %s", time.Since(f.start).Seconds(), strings.TrimSpace(got)))
 	}
 }
 

@@ -40,6 +40,10 @@ const (
 	// shutdown: half of the default of -drain-timeout.
 	drainTimeout  = 15 * time.Second
 	shutdownLimit = 2 * time.Second // besides drainTimeout
+
+	// lateDescriptors are those of connections to the database that a reader
+	// opens only when it needs them.
+	lateDescriptors = 16
 )
 
 func TestMain(m *testing.M) {
@@ -82,6 +86,7 @@ func testMode(t *testing.T, program string, m *mode) {
 	attackers := startAttackers(t, p)
 	s.watch(m, honest)
 	counts := attackers.stop()
+	attackers.log(counts)
 	s.closeIdle()
 	s.checkIdle(m, idle)
 
@@ -206,14 +211,14 @@ func (s *service) checkIdle(m *mode, before load) {
 	for deadline := time.Now().Add(waitTimeout); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		values = s.metrics(m)
 		now = load{int(values["goroutines"]), s.descriptors()}
-		if now.goroutines <= before.goroutines && now.descriptors <= before.descriptors &&
+		if now.goroutines <= before.goroutines && now.descriptors <= before.descriptors+lateDescriptors &&
 			values["queue_entries"] == 0 && values["memory_bytes"] == 0 {
 			break
 		}
 	}
-	if now.goroutines > before.goroutines || now.descriptors > before.descriptors {
+	if now.goroutines > before.goroutines || now.descriptors > before.descriptors+lateDescriptors {
 		s.t.Errorf("got %d goroutines and %d descriptors after the attacks, want at most %d and %d",
-			now.goroutines, now.descriptors, before.goroutines, before.descriptors)
+			now.goroutines, now.descriptors, before.goroutines, before.descriptors+lateDescriptors)
 	}
 	if values["queue_entries"] != 0 || values["queue_bytes"] != 0 || values["memory_bytes"] != 0 {
 		s.t.Errorf("got %v entries and %v bytes in the queue and %v bytes reserved after the attacks, want none",
