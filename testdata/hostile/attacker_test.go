@@ -216,39 +216,35 @@ func (a *attacker) authorization() string {
 	return "Authorization: Bearer " + a.Key + "\r\n"
 }
 
-// hold keeps n connections open, each with a text that text returns. A
-// connection that the service closes, or that is older than lifetime, is
-// replaced, at most rate times per second. If reads is false, nothing is read
-// after the status of the response.
-func (a *attacker) hold(ctx context.Context, n int, rate float64, lifetime time.Duration, reads bool, text func(i int) string) {
-	pace := newPacer(rate)
-	defer pace.Stop()
-	var running sync.WaitGroup
-	for i := range n {
-		running.Go(func() {
-			for pace.wait(ctx) {
-				a.holdOne(ctx, lifetime, reads, text(i))
-			}
-		})
-	}
-	running.Wait()
+// A holder keeps a number of connections open. It replaces a connection that the
+// service closes, or that is older than lifetime.
+type holder struct {
+	connections int
+	rate        float64 // new connections per second
+	lifetime    time.Duration
+	stalls      bool // reads nothing after the status of the response
 }
 
-func (a *attacker) holdOne(ctx context.Context, lifetime time.Duration, reads bool, text string) {
+// run sends on each connection the text that text returns for its number.
+func (h holder) run(ctx context.Context, a *attacker, text func(i int) string) {
+	repeat(ctx, h.connections, h.rate, func(i int) { h.hold(ctx, a, text(i)) })
+}
+
+func (h holder) hold(ctx context.Context, a *attacker, text string) {
 	conn, err := a.dial(ctx)
 	if err != nil {
 		return
 	}
 	defer conn.Close()
 	a.count("connections")
-	conn.SetDeadline(time.Now().Add(lifetime))
+	conn.SetDeadline(time.Now().Add(h.lifetime))
 	if _, err := io.WriteString(conn, text); err != nil {
 		a.count("closed while sending")
 		return
 	}
-	if !reads {
+	if h.stalls {
 		a.readStatus(bufio.NewReaderSize(conn, 16))
-		sleep(ctx, lifetime)
+		sleep(ctx, h.lifetime)
 		return
 	}
 	r := bufio.NewReader(conn)

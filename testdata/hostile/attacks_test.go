@@ -55,7 +55,7 @@ func attackHeaders(ctx context.Context, a *attacker, rate float64) {
 	few := short[:6*120]
 	long := "Long: " + strings.Repeat("a", 36_000-6) + "\r\n"
 	headers := []string{short, distinct.String(), few, long}
-	a.hold(ctx, 2040, rate, 30*time.Second, true, func(i int) string {
+	holder{2040, rate, 30 * time.Second, false}.run(ctx, a, func(i int) string {
 		text := "POST /ingest HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
 		if i&1 == 0 {
 			text += a.authorization()
@@ -71,7 +71,7 @@ func attackHeaders(ctx context.Context, a *attacker, rate float64) {
 // attackTails opens tails that never read.
 func attackTails(ctx context.Context, a *attacker, rate float64) {
 	text := "GET /logs/tail HTTP/1.1\r\nHost: " + a.Addr + "\r\n" + a.authorization() + "\r\n"
-	a.hold(ctx, 40, rate, 30*time.Second, false, func(int) string { return text })
+	holder{40, rate, 30 * time.Second, true}.run(ctx, a, func(int) string { return text })
 }
 
 // attackLargeEntries stores an entry of nearly 16 MiB at each interval, and
@@ -189,7 +189,7 @@ func attackSockets(ctx context.Context, a *attacker, rate float64) {
 		"GET /logs HTTP/1.1\r\nHost: example.com\r\n\r\n", // 401 or 403, then idle
 		"POST /ingest HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n" + a.authorization() + "\r\nffffff\r\n{",
 	}
-	a.hold(ctx, 2048, rate, 30*time.Second, true, func(i int) string { return texts[i%len(texts)] })
+	holder{2048, rate, 30 * time.Second, false}.run(ctx, a, func(i int) string { return texts[i%len(texts)] })
 }
 
 // attackSmallEntries floods the service with valid requests of one entry.
@@ -250,7 +250,7 @@ func attackBombs(ctx context.Context, a *attacker, rate float64) {
 		repeat(ctx, 8, rate, func(int) { a.send(ctx, client, "POST", "/ingest", bomb, "Content-Encoding", "gzip") })
 	})
 	running.Go(func() {
-		a.hold(ctx, 16, rate, time.Minute, true, func(int) string { return stalled })
+		holder{16, rate, time.Minute, false}.run(ctx, a, func(int) string { return stalled })
 	})
 	running.Wait()
 }
@@ -264,7 +264,7 @@ func unfinishedPost(a *attacker, n int, header string) string {
 // attackUnfinishedBodies holds requests with nearly all of a body of 16 MiB.
 func attackUnfinishedBodies(ctx context.Context, a *attacker, rate float64) {
 	text := unfinishedPost(a, maxBody, "") + strings.Repeat(" ", maxBody-1)
-	a.hold(ctx, 16, rate, time.Minute, true, func(int) string { return text })
+	holder{16, rate, time.Minute, false}.run(ctx, a, func(int) string { return text })
 }
 
 // attackLargeBodies floods the service with bodies of 16 MiB whose entries are

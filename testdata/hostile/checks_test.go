@@ -48,7 +48,8 @@ func (f *failures) record(check, got string) {
 	}
 	f.count[check]++
 	if len(f.first[check]) < 3 {
-		f.first[check] = append(f.first[check], fmt.Sprintf("%.1f s: %s", time.Since(f.start).Seconds(), strings.TrimSpace(got)))
+		line := fmt.Sprintf("%.1f s: %s", time.Since(f.start).Seconds(), strings.TrimSpace(got))
+		f.first[check] = append(f.first[check], line)
 	}
 }
 
@@ -94,6 +95,7 @@ type monitor struct {
 	mu           sync.Mutex
 	resident     int64   // largest VmRSS
 	budget       float64 // largest memory_bytes
+	wal          float64 // largest wal_bytes
 	goroutines   float64 // largest
 	classSum     float64 // of the memory classes, in the sample with the largest deviation
 	classOff     float64 // its deviation from VmRSS, as a share of VmRSS
@@ -131,6 +133,7 @@ func (m *monitor) compareMemory(values map[string]float64, before, after int64) 
 	defer m.mu.Unlock()
 	m.resident = max(m.resident, before, after)
 	m.budget = max(m.budget, values["memory_bytes"])
+	m.wal = max(m.wal, values["wal_bytes"])
 	m.goroutines = max(m.goroutines, values["goroutines"])
 	if sum == 0 {
 		return // the service reports no classes
@@ -191,10 +194,15 @@ func (m *monitor) readSlowly(ctx context.Context, deadline time.Time) {
 func (m *monitor) readAll() (rows int, err error) {
 	dialer := net.Dialer{Control: smallBuffers}
 	c := &http.Client{
-		Timeout:   3 * time.Minute,
-		Transport: &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: m.m.tlsConfig(), DisableKeepAlives: true},
+		Timeout: 3 * time.Minute,
+		Transport: &http.Transport{
+			DialContext:       dialer.DialContext,
+			TLSClientConfig:   m.m.tlsConfig(),
+			DisableKeepAlives: true,
+		},
 	}
-	r, err := http.NewRequest(http.MethodGet, m.m.scheme()+"://"+m.s.addr+fmt.Sprintf("/logs?before=%d&limit=%d", seeds+1, seeds), nil)
+	url := fmt.Sprintf("%s://%s/logs?before=%d&limit=%d", m.m.scheme(), m.s.addr, seeds+1, seeds)
+	r, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
 		return 0, err
 	}

@@ -64,7 +64,8 @@ func checkSent(t *testing.T, db *sql.DB, s *sender) {
 		case good && rows != r.entries,
 			!good && r.status != 0 && rows != 0,
 			r.status == 0 && rows != 0 && rows != r.entries:
-			problems = append(problems, fmt.Sprintf("request %d with %d entries and status %d: got %d rows", number, r.entries, r.status, rows))
+			problems = append(problems, fmt.Sprintf("request %d with %d entries and status %d: got %d rows",
+				number, r.entries, r.status, rows))
 		}
 	}
 	if len(problems) > 0 {

@@ -54,6 +54,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if os.Getenv(controlVariable) != "" {
+		if err := runControl(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	flag.Parse()
 	os.Exit(m.Run())
 }
@@ -75,7 +82,10 @@ func testMode(t *testing.T, program string, m *mode) {
 	s := startService(t, program, db, args...)
 	s.seed(m)
 	idle := s.load(m)
-	honest := &sender{client: s.newClient(m, honestAddress, m.key(honestKey), true, 10*time.Second)}
+	honest := &sender{
+		client:  s.newClient(m, honestAddress, m.key(honestKey), true, 10*time.Second),
+		control: startControl(t),
+	}
 	runFor(5*time.Second, func(ctx context.Context) { honest.run(ctx, false) })
 	t.Logf("before the attacks: %v", honest.latency(false))
 
@@ -183,9 +193,9 @@ func (s *service) watch(m *mode, honest *sender) {
 
 	const mebibyte = 1 << 20
 	peak := s.status("VmHWM")
-	t.Logf("peak memory %d MiB, memory_bytes at most %.0f MiB, goroutines at most %.0f, "+
+	t.Logf("peak memory %d MiB, memory_bytes at most %.0f MiB, wal_bytes at most %.0f MiB, goroutines at most %.0f, "+
 		"memory classes at most %+.0f%% off in %d samples (%.1f MiB)",
-		peak/mebibyte, w.budget/mebibyte, w.goroutines, 100*w.classOff, w.classSamples, w.classSum/mebibyte)
+		peak/mebibyte, w.budget/mebibyte, w.wal/mebibyte, w.goroutines, 100*w.classOff, w.classSamples, w.classSum/mebibyte)
 	if peak > memoryLimit {
 		t.Errorf("got peak memory of %d MiB, want at most %d", peak/mebibyte, memoryLimit/mebibyte)
 	}

