@@ -18,16 +18,15 @@ const (
 	honestLatency  = 100 * time.Millisecond // for honestShare of its requests
 	honestShare    = 0.99
 
-	// A request does not count if a control request that was sent at the same time
-	// took longer, because other processes then used the processors.
-	controlLatency = honestLatency / 4
+	// leastMeasured is the least number of requests that can fail a run because of
+	// their latency.
+	leastMeasured = 300
 )
 
 // A sender is the honest client that sends logs. It records every request and
 // its response, so that the database can be compared with them.
 type sender struct {
-	client  *client
-	control *client // of a server that does nothing
+	client *client
 
 	mu       sync.Mutex
 	requests []*request // by number
@@ -41,8 +40,8 @@ type request struct {
 	measure bool // the latency counts
 	status  int  // 0 if there was no response
 	err     error
+	start   time.Time
 	took    time.Duration
-	control time.Duration // of the control request
 }
 
 // run sends a request each honestInterval until ctx is done, and waits for all
@@ -60,7 +59,6 @@ func (s *sender) run(ctx context.Context, measure bool) {
 		}
 		number, r := s.next(measure)
 		running.Go(func() { s.send(number, r) })
-		running.Go(func() { s.sendControl(r) })
 	}
 }
 
@@ -70,7 +68,7 @@ func (s *sender) next(measure bool) (number int, r *request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	number = len(s.requests)
-	r = &request{entries: 1, measure: measure}
+	r = &request{entries: 1, measure: measure, start: time.Now()}
 	switch number % 10 {
 	case 3:
 		r.entries = 100
@@ -91,39 +89,30 @@ func (s *sender) send(number int, r *request) {
 	if r.wait {
 		path += "?wait=1"
 	}
-	start := time.Now()
 	status, _, err := s.client.do(context.Background(), http.MethodPost, path, body.String())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r.status, r.err, r.took = status, err, time.Since(start)
-}
-
-// sendControl sends a control request. Its latency is that of the machine.
-func (s *sender) sendControl(r *request) {
-	start := time.Now()
-	s.control.do(context.Background(), http.MethodPost, "/", "{}") // only the time matters
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r.control = time.Since(start)
+	r.status, r.err, r.took = status, err, time.Since(r.start)
 }
 
 // A latency summarizes the requests of the honest client that did not wait for
 // the commit.
 type latency struct {
 	requests         int
-	disturbed        int     // with a slow control request; they do not count below
+	accepted         float64 // share that got 202
+	disturbed        int     // while other programs used the processors; they do not count below
 	withinLimit      float64 // share that got 202 within honestLatency
 	median, p99, max time.Duration
 	statuses         map[string]int // of all requests
 	errors           []string       // the first few
 }
 
-func (s *sender) latency(measured bool) (l latency) {
+func (s *sender) latency(measured bool, p *processors) (l latency) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l.statuses = map[string]int{}
 	var times []time.Duration
-	good := 0
+	good, accepted := 0, 0
 	for number, r := range s.requests {
 		if r.measure != measured {
 			continue
@@ -136,7 +125,10 @@ func (s *sender) latency(measured bool) (l latency) {
 			continue
 		}
 		l.requests++
-		if r.control > controlLatency {
+		if r.status == http.StatusAccepted {
+			accepted++
+		}
+		if p.disturbed(r.start, r.start.Add(r.took)) {
 			l.disturbed++
 			continue
 		}
@@ -145,6 +137,7 @@ func (s *sender) latency(measured bool) (l latency) {
 			good++
 		}
 	}
+	l.accepted = float64(accepted) / float64(max(1, l.requests))
 	if len(times) == 0 {
 		return l
 	}
@@ -162,8 +155,8 @@ func statusName(r *request) string {
 }
 
 func (l latency) String() string {
-	return fmt.Sprintf("%d requests, of which %d do not count, %.2f%% got 202 within %v, "+
+	return fmt.Sprintf("%d requests, %.2f%% got 202; without %d disturbed ones, %.2f%% within %v, "+
 		"median %v, 99th percentile %v, max %v, statuses %v",
-		l.requests, l.disturbed, 100*l.withinLimit, honestLatency, l.median.Round(10*time.Microsecond),
+		l.requests, 100*l.accepted, l.disturbed, 100*l.withinLimit, honestLatency, l.median.Round(10*time.Microsecond),
 		l.p99.Round(10*time.Microsecond), l.max.Round(time.Millisecond), l.statuses)
 }
