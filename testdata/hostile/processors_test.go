@@ -47,7 +47,7 @@ func (p *processors) run(ctx context.Context) {
 			}
 		}
 		s.tests = own - s.service
-		s.others = (now.busy-total.busy)/all - own
+		s.others = min(1, (now.busy-total.busy)/all-own)
 		total, used = now, usedNow
 		p.mu.Lock()
 		p.samples = append(p.samples, s)
