@@ -7,8 +7,8 @@
 // all at once, while an honest client sends and reads logs and a monitor probes
 // the service.
 //
-//	go test -count=1 -timeout 20m .                                 # a minute for each configuration
-//	go test -count=1 -timeout 5h -run Clients/TLS -duration 1h .     # an hour
+//	go test -count=1 -timeout 20m .                              # a minute for each configuration
+//	go test -count=1 -timeout 2h -run Clients/TLS . -duration 1h # an hour
 //
 // All connections are on the loopback interface.
 package hostile
