@@ -19,14 +19,8 @@ package inflate
 
 import (
 	"encoding/binary"
-	"errors"
 	"io"
 )
-
-// ErrCorrupt means that the data is not in the format.
-var ErrCorrupt = errors.New("corrupt compressed data")
-
-const inputSize = 8 << 10 // bytes that a Reader reads at once
 
 // A blocks reads the blocks of DEFLATE data.
 type blocks struct {

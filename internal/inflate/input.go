@@ -1,6 +1,14 @@
 package inflate
 
-import "io"
+import (
+	"errors"
+	"io"
+)
+
+// ErrCorrupt means that the data is not in the format.
+var ErrCorrupt = errors.New("corrupt compressed data")
+
+const inputSize = 8 << 10 // bytes that a Reader reads at once
 
 // An input reads bits and bytes. Bits come from the lowest bit of each byte on.
 type input struct {
