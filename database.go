@@ -109,11 +109,16 @@ func (d *database) checkFiles() error {
 // markStale marks the connection as stale if it may have caused err, for example
 // because a network file system dropped its files.
 func (d *database) markStale(err error) {
-	switch resultCode(err) {
-	case 0, sqliteBusy, sqliteFull:
-	default:
+	if isBroken(err) {
 		d.stale = true
 	}
+}
+
+// isBroken reports whether err is an error of SQLite other than a lock or a full
+// disk. The connection may then not work any more.
+func isBroken(err error) bool {
+	code := resultCode(err)
+	return code != 0 && code != sqliteBusy && code != sqliteFull
 }
 
 // open opens or creates the file that is now at the path.
@@ -380,21 +385,40 @@ func (d *database) resolveInDoubt(batches []*batch) (applied bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	d.inDoubt = nil
 	last := batches[len(batches)-1]
-	return len(rows) == 1 && slices.Equal(rows[0], last.values(len(last.rows)-1)), nil
+	applied = len(rows) == 1 && slices.Equal(rows[0], last.values(len(last.rows)-1))
+	if isBroken(d.inDoubt.err) {
+		err = d.settleOnDisk(applied)
+	}
+	if err != nil {
+		return false, err
+	}
+	d.inDoubt = nil
+	return applied, nil
 }
 
-// probe checks whether the database accepts writes: it sets user_version to its
-// current value.
+// settleOnDisk makes the outcome of a commit in doubt survive a crash. If the
+// sync of the WAL failed, the commit can be read from the WAL, but a later sync
+// does not write it to the disk.
+func (d *database) settleOnDisk(applied bool) error {
+	if applied {
+		// Copy the commit into the database, and sync that.
+		if err := d.conn.checkpoint(); err != nil {
+			return err
+		}
+	}
+	// A crash could restore the old WAL, even if SQLite has deleted or truncated
+	// it. The next transaction overwrites it and syncs it, and the directory if
+	// the WAL is new.
+	return d.rewriteVersion()
+}
+
+// probe checks whether the database accepts writes.
 func (d *database) probe() error {
 	if err := d.ensureOpen(); err != nil {
 		return err
 	}
-	rows, err := d.conn.query("PRAGMA user_version")
-	if err == nil {
-		err = d.conn.exec(fmt.Sprintf("PRAGMA user_version=%d", rows[0][0]))
-	}
+	err := d.rewriteVersion()
 	d.markStale(err)
 	return err
 }
@@ -414,6 +438,16 @@ func (d *database) expireKeys() (more bool) {
 		d.keys.nextExpiry = time.Now().Add(expireEvery)
 	}
 	return more
+}
+
+// rewriteVersion executes a transaction that changes nothing: it sets
+// user_version to its current value.
+func (d *database) rewriteVersion() error {
+	rows, err := d.conn.query("PRAGMA user_version")
+	if err != nil {
+		return err
+	}
+	return d.conn.exec(fmt.Sprintf("PRAGMA user_version=%d", rows[0][0]))
 }
 
 // shrinkWAL truncates the WAL if it is too large and no other transaction

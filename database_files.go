@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"log-ingester/internal/dbfile"
@@ -121,6 +122,11 @@ func (f *openFiles) quarantineWAL(wal string) error {
 		return err
 	case info.Size() == 0:
 		return os.Remove(wal)
+	}
+	// A file system can reorder the two renames. If only this one survived a
+	// power loss, the database would be back at its path without its WAL.
+	if err := dbfile.SyncDir(filepath.Dir(wal)); err != nil {
+		return err
 	}
 	quarantined := wal + "." + time.Now().UTC().Format("20060102T150405.000000000Z")
 	if err := os.Rename(wal, quarantined); err != nil {

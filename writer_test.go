@@ -297,6 +297,22 @@ func TestInDoubtCommitReopens(t *testing.T) {
 	}
 }
 
+// If the sync of a commit failed, the WAL that SQLite deletes at the reopening has
+// the commit, and a power loss can restore the WAL. A client is therefore not
+// told of the failure until the database has a new WAL, for which SQLite syncs
+// the directory.
+func TestInDoubtCommitIsOverwritten(t *testing.T) {
+	w := newTestWriter(t, 1<<20)
+	_, fault := w.db.conn.query("SELECT * FROM missing")
+	w.db.commit = &faultyStmt{statement: w.db.commit, failures: 1, err: fault}
+	if _, err := w.db.write([]*batch{newTestBatch("a")}); !errors.Is(err, fault) {
+		t.Fatalf("write() = %v, want %v", err, fault)
+	}
+	if got := size(t, w.path+"-wal"); got == 0 {
+		t.Error("got an empty WAL after a failed commit, want a new transaction")
+	}
+}
+
 // If a commit failed, another process may use the id of its last row. The lookup
 // compares the row, not only the id.
 func TestInDoubtCommitComparesRow(t *testing.T) {

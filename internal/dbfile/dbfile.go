@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
+	"syscall"
 )
 
 // ErrReplaced means that a path no longer names the file that is open.
@@ -61,4 +63,26 @@ func Sidecar(path, suffix string) string {
 		path = target
 	}
 	return path + suffix
+}
+
+// SyncDir waits until the names of the files in a directory are on disk. It does
+// nothing where a directory cannot be synced: on Windows, on some network file
+// systems, and without permission to read the directory. SQLite does the same.
+func SyncDir(path string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	dir, err := os.Open(path)
+	if errors.Is(err, os.ErrPermission) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
+	defer dir.Close() // it was only read
+	err = dir.Sync()
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL) {
+		return nil
+	}
+	return err
 }

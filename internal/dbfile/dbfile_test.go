@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -175,4 +176,14 @@ func TestSidecar(t *testing.T) {
 			t.Errorf("Sidecar(%q) = %q, want %q", second, got, want)
 		}
 	})
+}
+
+func TestSyncDir(t *testing.T) {
+	dir := t.TempDir()
+	if err := SyncDir(dir); err != nil {
+		t.Errorf("SyncDir() = %v, want nil", err)
+	}
+	if err := SyncDir(filepath.Join(dir, "missing")); !errors.Is(err, fs.ErrNotExist) && runtime.GOOS != "windows" {
+		t.Errorf("SyncDir() of a missing directory = %v, want %v", err, fs.ErrNotExist)
+	}
 }
