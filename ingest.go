@@ -110,23 +110,32 @@ func (in *ingester) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Write(s.response) // a write error means that the client has disconnected
 }
 
-// ingest accepts the request's entries and returns the response status.
-func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (status int, herr *httpapi.Error) {
+// receive checks the request and reads its body into s.body. wait reports whether
+// the response must follow the commit.
+func (in *ingester) receive(w http.ResponseWriter, r *http.Request, s *scratch) (wait bool, herr *httpapi.Error) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		return 0, httpapi.Errorf(http.StatusMethodNotAllowed, "method %s is not allowed; send logs with POST", r.Method)
+		return false, httpapi.Errorf(http.StatusMethodNotAllowed, "method %s is not allowed; send logs with POST", r.Method)
 	}
-	wait, herr := waitParameter(r)
+	if wait, herr = waitParameter(r); herr != nil {
+		return false, herr
+	}
+	if in.queue.stopped.Load() {
+		return false, httpapi.Errorf(http.StatusServiceUnavailable, "%v", errShuttingDown)
+	}
+	if herr := in.readBody(w, r, s); herr != nil {
+		return false, herr
+	}
+	beginRequest(r)
+	return wait, nil
+}
+
+// ingest accepts the request's entries and returns the response status.
+func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (status int, herr *httpapi.Error) {
+	wait, herr := in.receive(w, r, s)
 	if herr != nil {
 		return 0, herr
 	}
-	if in.queue.stopped.Load() {
-		return 0, httpapi.Errorf(http.StatusServiceUnavailable, "%v", errShuttingDown)
-	}
-	if herr := in.readBody(w, r, s); herr != nil {
-		return 0, herr
-	}
-	beginRequest(r)
 	// A body has at most one entry for each opening brace.
 	if s.scanner.kept, herr = emptied(&s.reserved, s.scanner.kept, bytes.Count(s.body, []byte("{"))); herr != nil {
 		return 0, herr
@@ -170,6 +179,13 @@ func (in *ingester) store(s *scratch, wait bool) *httpapi.Error {
 		in.metrics.refused.Add(kept)
 		return herr
 	}
+	return in.enqueue(s, b, wait)
+}
+
+// enqueue queues b, whose size is part of the request's reservation. With wait it
+// returns after the commit. It counts the rows as store does.
+func (in *ingester) enqueue(s *scratch, b *batch, wait bool) *httpapi.Error {
+	kept := int64(len(b.rows))
 	var committed chan error
 	if wait {
 		committed = make(chan error, 1)
@@ -243,7 +259,7 @@ func (s *scratch) textSize() (size int, valid bool) {
 	valid = true
 	for _, e := range s.scanner.kept {
 		data := s.body[e.start:e.end]
-		size += len(data) + maxRowExtra + lowerGrowth(data)
+		size += len(data) + maxRowExtra + entry.LowerGrowth(data)
 		if !utf8.Valid(data) {
 			size += repairGrowth(data)
 			valid = false
