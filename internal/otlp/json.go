@@ -1,327 +1,409 @@
 package otlp
 
 import (
+	"errors"
 	"math"
 	"strconv"
 )
 
 // jsonFormat reads OTLP/JSON, valid JSON in valid UTF-8. Its methods return
-// errType or errTooDeep. The names of fields are in lower camel case; the names of
+// errType, errTooDeep or errLateKey. The names of fields are in lower camel case; the names of
 // the protobuf fields are accepted too.
 // https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
+//
+// If a field occurs twice in a value or in the description of a group, the first
+// one counts.
 type jsonFormat struct{}
 
 // jsonRequest adds the records of an ExportLogsServiceRequest.
 func (w *rows) jsonRequest(body []byte) error {
-	m, err := object(body)
-	if err != nil {
-		return err
-	}
-	for m.next() {
-		if string(m.key) != "resourceLogs" && string(m.key) != "resource_logs" {
-			continue
+	c := &cursor{body}
+	open, err := c.enter('{')
+	for open && c.more() {
+		switch string(c.key()) {
+		case "resourceLogs", "resource_logs":
+			err = w.jsonResourceLogs(c)
+		default:
+			c.skip()
 		}
-		list, err := array(m.value)
 		if err != nil {
 			return err
 		}
-		for list.next() {
-			if err := w.jsonResourceLogs(list.value); err != nil {
+	}
+	return err
+}
+
+// jsonResourceLogs adds the records of a list of ResourceLogs.
+func (w *rows) jsonResourceLogs(c *cursor) error {
+	open, err := c.enter('[')
+	for open && c.more() {
+		var resource shared
+		if resource.src, err = description(*c, "resource"); err != nil {
+			return err
+		}
+		if err := w.measureShared(&resource); err != nil {
+			return err
+		}
+		inside, err := c.enter('{')
+		for inside && c.more() {
+			switch string(c.key()) {
+			case "scopeLogs", "scope_logs":
+				err = w.jsonScopeLogs(c, &resource)
+			default:
+				c.skip()
+			}
+			if err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	return err
 }
 
-func (w *rows) jsonResourceLogs(value []byte) error {
-	src, scopes, err := jsonGroup(value, "resource", "scopeLogs", "scope_logs")
-	if err != nil {
-		return err
-	}
-	resource := shared{src: src}
-	if err := w.measureShared(&resource); err != nil {
-		return err
-	}
-	for scopes.next() {
-		if err := w.jsonScopeLogs(scopes.value, &resource); err != nil {
+// jsonScopeLogs adds the records of a list of ScopeLogs.
+func (w *rows) jsonScopeLogs(c *cursor, resource *shared) error {
+	open, err := c.enter('[')
+	for open && c.more() {
+		scope := shared{isScope: true}
+		if scope.src, err = description(*c, "scope"); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func (w *rows) jsonScopeLogs(value []byte, resource *shared) error {
-	src, records, err := jsonGroup(value, "scope", "logRecords", "log_records")
-	if err != nil {
-		return err
-	}
-	scope := shared{src: src, isScope: true}
-	if err := w.measureShared(&scope); err != nil {
-		return err
-	}
-	for records.next() {
-		if records.value[0] != '{' {
-			return errType
-		}
-		r, err := jsonRecord(records.value)
-		if err != nil {
-			w.reject(err)
-			continue
-		}
-		if err := w.record(&r, &scope, resource); err != nil {
+		if err := w.measureShared(&scope); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// jsonGroup returns two members of a ResourceLogs or a ScopeLogs: the description
-// of the group, or nil, and the elements of its list.
-func jsonGroup(value []byte, description, list, alias string) (src []byte, elements elements, err error) {
-	m, err := object(value)
-	if err != nil {
-		return nil, elements, err
-	}
-	for m.next() {
-		switch string(m.key) {
-		case description:
-			src = m.value
-		case list, alias:
-			if elements, err = array(m.value); err != nil {
-				return nil, elements, err
+		inside, err := c.enter('{')
+		for inside && c.more() {
+			switch string(c.key()) {
+			case "logRecords", "log_records":
+				err = w.jsonRecords(c, &scope, resource)
+			default:
+				c.skip()
+			}
+			if err != nil {
+				return err
 			}
 		}
 	}
-	return src, elements, nil
+	return err
 }
 
-func jsonRecord(value []byte) (r record, err error) {
-	m, err := object(value)
-	for err == nil && m.next() {
-		switch string(m.key) {
+// description returns the member with the given name of the next value, or nil.
+// The member describes the records of the value, and usually precedes them.
+func description(c cursor, name string) ([]byte, error) {
+	open, err := c.enter('{')
+	for open && c.more() {
+		if string(c.key()) == name {
+			return c.skip(), nil
+		}
+		c.skip()
+	}
+	return nil, err
+}
+
+// jsonRecords adds a list of LogRecords.
+func (w *rows) jsonRecords(c *cursor, scope, resource *shared) error {
+	open, err := c.enter('[')
+	for open && c.more() {
+		if c.value() != '{' {
+			return errType
+		}
+		start := *c
+		r, err := jsonRecord(c)
+		if err != nil {
+			w.reject(err)
+			*c = start
+			c.skip()
+			continue
+		}
+		if err := w.record(&r, scope, resource); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+func jsonRecord(c *cursor) (r record, err error) {
+	open, err := c.enter('{')
+	for err == nil && open && c.more() {
+		switch string(c.key()) {
 		case "timeUnixNano", "time_unix_nano":
-			r.time, err = parseUint(m.value)
+			r.time, err = c.uint()
 		case "observedTimeUnixNano", "observed_time_unix_nano":
-			r.observed, err = parseUint(m.value)
+			r.observed, err = c.uint()
 		case "severityNumber", "severity_number":
-			r.number, err = parseInt(m.value)
+			r.number, err = c.int()
 		case "severityText", "severity_text":
-			r.severity, err = jsonString(m.value)
+			r.severity, err = c.string()
 		case "body":
-			r.body = m.value
+			r.body = c.skip()
 		case "attributes":
-			r.attributes = m.value
+			r.attributes = c.skip()
 		case "droppedAttributesCount", "dropped_attributes_count":
-			r.dropped, err = parseUint(m.value)
+			r.dropped, err = c.uint()
 		case "flags":
-			r.flags, err = parseUint(m.value)
+			r.flags, err = c.uint()
 		case "traceId", "trace_id":
-			r.trace, err = jsonID(m.value)
+			r.trace, err = jsonID(c)
 		case "spanId", "span_id":
-			r.span, err = jsonID(m.value)
+			r.span, err = jsonID(c)
 		case "eventName", "event_name":
-			r.event, err = jsonString(m.value)
+			r.event, err = c.string()
+		default:
+			c.skip()
 		}
 	}
 	return r, err
 }
 
-// jsonString returns a string, or the empty one for null.
-func jsonString(value []byte) (str, error) {
-	switch value[0] {
-	case '"':
-		return str{value, true}, nil
-	case 'n':
-		return str{}, nil
-	}
-	return str{}, errType
-}
-
-func jsonID(value []byte) (id, error) {
-	s, err := jsonString(value)
+func jsonID(c *cursor) (id, error) {
+	s, err := c.string()
 	return id(s), err
 }
 
-// resourceMembers adds the attributes of src, a Resource.
+// resourceMembers adds the attributes of src, a Resource or nil.
 func (jsonFormat) resourceMembers(t *rowText, src []byte) error {
-	m, err := object(src)
-	for err == nil && m.next() {
-		if string(m.key) == "attributes" {
-			err = jsonAttributes(t, m.value, 1)
+	if src == nil {
+		return nil
+	}
+	c := &cursor{src}
+	open, err := c.enter('{')
+	for err == nil && open && c.more() {
+		if string(c.key()) == "attributes" {
+			err = jsonAttributes(t, c, 1)
+		} else {
+			c.skip()
 		}
 	}
 	return err
 }
 
 // scopeMembers adds the name, version and attributes of src, an
-// InstrumentationScope.
+// InstrumentationScope or nil.
 func (jsonFormat) scopeMembers(t *rowText, src []byte) error {
-	m, err := object(src)
-	if err != nil {
-		return err
+	if src == nil {
+		return nil
 	}
+	c := &cursor{src}
 	var name, version str
 	var attributes []byte
-	for err == nil && m.next() {
-		switch string(m.key) {
+	open, err := c.enter('{')
+	for err == nil && open && c.more() {
+		switch string(c.key()) {
 		case "name":
-			name, err = jsonString(m.value)
+			name, err = c.string()
 		case "version":
-			version, err = jsonString(m.value)
+			version, err = c.string()
 		case "attributes":
-			attributes = m.value
+			attributes = c.skip()
+		default:
+			c.skip()
 		}
 	}
 	if err != nil {
 		return err
 	}
 	scopeNameMembers(t, name, version)
-	return jsonAttributes(t, attributes, 1)
+	return jsonFormat{}.attributeMembers(t, attributes)
 }
 
-// attributeMembers adds src, a list of KeyValues.
+// attributeMembers adds src, a list of KeyValues or nil.
 func (jsonFormat) attributeMembers(t *rowText, src []byte) error {
-	return jsonAttributes(t, src, 1)
+	if src == nil {
+		return nil
+	}
+	return jsonAttributes(t, &cursor{src}, 1)
 }
 
-// message adds src, an AnyValue.
+// message adds src, an AnyValue or nil.
 func (jsonFormat) message(t *rowText, src []byte) error {
-	kind, value, err := jsonValue(src)
-	switch {
-	case err != nil:
-		return err
-	case kind == "":
+	if src == nil {
 		return nil
-	case kind == "stringValue", kind == "bytesValue":
-		s, err := jsonString(value)
+	}
+	c := &cursor{src}
+	kind, err := enterValue(c)
+	switch kind {
+	case valueNone:
+		return err
+	case valueString, valueBytes:
+		s, err := c.string()
 		if err == nil {
 			s.plain(t)
 		}
 		return err
 	}
-	return jsonJSON(t, kind, value, 1)
+	return jsonJSON(t, c, kind, 1)
 }
 
 // jsonAttributes adds a list of KeyValues as members.
-func jsonAttributes(t *rowText, list []byte, depth int) error {
-	e, err := array(list)
-	for err == nil && e.next() {
-		err = jsonMember(t, e.value, depth)
+func jsonAttributes(t *rowText, c *cursor, depth int) error {
+	open, err := c.enter('[')
+	for err == nil && open && c.more() {
+		err = jsonMember(t, c, depth)
 	}
 	return err
 }
 
+// maxLateKeyDepth is the depth up to which a value may precede its key. Each such
+// value is read once more, so this limits the cost of nested ones.
+const maxLateKeyDepth = 8
+
+// errLateKey rejects a record.
+var errLateKey = errors.New("a value precedes its key in maps that nest deeper than 8")
+
 // jsonMember adds a KeyValue.
-func jsonMember(t *rowText, value []byte, depth int) error {
-	m, err := object(value)
-	var key str
-	var src []byte
-	for err == nil && m.next() {
-		switch string(m.key) {
-		case "key":
-			key, err = jsonString(m.value)
-		case "value":
-			src = m.value
-		}
-	}
+func jsonMember(t *rowText, c *cursor, depth int) error {
+	key, err := jsonKey(*c, depth)
 	if err != nil {
 		return err
 	}
 	t.literal(",")
-	key.quoted(t)
+	switch {
+	case key == nil || key[0] == 'n':
+		t.literal(`""`)
+	case key[0] != '"':
+		return errType
+	default:
+		t.raw(key)
+	}
 	t.literal(":")
-	kind, v, err := jsonValue(src)
+	written := false
+	open, err := c.enter('{')
+	for err == nil && open && c.more() {
+		if string(c.key()) == "value" && !written {
+			err = jsonValue(t, c, depth)
+			written = true
+		} else {
+			c.skip()
+		}
+	}
+	if !written {
+		t.literal("null")
+	}
+	return err
+}
+
+// jsonKey returns the key of the next value, a KeyValue, or nil.
+func jsonKey(c cursor, depth int) ([]byte, error) {
+	open, err := c.enter('{')
+	for open && c.more() {
+		if string(c.key()) == "key" {
+			return c.skip(), nil
+		}
+		if depth > maxLateKeyDepth {
+			return nil, errLateKey
+		}
+		c.skip()
+	}
+	return nil, err
+}
+
+// A valueKind is the field of an AnyValue that is set.
+type valueKind uint8
+
+const (
+	valueNone valueKind = iota
+	valueString
+	valueBool
+	valueInt
+	valueDouble
+	valueArray
+	valueMap
+	valueBytes
+)
+
+// enterValue opens an AnyValue, skips to the field that is set, and returns its
+// kind. If no field is set, it skips the AnyValue and returns valueNone.
+func enterValue(c *cursor) (valueKind, error) {
+	open, err := c.enter('{')
+	for open && c.more() {
+		kind := valueNone
+		switch string(c.key()) {
+		case "stringValue", "string_value":
+			kind = valueString
+		case "boolValue", "bool_value":
+			kind = valueBool
+		case "intValue", "int_value":
+			kind = valueInt
+		case "doubleValue", "double_value":
+			kind = valueDouble
+		case "arrayValue", "array_value":
+			kind = valueArray
+		case "kvlistValue", "kvlist_value":
+			kind = valueMap
+		case "bytesValue", "bytes_value":
+			kind = valueBytes
+		}
+		if kind != valueNone && c.value() != 'n' {
+			return kind, nil
+		}
+		c.skip()
+	}
+	return valueNone, err
+}
+
+// jsonValue adds an AnyValue as JSON. depth is the depth of its brackets, if it has
+// any.
+func jsonValue(t *rowText, c *cursor, depth int) error {
+	kind, err := enterValue(c)
 	if err != nil {
 		return err
 	}
-	return jsonJSON(t, kind, v, depth)
+	if err := jsonJSON(t, c, kind, depth); err != nil || kind == valueNone {
+		return err
+	}
+	for c.more() {
+		c.skip() // a key
+		c.skip()
+	}
+	return nil
 }
 
-// jsonValue returns the member of an AnyValue that is set: its name in lower camel
-// case, or "" if there is none, and its value.
-func jsonValue(src []byte) (kind string, value []byte, err error) {
-	m, err := object(src)
-	if err != nil {
-		return "", nil, err
-	}
-	for m.next() {
-		name := ""
-		switch string(m.key) {
-		case "stringValue", "string_value":
-			name = "stringValue"
-		case "boolValue", "bool_value":
-			name = "boolValue"
-		case "intValue", "int_value":
-			name = "intValue"
-		case "doubleValue", "double_value":
-			name = "doubleValue"
-		case "arrayValue", "array_value":
-			name = "arrayValue"
-		case "kvlistValue", "kvlist_value":
-			name = "kvlistValue"
-		case "bytesValue", "bytes_value":
-			name = "bytesValue"
-		}
-		if name != "" && !isNull(m.value) {
-			kind, value = name, m.value
-		}
-	}
-	return kind, value, nil
-}
-
-// jsonJSON adds a value of the given kind as JSON. depth is the depth of its
-// brackets, if it has any.
-func jsonJSON(t *rowText, kind string, value []byte, depth int) error {
+// jsonJSON adds a field of the given kind as JSON.
+func jsonJSON(t *rowText, c *cursor, kind valueKind, depth int) error {
 	switch kind {
-	case "stringValue", "bytesValue":
-		if value[0] != '"' {
+	case valueString, valueBytes:
+		if c.value() != '"' {
 			return errType
 		}
-		t.raw(value)
-	case "boolValue":
-		if value[0] != 't' && value[0] != 'f' {
+		t.raw(c.skip())
+	case valueBool:
+		if v := c.value(); v != 't' && v != 'f' {
 			return errType
 		}
-		t.raw(value)
-	case "intValue":
-		return jsonInt(t, value)
-	case "doubleValue":
-		return jsonDouble(t, value)
-	case "arrayValue":
-		return jsonArray(t, value, depth)
-	case "kvlistValue":
-		return jsonMap(t, value, depth)
+		t.raw(c.skip())
+	case valueInt:
+		n, err := c.int()
+		t.integer(n)
+		return err
+	case valueDouble:
+		return jsonDouble(t, c)
+	case valueArray:
+		return jsonArray(t, c, depth)
+	case valueMap:
+		return jsonMap(t, c, depth)
 	default:
 		t.literal("null")
 	}
 	return nil
 }
 
-// jsonInt adds a 64-bit integer, which protobuf's JSON format writes as a string.
-func jsonInt(t *rowText, value []byte) error {
-	n, err := parseInt(value)
-	if err == nil {
-		t.integer(n)
-	}
-	return err
-}
-
 // jsonDouble adds a number. A string may contain a number, or stand for a value
 // that JSON does not have.
-func jsonDouble(t *rowText, value []byte) error {
-	switch string(value) {
-	case `"NaN"`, `"Infinity"`, `"-Infinity"`:
-		t.raw(value)
+func jsonDouble(t *rowText, c *cursor) error {
+	if v := c.value(); v == '-' || '0' <= v && v <= '9' {
+		t.raw(c.skip())
 		return nil
 	}
-	if c := value[0]; c == '-' || '0' <= c && c <= '9' {
-		t.raw(value)
-		return nil
-	}
-	text, err := numberText(value)
+	text, err := c.number()
 	if err != nil {
 		return err
+	}
+	switch string(text) {
+	case "NaN", "Infinity", "-Infinity":
+		t.literal(`"`)
+		t.raw(text)
+		t.literal(`"`)
+		return nil
 	}
 	f, err := strconv.ParseFloat(string(text), 64)
 	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
@@ -331,51 +413,47 @@ func jsonDouble(t *rowText, value []byte) error {
 	return nil
 }
 
-func jsonArray(t *rowText, value []byte, depth int) error {
-	list, err := jsonList(value, depth)
-	if err != nil {
-		return err
+// jsonArray adds an ArrayValue.
+func jsonArray(t *rowText, c *cursor, depth int) error {
+	if depth > maxDepth {
+		return errTooDeep
 	}
 	start := t.length()
-	for list.next() {
-		kind, v, err := jsonValue(list.value)
-		if err != nil {
-			return err
-		}
-		t.literal(",")
-		if err := jsonJSON(t, kind, v, depth+1); err != nil {
-			return err
+	open, err := c.enter('{')
+	for err == nil && open && c.more() {
+		if string(c.key()) == "values" {
+			err = jsonElements(t, c, depth+1)
+		} else {
+			c.skip()
 		}
 	}
 	t.close(start, "[]")
-	return nil
+	return err
 }
 
-func jsonMap(t *rowText, value []byte, depth int) error {
-	list, err := jsonList(value, depth)
-	if err != nil {
-		return err
+func jsonElements(t *rowText, c *cursor, depth int) error {
+	open, err := c.enter('[')
+	for err == nil && open && c.more() {
+		t.literal(",")
+		err = jsonValue(t, c, depth)
+	}
+	return err
+}
+
+// jsonMap adds a KeyValueList.
+func jsonMap(t *rowText, c *cursor, depth int) error {
+	if depth > maxDepth {
+		return errTooDeep
 	}
 	start := t.length()
-	for list.next() {
-		if err := jsonMember(t, list.value, depth+1); err != nil {
-			return err
+	open, err := c.enter('{')
+	for err == nil && open && c.more() {
+		if string(c.key()) == "values" {
+			err = jsonAttributes(t, c, depth+1)
+		} else {
+			c.skip()
 		}
 	}
 	t.close(start, "{}")
-	return nil
-}
-
-// jsonList returns the values of an ArrayValue or a KeyValueList.
-func jsonList(value []byte, depth int) (list elements, err error) {
-	if depth > maxDepth {
-		return list, errTooDeep
-	}
-	m, err := object(value)
-	for err == nil && m.next() {
-		if string(m.key) == "values" {
-			list, err = array(m.value)
-		}
-	}
-	return list, err
+	return err
 }

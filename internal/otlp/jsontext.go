@@ -12,78 +12,67 @@ import (
 // errType is the error for JSON that is valid, but not OTLP.
 var errType = errors.New("a field has a value of the wrong type")
 
-// A members iterates over the members of a valid JSON object. The zero value has
-// none.
-type members struct {
-	rest  []byte // starts before a member, a comma or the closing brace
-	key   []byte // unescaped
-	value []byte
-}
+// A cursor reads valid JSON from the start to the end. The caller must know what
+// comes next: a value, or a member or an element of an open object or array.
+type cursor struct{ rest []byte }
 
-// object returns the members of value, an object. If value is null or nil, there
-// are none.
-func object(value []byte) (members, error) {
-	switch {
-	case isNull(value):
-		return members{}, nil
-	case value[0] == '{':
-		return members{rest: value[1:]}, nil
+// value returns the first byte of the next value.
+func (c *cursor) value() byte {
+	for c.rest[0] <= ' ' || c.rest[0] == ':' {
+		c.rest = c.rest[1:]
 	}
-	return members{}, errType
+	return c.rest[0]
 }
 
-func isNull(value []byte) bool { return len(value) == 0 || value[0] == 'n' }
+// skip skips the next value and returns it.
+func (c *cursor) skip() []byte {
+	c.value()
+	n := valueLen(c.rest)
+	value := c.rest[:n]
+	c.rest = c.rest[n:]
+	return value
+}
 
-// next reads the next member and reports whether there is one.
-func (m *members) next() bool {
-	m.rest = trimSeparators(m.rest)
-	if len(m.rest) == 0 || m.rest[0] == '}' {
+// enter opens the next value, an object or an array that begins with bracket. It
+// skips null and returns false.
+func (c *cursor) enter(bracket byte) (bool, error) {
+	switch c.value() {
+	case bracket:
+		c.rest = c.rest[1:]
+		return true, nil
+	case 'n':
+		c.skip()
+		return false, nil
+	}
+	return false, errType
+}
+
+// more reports whether the open object or array has another member or element. If
+// not, it closes it.
+func (c *cursor) more() bool {
+	for c.rest[0] <= ' ' || c.rest[0] == ',' {
+		c.rest = c.rest[1:]
+	}
+	if c.rest[0] == '}' || c.rest[0] == ']' {
+		c.rest = c.rest[1:]
 		return false
 	}
-	n := stringLen(m.rest)
-	m.key = fieldName(m.rest[:n])
-	m.rest = trimSeparators(m.rest[n:])
-	n = valueLen(m.rest)
-	m.value, m.rest = m.rest[:n], m.rest[n:]
 	return true
 }
 
-// An elements iterates over the elements of a valid JSON array. The zero value has
-// none.
-type elements struct {
-	rest  []byte // starts before an element, a comma or the closing bracket
-	value []byte
-}
+// key reads the key of the next member, and returns it as fieldName does.
+func (c *cursor) key() []byte { return fieldName(c.skip()) }
 
-// array returns the elements of value, an array. If value is null or nil, there are
-// none.
-func array(value []byte) (elements, error) {
-	switch {
-	case isNull(value):
-		return elements{}, nil
-	case value[0] == '[':
-		return elements{rest: value[1:]}, nil
+// string reads a string. It returns the empty string for null.
+func (c *cursor) string() (str, error) {
+	switch c.value() {
+	case '"':
+		return str{c.skip(), true}, nil
+	case 'n':
+		c.skip()
+		return str{}, nil
 	}
-	return elements{}, errType
-}
-
-// next reads the next element and reports whether there is one.
-func (e *elements) next() bool {
-	e.rest = trimSeparators(e.rest)
-	if len(e.rest) == 0 || e.rest[0] == ']' {
-		return false
-	}
-	n := valueLen(e.rest)
-	e.value, e.rest = e.rest[:n], e.rest[n:]
-	return true
-}
-
-// trimSeparators removes white space, commas and colons from the start of b.
-func trimSeparators(b []byte) []byte {
-	for len(b) > 0 && (b[0] <= ' ' || b[0] == ',' || b[0] == ':') {
-		b = b[1:]
-	}
-	return b
+	return str{}, errType
 }
 
 // maxName is the length of the longest name of a field, in bytes.
@@ -152,9 +141,10 @@ func stringLen(b []byte) int {
 // a number of this length to a string does not allocate.
 const maxNumber = 32
 
-// numberText returns the text of a number, or of a string with a number. For null
-// it returns 0.
-func numberText(value []byte) ([]byte, error) {
+// number reads a number, or a string with a number, and returns its text. It
+// returns 0 for null.
+func (c *cursor) number() ([]byte, error) {
+	value := c.skip()
 	if value[0] == '"' {
 		value = value[1 : len(value)-1]
 	}
@@ -167,9 +157,9 @@ func numberText(value []byte) ([]byte, error) {
 	return value, nil
 }
 
-// parseInt returns the value of a number or of a string with a number.
-func parseInt(value []byte) (int64, error) {
-	text, err := numberText(value)
+// int reads a number, or a string with a number.
+func (c *cursor) int() (int64, error) {
+	text, err := c.number()
 	if err != nil {
 		return 0, err
 	}
@@ -183,9 +173,9 @@ func parseInt(value []byte) (int64, error) {
 	return int64(f), nil
 }
 
-// parseUint is parseInt for unsigned numbers.
-func parseUint(value []byte) (uint64, error) {
-	text, err := numberText(value)
+// uint is int for unsigned numbers.
+func (c *cursor) uint() (uint64, error) {
+	text, err := c.number()
 	if err != nil {
 		return 0, err
 	}

@@ -230,8 +230,7 @@ func TestValues(t *testing.T) {
 		{"null", testBody{"", `null`}, "", "null"},
 		{"names of the protobuf fields", testBody{varintField(3, 7), `{"int_value":7}`}, "7", "7"},
 		{"names with escapes", testBody{varintField(3, 7), `{"int\u0056alue":7}`}, "7", "7"},
-		{"last of several", testBody{varintField(3, 7) + varintField(2, 1),
-			`{"intValue":7,"boolValue":true,"doubleValue":null}`}, "true", "true"},
+		{"null before it", testBody{varintField(2, 1), `{"doubleValue":null,"x":[{}],"boolValue":true}`}, "true", "true"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			body := group(testBody{
@@ -293,6 +292,25 @@ func TestDeepRecordsAreRejected(t *testing.T) {
 				t.Errorf("got %+v, want 1 record rejected and 2 others", result)
 			}
 		})
+	}
+}
+
+// A value may precede its key, but not at each of many levels: reading such a
+// request would take long.
+func TestLateKeys(t *testing.T) {
+	for depth, want := range map[int]error{maxLateKeyDepth - 1: nil, maxLateKeyDepth: errLateKey} {
+		value := `{"intValue":1}`
+		for range depth {
+			value = `{"kvlistValue":{"values":[{"value":` + value + `,"key":"k"}]}}`
+		}
+		body := `{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"attributes":[{"value":` + value + `,"key":"k"}]}]}]}]}`
+		rows, result, err := convert(t, Request{Body: []byte(body), JSON: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want != nil && result.Reason != want.Error() || want == nil && len(rows) != 1 {
+			t.Errorf("depth %d: got %d rows and reason %q, want the error %v", depth, len(rows), result.Reason, want)
+		}
 	}
 }
 
@@ -498,7 +516,8 @@ func BenchmarkConvert(b *testing.B) {
 			bytesField(1, "connection to upstream lost"),
 		) + attributes,
 		`{"timeUnixNano":"1764072000123456789","observedTimeUnixNano":"1764072000123456789",
-		"severityNumber":17,"severityText":"ERROR","body":{"stringValue":"connection to upstream lost"},"attributes":[` + strings.Join(
+		"severityNumber":17,"severityText":"ERROR","body":{"stringValue":"connection to upstream lost"},
+		"attributes":[` + strings.Join(
 			jsonAttributes,
 			",",
 		) + `]}`,

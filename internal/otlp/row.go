@@ -9,12 +9,6 @@ import (
 	"log-ingester/internal/entry"
 )
 
-// maxDepth limits how deep the values of a record may nest.
-const maxDepth = 100
-
-// errTooDeep rejects a record.
-var errTooDeep = errors.New("a value nests deeper than 100 arrays and maps")
-
 // A Result describes the records of a request.
 type Result struct {
 	Kept     int    // records at or above the level

@@ -4,12 +4,19 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"math"
 	"strconv"
 	"unicode/utf8"
 
 	"log-ingester/internal/entry"
 )
+
+// maxDepth limits how deep the values of a record may nest.
+const maxDepth = 100
+
+// errTooDeep rejects a record.
+var errTooDeep = errors.New("a value nests deeper than 100 arrays and maps")
 
 // A mode is what a rowText does with the text that is passed to it.
 type mode uint8
