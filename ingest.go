@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -110,12 +111,18 @@ func (in *ingester) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Write(s.response) // a write error means that the client has disconnected
 }
 
-// receive checks the request and reads its body into s.body. wait reports whether
-// the response must follow the commit.
-func (in *ingester) receive(w http.ResponseWriter, r *http.Request, s *scratch) (wait bool, herr *httpapi.Error) {
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		return false, httpapi.Errorf(http.StatusMethodNotAllowed, "method %s is not allowed; send logs with POST", r.Method)
+// receive checks the request, whose method must be one of methods, and reads its
+// body into s.body. wait reports whether the response must follow the commit.
+func (in *ingester) receive(
+	w http.ResponseWriter, r *http.Request, s *scratch, methods ...string,
+) (wait bool, herr *httpapi.Error) {
+	if !slices.Contains(methods, r.Method) {
+		w.Header().Set("Allow", strings.Join(methods, ", "))
+		return false, httpapi.Errorf(
+			http.StatusMethodNotAllowed,
+			"method %s is not allowed; send logs with POST",
+			r.Method,
+		)
 	}
 	if wait, herr = waitParameter(r); herr != nil {
 		return false, herr
@@ -132,7 +139,7 @@ func (in *ingester) receive(w http.ResponseWriter, r *http.Request, s *scratch) 
 
 // ingest accepts the request's entries and returns the response status.
 func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (status int, herr *httpapi.Error) {
-	wait, herr := in.receive(w, r, s)
+	wait, herr := in.receive(w, r, s, http.MethodPost)
 	if herr != nil {
 		return 0, herr
 	}
@@ -233,22 +240,34 @@ func (in *ingester) decode(s *scratch) (*batch, *httpapi.Error) {
 
 // fillBatch decodes the kept entries into b. valid reports whether all are valid
 // UTF-8.
-func (in *ingester) fillBatch(s *scratch, b *batch, valid bool) (herr *httpapi.Error) {
+func (in *ingester) fillBatch(s *scratch, b *batch, valid bool) *httpapi.Error {
 	s.entry.keys = 0
 	now := entry.AppendTime(s.arrival[:0], in.clock().UTC())
 	for i, e := range s.scanner.kept {
-		data := s.body[e.start:e.end]
-		if !valid {
-			if data, herr = s.entry.repair(&s.reserved, data); herr != nil {
-				return herr
-			}
+		herr := s.appendEntry(b, s.body[e.start:e.end], valid, now)
+		if herr != nil && herr.Status == http.StatusBadRequest {
+			return badEntry(herr.Reason, i, int(e.start))
 		}
-		if herr := s.entry.makeRoom(&s.reserved, data); herr != nil {
+		if herr != nil {
 			return herr
 		}
-		if err := s.entry.appendRow(b, data, now); err != nil {
-			return badEntry(err.Error(), i, int(e.start))
+	}
+	return nil
+}
+
+// appendEntry decodes data, an entry that the scanner has validated, into b. valid
+// reports whether data is valid UTF-8.
+func (s *scratch) appendEntry(b *batch, data []byte, valid bool, now []byte) (herr *httpapi.Error) {
+	if !valid {
+		if data, herr = s.entry.repair(&s.reserved, data); herr != nil {
+			return herr
 		}
+	}
+	if herr := s.entry.makeRoom(&s.reserved, data); herr != nil {
+		return herr
+	}
+	if err := s.entry.appendRow(b, data, now); err != nil {
+		return httpapi.Errorf(http.StatusBadRequest, "%v", err)
 	}
 	return nil
 }
@@ -258,14 +277,21 @@ func (in *ingester) fillBatch(s *scratch, b *batch, valid bool) (herr *httpapi.E
 func (s *scratch) textSize() (size int, valid bool) {
 	valid = true
 	for _, e := range s.scanner.kept {
-		data := s.body[e.start:e.end]
-		size += len(data) + maxRowExtra + entry.LowerGrowth(data)
-		if !utf8.Valid(data) {
-			size += repairGrowth(data)
-			valid = false
-		}
+		n, ok := rowSize(s.body[e.start:e.end])
+		size += n
+		valid = valid && ok
 	}
 	return size, valid
+}
+
+// rowSize returns an upper bound of the text of the row of an entry, in bytes, and
+// whether the entry is valid UTF-8.
+func rowSize(data []byte) (size int, valid bool) {
+	size = len(data) + maxRowExtra + entry.LowerGrowth(data)
+	if utf8.Valid(data) {
+		return size, true
+	}
+	return size + repairGrowth(data), false
 }
 
 // waitParameter returns the value of the query parameter wait.
@@ -374,7 +400,11 @@ func (in *ingester) fill(s *scratch, body io.Reader, size int64) (done bool, her
 }
 
 func (in *ingester) tooLarge() *httpapi.Error {
-	return httpapi.Errorf(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes (-max-body); split it", in.maxBody)
+	return httpapi.Errorf(
+		http.StatusRequestEntityTooLarge,
+		"the body is larger than %d bytes (-max-body); split it",
+		in.maxBody,
+	)
 }
 
 // bodyError returns the response to an error of reading or decompressing a
@@ -386,7 +416,12 @@ func (in *ingester) bodyError(err error) *httpapi.Error {
 	case errors.Is(err, errEncoding):
 		return httpapi.Errorf(http.StatusUnsupportedMediaType, "%v", err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return httpapi.Errorf(http.StatusBadRequest, "the body arrived too slowly: at least %d bytes are required every %v", bodyStep, requestTimeout)
+		return httpapi.Errorf(
+			http.StatusBadRequest,
+			"the body arrived too slowly: at least %d bytes are required every %v",
+			bodyStep,
+			requestTimeout,
+		)
 	}
 	return httpapi.Errorf(http.StatusBadRequest, "read body: %v", err)
 }

@@ -54,6 +54,7 @@ type LogEntry struct {
 	first   [columnFields]int // by field: 1 + the index in members of the key's first value, or 0
 	scratch []byte            // a copy of an entry whose UTF-8 was repaired
 	keys    int               // reserved for the text of keys with escapes, in bytes
+	extra   []member          // members to add to the details, which no entry has sent
 	lexer   jlexer.Lexer
 }
 
@@ -314,24 +315,31 @@ func (e *LogEntry) appendLevel(dst []byte, i int) ([]byte, int) {
 }
 
 // appendDetails appends an object of all members except those with the given
-// indexes. It appends nothing if there are no others.
+// indexes, and of e.extra. It appends nothing if there are no others.
 func (e *LogEntry) appendDetails(dst []byte, level, message, when int) []byte {
 	start := len(dst)
 	for i := range e.members {
-		if i == level || i == message || i == when {
-			continue
+		if i != level && i != message && i != when {
+			dst = e.members[i].append(dst, start)
 		}
-		if len(dst) == start {
-			dst = append(dst, '{')
-		} else {
-			dst = append(dst, ',')
-		}
-		dst = entry.AppendQuoted(dst, e.members[i].key)
-		dst = append(dst, ':')
-		dst = append(dst, e.members[i].value...)
+	}
+	for i := range e.extra {
+		dst = e.extra[i].append(dst, start)
 	}
 	if len(dst) > start {
 		dst = append(dst, '}')
 	}
 	return dst
+}
+
+// append appends m to the object that begins at dst[start].
+func (m *member) append(dst []byte, start int) []byte {
+	if len(dst) == start {
+		dst = append(dst, '{')
+	} else {
+		dst = append(dst, ',')
+	}
+	dst = entry.AppendQuoted(dst, m.key)
+	dst = append(dst, ':')
+	return append(dst, m.value...)
 }

@@ -50,7 +50,7 @@ func (h otlpHandler) accept(
 		return otlp.ContentTypeJSON, result, httpapi.Errorf(http.StatusUnsupportedMediaType,
 			"unsupported Content-Type %q; send %s or %s", contentType, otlp.ContentTypeProto, otlp.ContentTypeJSON)
 	}
-	wait, herr := h.receive(w, r, s)
+	wait, herr := h.receive(w, r, s, http.MethodPost)
 	if herr != nil {
 		return contentType, result, herr
 	}

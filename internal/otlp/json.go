@@ -17,14 +17,14 @@ type jsonFormat struct{}
 
 // jsonRequest adds the records of an ExportLogsServiceRequest.
 func (w *rows) jsonRequest(body []byte) error {
-	c := &cursor{body}
+	c := newCursor(body)
 	open, err := c.enter('{')
-	for open && c.more() {
-		switch string(c.key()) {
+	for open && c.More() {
+		switch string(c.Key()) {
 		case "resourceLogs", "resource_logs":
 			err = w.jsonResourceLogs(c)
 		default:
-			c.skip()
+			c.Skip()
 		}
 		if err != nil {
 			return err
@@ -36,7 +36,7 @@ func (w *rows) jsonRequest(body []byte) error {
 // jsonResourceLogs adds the records of a list of ResourceLogs.
 func (w *rows) jsonResourceLogs(c *cursor) error {
 	open, err := c.enter('[')
-	for open && c.more() {
+	for open && c.More() {
 		var resource shared
 		if resource.src, err = description(*c, "resource"); err != nil {
 			return err
@@ -45,12 +45,12 @@ func (w *rows) jsonResourceLogs(c *cursor) error {
 			return err
 		}
 		inside, err := c.enter('{')
-		for inside && c.more() {
-			switch string(c.key()) {
+		for inside && c.More() {
+			switch string(c.Key()) {
 			case "scopeLogs", "scope_logs":
 				err = w.jsonScopeLogs(c, &resource)
 			default:
-				c.skip()
+				c.Skip()
 			}
 			if err != nil {
 				return err
@@ -63,7 +63,7 @@ func (w *rows) jsonResourceLogs(c *cursor) error {
 // jsonScopeLogs adds the records of a list of ScopeLogs.
 func (w *rows) jsonScopeLogs(c *cursor, resource *shared) error {
 	open, err := c.enter('[')
-	for open && c.more() {
+	for open && c.More() {
 		scope := shared{isScope: true}
 		if scope.src, err = description(*c, "scope"); err != nil {
 			return err
@@ -72,12 +72,12 @@ func (w *rows) jsonScopeLogs(c *cursor, resource *shared) error {
 			return err
 		}
 		inside, err := c.enter('{')
-		for inside && c.more() {
-			switch string(c.key()) {
+		for inside && c.More() {
+			switch string(c.Key()) {
 			case "logRecords", "log_records":
 				err = w.jsonRecords(c, &scope, resource)
 			default:
-				c.skip()
+				c.Skip()
 			}
 			if err != nil {
 				return err
@@ -91,11 +91,11 @@ func (w *rows) jsonScopeLogs(c *cursor, resource *shared) error {
 // The member describes the records of the value, and usually precedes them.
 func description(c cursor, name string) ([]byte, error) {
 	open, err := c.enter('{')
-	for open && c.more() {
-		if string(c.key()) == name {
-			return c.skip(), nil
+	for open && c.More() {
+		if string(c.Key()) == name {
+			return c.Skip(), nil
 		}
-		c.skip()
+		c.Skip()
 	}
 	return nil, err
 }
@@ -103,8 +103,8 @@ func description(c cursor, name string) ([]byte, error) {
 // jsonRecords adds a list of LogRecords.
 func (w *rows) jsonRecords(c *cursor, scope, resource *shared) error {
 	open, err := c.enter('[')
-	for open && c.more() {
-		if c.value() != '{' {
+	for open && c.More() {
+		if c.Peek() != '{' {
 			return errType
 		}
 		start := *c
@@ -112,7 +112,7 @@ func (w *rows) jsonRecords(c *cursor, scope, resource *shared) error {
 		if err != nil {
 			w.reject(err)
 			*c = start
-			c.skip()
+			c.Skip()
 			continue
 		}
 		if err := w.record(&r, scope, resource); err != nil {
@@ -124,8 +124,8 @@ func (w *rows) jsonRecords(c *cursor, scope, resource *shared) error {
 
 func jsonRecord(c *cursor) (r record, err error) {
 	open, err := c.enter('{')
-	for err == nil && open && c.more() {
-		switch string(c.key()) {
+	for err == nil && open && c.More() {
+		switch string(c.Key()) {
 		case "timeUnixNano", "time_unix_nano":
 			r.time, err = c.uint()
 		case "observedTimeUnixNano", "observed_time_unix_nano":
@@ -135,9 +135,9 @@ func jsonRecord(c *cursor) (r record, err error) {
 		case "severityText", "severity_text":
 			r.severity, err = c.string()
 		case "body":
-			r.body = c.skip()
+			r.body = c.Skip()
 		case "attributes":
-			r.attributes = c.skip()
+			r.attributes = c.Skip()
 		case "droppedAttributesCount", "dropped_attributes_count":
 			r.dropped, err = c.uint()
 		case "flags":
@@ -149,7 +149,7 @@ func jsonRecord(c *cursor) (r record, err error) {
 		case "eventName", "event_name":
 			r.event, err = c.string()
 		default:
-			c.skip()
+			c.Skip()
 		}
 	}
 	return r, err
@@ -165,13 +165,13 @@ func (jsonFormat) resourceMembers(t *rowText, src []byte) error {
 	if src == nil {
 		return nil
 	}
-	c := &cursor{src}
+	c := newCursor(src)
 	open, err := c.enter('{')
-	for err == nil && open && c.more() {
-		if string(c.key()) == "attributes" {
+	for err == nil && open && c.More() {
+		if string(c.Key()) == "attributes" {
 			err = jsonAttributes(t, c, 1)
 		} else {
-			c.skip()
+			c.Skip()
 		}
 	}
 	return err
@@ -183,20 +183,20 @@ func (jsonFormat) scopeMembers(t *rowText, src []byte) error {
 	if src == nil {
 		return nil
 	}
-	c := &cursor{src}
+	c := newCursor(src)
 	var name, version str
 	var attributes []byte
 	open, err := c.enter('{')
-	for err == nil && open && c.more() {
-		switch string(c.key()) {
+	for err == nil && open && c.More() {
+		switch string(c.Key()) {
 		case "name":
 			name, err = c.string()
 		case "version":
 			version, err = c.string()
 		case "attributes":
-			attributes = c.skip()
+			attributes = c.Skip()
 		default:
-			c.skip()
+			c.Skip()
 		}
 	}
 	if err != nil {
@@ -211,7 +211,7 @@ func (jsonFormat) attributeMembers(t *rowText, src []byte) error {
 	if src == nil {
 		return nil
 	}
-	return jsonAttributes(t, &cursor{src}, 1)
+	return jsonAttributes(t, newCursor(src), 1)
 }
 
 // message adds src, an AnyValue or nil.
@@ -219,7 +219,7 @@ func (jsonFormat) message(t *rowText, src []byte) error {
 	if src == nil {
 		return nil
 	}
-	c := &cursor{src}
+	c := newCursor(src)
 	kind, err := enterValue(c)
 	switch kind {
 	case valueNone:
@@ -237,7 +237,7 @@ func (jsonFormat) message(t *rowText, src []byte) error {
 // jsonAttributes adds a list of KeyValues as members.
 func jsonAttributes(t *rowText, c *cursor, depth int) error {
 	open, err := c.enter('[')
-	for err == nil && open && c.more() {
+	for err == nil && open && c.More() {
 		err = jsonMember(t, c, depth)
 	}
 	return err
@@ -268,12 +268,12 @@ func jsonMember(t *rowText, c *cursor, depth int) error {
 	t.literal(":")
 	written := false
 	open, err := c.enter('{')
-	for err == nil && open && c.more() {
-		if string(c.key()) == "value" && !written {
+	for err == nil && open && c.More() {
+		if string(c.Key()) == "value" && !written {
 			err = jsonValue(t, c, depth)
 			written = true
 		} else {
-			c.skip()
+			c.Skip()
 		}
 	}
 	if !written {
@@ -285,14 +285,14 @@ func jsonMember(t *rowText, c *cursor, depth int) error {
 // jsonKey returns the key of the next value, a KeyValue, or nil.
 func jsonKey(c cursor, depth int) ([]byte, error) {
 	open, err := c.enter('{')
-	for open && c.more() {
-		if string(c.key()) == "key" {
-			return c.skip(), nil
+	for open && c.More() {
+		if string(c.Key()) == "key" {
+			return c.Skip(), nil
 		}
 		if depth > maxLateKeyDepth {
 			return nil, errLateKey
 		}
-		c.skip()
+		c.Skip()
 	}
 	return nil, err
 }
@@ -315,9 +315,9 @@ const (
 // kind. If no field is set, it skips the AnyValue and returns valueNone.
 func enterValue(c *cursor) (valueKind, error) {
 	open, err := c.enter('{')
-	for open && c.more() {
+	for open && c.More() {
 		kind := valueNone
-		switch string(c.key()) {
+		switch string(c.Key()) {
 		case "stringValue", "string_value":
 			kind = valueString
 		case "boolValue", "bool_value":
@@ -333,10 +333,10 @@ func enterValue(c *cursor) (valueKind, error) {
 		case "bytesValue", "bytes_value":
 			kind = valueBytes
 		}
-		if kind != valueNone && c.value() != 'n' {
+		if kind != valueNone && c.Peek() != 'n' {
 			return kind, nil
 		}
-		c.skip()
+		c.Skip()
 	}
 	return valueNone, err
 }
@@ -351,9 +351,9 @@ func jsonValue(t *rowText, c *cursor, depth int) error {
 	if err := jsonJSON(t, c, kind, depth); err != nil || kind == valueNone {
 		return err
 	}
-	for c.more() {
-		c.skip() // a key
-		c.skip()
+	for c.More() {
+		c.Skip() // a key
+		c.Skip()
 	}
 	return nil
 }
@@ -362,15 +362,15 @@ func jsonValue(t *rowText, c *cursor, depth int) error {
 func jsonJSON(t *rowText, c *cursor, kind valueKind, depth int) error {
 	switch kind {
 	case valueString, valueBytes:
-		if c.value() != '"' {
+		if c.Peek() != '"' {
 			return errType
 		}
-		t.raw(c.skip())
+		t.raw(c.Skip())
 	case valueBool:
-		if v := c.value(); v != 't' && v != 'f' {
+		if v := c.Peek(); v != 't' && v != 'f' {
 			return errType
 		}
-		t.raw(c.skip())
+		t.raw(c.Skip())
 	case valueInt:
 		n, err := c.int()
 		t.integer(n)
@@ -390,8 +390,8 @@ func jsonJSON(t *rowText, c *cursor, kind valueKind, depth int) error {
 // jsonDouble adds a number. A string may contain a number, or stand for a value
 // that JSON does not have.
 func jsonDouble(t *rowText, c *cursor) error {
-	if v := c.value(); v == '-' || '0' <= v && v <= '9' {
-		t.raw(c.skip())
+	if v := c.Peek(); v == '-' || '0' <= v && v <= '9' {
+		t.raw(c.Skip())
 		return nil
 	}
 	text, err := c.number()
@@ -420,11 +420,11 @@ func jsonArray(t *rowText, c *cursor, depth int) error {
 	}
 	start := t.length()
 	open, err := c.enter('{')
-	for err == nil && open && c.more() {
-		if string(c.key()) == "values" {
+	for err == nil && open && c.More() {
+		if string(c.Key()) == "values" {
 			err = jsonElements(t, c, depth+1)
 		} else {
-			c.skip()
+			c.Skip()
 		}
 	}
 	t.close(start, "[]")
@@ -433,7 +433,7 @@ func jsonArray(t *rowText, c *cursor, depth int) error {
 
 func jsonElements(t *rowText, c *cursor, depth int) error {
 	open, err := c.enter('[')
-	for err == nil && open && c.more() {
+	for err == nil && open && c.More() {
 		t.literal(",")
 		err = jsonValue(t, c, depth)
 	}
@@ -447,11 +447,11 @@ func jsonMap(t *rowText, c *cursor, depth int) error {
 	}
 	start := t.length()
 	open, err := c.enter('{')
-	for err == nil && open && c.more() {
-		if string(c.key()) == "values" {
+	for err == nil && open && c.More() {
+		if string(c.Key()) == "values" {
 			err = jsonAttributes(t, c, depth+1)
 		} else {
-			c.skip()
+			c.Skip()
 		}
 	}
 	t.close(start, "{}")

@@ -119,10 +119,11 @@ func (s *service) outages(ctx context.Context, faults ...http.HandlerFunc) {
 // records is the number of records that each client sends, of alternating level.
 const records = 2000
 
-// TestClients runs the default exporters of SDKs through outages. A client whose
+// TestClients runs the default exporters of SDKs, and a client of Elasticsearch,
+// through outages. A client whose
 // packages are not installed is skipped:
 //
-//	pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http
+//	pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http elasticsearch
 //	npm install --prefix clients/node
 //	mvn -f clients/java package dependency:copy-dependencies
 //
@@ -145,11 +146,13 @@ func TestClients(t *testing.T) {
 		args          []string
 		faults        []http.HandlerFunc
 	}{
-		// The exporters for Go and Java do not repeat a request whose connection
-		// breaks.
+		// The exporters for Go and Java, and the client of Elasticsearch, do not
+		// repeat a request whose connection breaks.
 		{"go", "go", []string{goClient}, nil, nil, all[:1]},
 		{"python", "python", []string{python, "clients/python/client.py"}, []string{python, "-c",
 			"import opentelemetry.exporter.otlp.proto.http"}, nil, all},
+		{"elasticsearch", "elastic", []string{python, "clients/python/elastic.py"},
+			[]string{python, "-c", "import elasticsearch"}, nil, all[:1]},
 		{"node-json", "node", []string{"node", "clients/node/client.mjs"}, []string{"test", "-d",
 			"clients/node/node_modules"}, []string{"json"}, all},
 		{"node-proto", "node", []string{"node", "clients/node/client.mjs"}, []string{"test", "-d",
@@ -166,7 +169,11 @@ func TestClients(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			go s.outages(ctx, c.faults...)
-			args := append(append(c.command[1:], s.endpoint+"/v1/logs", fmt.Sprint(records)), c.args...)
+			path := "/v1/logs"
+			if c.service == "elastic" {
+				path = "/elasticsearch"
+			}
+			args := append(append(c.command[1:], s.endpoint+path, fmt.Sprint(records)), c.args...)
 			began := time.Now()
 			out, err := exec.CommandContext(ctx, c.command[0], args...).CombinedOutput()
 			if err != nil {
