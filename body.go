@@ -74,7 +74,7 @@ func decodeBody(wire *wireReader, encoding string, read func(bodyReader) *httpap
 		format = inflate.Deflate
 	default:
 		return httpapi.Errorf(http.StatusUnsupportedMediaType,
-			"unsupported Content-Encoding %q; send identity, gzip or deflate", encoding)
+			"unsupported Content-Encoding: %q; send identity, gzip or deflate", encoding)
 	}
 	z := inflaterPool.Get().(*inflate.Reader)
 	z.Reset(wire, format)

@@ -3,12 +3,12 @@ package main
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -119,20 +119,14 @@ func reusable[T any](s []T) []T {
 
 // ServeHTTP handles a request and counts its response.
 func (in *ingester) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s := scratchPool.Get().(*scratch)
-	herr := s.begin(in, in.accounts.accountOf(r))
+	s, herr := in.begin(r)
 	defer s.free()
 	var resp response
 	if herr == nil {
 		resp, herr = in.ingest(w, r, s)
 	}
 	if herr != nil {
-		if herr == errMemory {
-			s.time.stop()
-			s.drop()
-			s.reserved.release()
-			time.Sleep(in.refusalDelay)
-		}
+		in.delayRefusal(s, herr)
 		in.metrics.countResponse(herr.Status)
 		httpapi.WriteError(w, herr)
 		return
@@ -151,31 +145,65 @@ func (in *ingester) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Write(s.response) // a write error means that the client has disconnected
 }
 
+// begin returns a scratch for a request. The caller must free it, also if the
+// error is that it has no memory for buffers.
+func (in *ingester) begin(r *http.Request) (*scratch, *httpapi.Error) {
+	s := scratchPool.Get().(*scratch)
+	return s, s.begin(in, in.accounts.accountOf(r))
+}
+
+// delayRefusal waits before the response herr if that is a lack of memory. The
+// request holds nothing meanwhile.
+func (in *ingester) delayRefusal(s *scratch, herr *httpapi.Error) {
+	if herr != errMemory {
+		return
+	}
+	s.time.stop()
+	s.drop()
+	s.reserved.release()
+	time.Sleep(in.refusalDelay)
+}
+
+// receive checks the request, whose method must be one of methods, and reads its
+// body into s.body. wait reports whether the response must follow the commit.
+func (in *ingester) receive(
+	w http.ResponseWriter, r *http.Request, s *scratch, methods ...string,
+) (wait bool, herr *httpapi.Error) {
+	if !slices.Contains(methods, r.Method) {
+		w.Header().Set("Allow", strings.Join(methods, ", "))
+		return false, httpapi.Errorf(
+			http.StatusMethodNotAllowed,
+			"method %s is not allowed; send logs with POST",
+			r.Method,
+		)
+	}
+	if wait, herr = waitParameter(r); herr != nil {
+		return false, herr
+	}
+	if in.queue.stopped.Load() {
+		return false, httpapi.Errorf(http.StatusServiceUnavailable, "%v", errShuttingDown)
+	}
+	if herr := in.readBody(w, r, s); herr != nil {
+		return false, herr
+	}
+	beginRequest(r)
+	if len(s.body) >= largeBody {
+		s.time.start()
+	}
+	return wait, nil
+}
+
 // ingest accepts the request's entries and returns the response.
 func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (resp response, herr *httpapi.Error) {
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		return resp, httpapi.Errorf(http.StatusMethodNotAllowed, "method %s is not allowed; send logs with POST", r.Method)
-	}
-	wait, herr := waitParameter(r)
-	if herr != nil {
-		return resp, herr
-	}
 	key, herr := idempotencyKey(r)
 	if herr != nil {
 		return resp, herr
 	}
-	if in.queue.stopped.Load() {
-		return resp, httpapi.Errorf(http.StatusServiceUnavailable, "%v", errShuttingDown)
-	}
-	if herr := in.readBody(w, r, s); herr != nil {
+	wait, herr := in.receive(w, r, s, http.MethodPost)
+	if herr != nil {
 		return resp, herr
 	}
-	beginRequest(r)
 	defer s.time.stop()
-	if len(s.body) >= largeBody {
-		s.time.start()
-	}
 	if key == "" {
 		return in.accept(s, wait, nil)
 	}
@@ -259,13 +287,20 @@ func (in *ingester) store(s *scratch, wait bool, c *claim) *httpapi.Error {
 		in.metrics.refused.Add(kept)
 		return herr
 	}
+	return in.enqueue(s, b, wait, c)
+}
+
+// enqueue queues b, whose size is part of the request's reservation. With wait it
+// returns after the commit. It counts the rows as store does.
+func (in *ingester) enqueue(s *scratch, b *batch, wait bool, c *claim) *httpapi.Error {
+	kept := int64(len(b.rows))
 	var committed chan error
 	if wait {
 		committed = make(chan error, 1)
 		b.committed = committed
 	}
 	s.time.stop() // put may wait
-	b.claims = c
+	b.account, b.claims = s.account, c
 	size := b.size()
 	queued, err := in.queue.put(b)
 	s.reserved.handOver(queued) // the writer releases it
@@ -302,7 +337,6 @@ func (in *ingester) decode(s *scratch) (*batch, *httpapi.Error) {
 	if herr != nil {
 		return nil, herr
 	}
-	b.account = s.account
 	if herr := in.fillBatch(s, b, valid); herr != nil {
 		s.reserved.shrink(b.size())
 		b.free()
@@ -313,37 +347,41 @@ func (in *ingester) decode(s *scratch) (*batch, *httpapi.Error) {
 
 // fillBatch decodes the kept entries into b. valid reports whether all are valid
 // UTF-8.
-func (in *ingester) fillBatch(s *scratch, b *batch, valid bool) (herr *httpapi.Error) {
+func (in *ingester) fillBatch(s *scratch, b *batch, valid bool) *httpapi.Error {
 	s.entry.keys = 0
 	now := entry.AppendTime(s.arrival[:0], in.clock().UTC())
 	for i, e := range s.scanner.kept {
-		data := s.body[e.start:e.end]
-		s.time.step(len(data))
-		if !valid {
-			if int64(3*len(data)) > in.maxBody && int64(len(data)+repairGrowth(data)) > in.maxBody {
-				return errRepaired(in.maxBody, i, int(e.start))
-			}
-			if data, herr = s.entry.repair(&s.reserved, data); herr != nil {
-				return herr
-			}
+		s.time.step(int(e.end - e.start))
+		herr := in.appendEntry(s, b, s.body[e.start:e.end], valid, now)
+		if herr != nil && herr != errMemory && herr != errEntries { // it is about this entry
+			herr.At = &httpapi.Position{Entry: i, Offset: int(e.start)}
 		}
-		if herr := s.entry.makeRoom(&s.reserved, data); herr != nil {
+		if herr != nil {
 			return herr
-		}
-		if err := s.entry.appendRow(b, data, now); err != nil {
-			return badEntry(err.Error(), i, int(e.start))
 		}
 	}
 	return nil
 }
 
-// errRepaired rejects an entry that is too large after the repair of its UTF-8.
-func errRepaired(maxBody int64, entry, offset int) *httpapi.Error {
-	return &httpapi.Error{
-		Status: http.StatusRequestEntityTooLarge,
-		Reason: fmt.Sprintf("with U+FFFD for its invalid UTF-8, the entry is larger than %d bytes (-max-body)", maxBody),
-		At:     &httpapi.Position{Entry: entry, Offset: offset},
+// appendEntry decodes data, an entry that the scanner has validated, into b. valid
+// reports whether data is valid UTF-8.
+func (in *ingester) appendEntry(s *scratch, b *batch, data []byte, valid bool, now []byte) (herr *httpapi.Error) {
+	if !valid {
+		if int64(3*len(data)) > in.maxBody && int64(len(data)+repairGrowth(data)) > in.maxBody {
+			return httpapi.Errorf(http.StatusRequestEntityTooLarge,
+				"with U+FFFD for its invalid UTF-8, the entry is larger than %d bytes (-max-body)", in.maxBody)
+		}
+		if data, herr = s.entry.repair(&s.reserved, data); herr != nil {
+			return herr
+		}
 	}
+	if herr := s.entry.makeRoom(&s.reserved, data); herr != nil {
+		return herr
+	}
+	if err := s.entry.appendRow(b, data, now); err != nil {
+		return httpapi.Errorf(http.StatusBadRequest, "%v", err)
+	}
+	return nil
 }
 
 // textSize returns an upper bound of the text of the batch of the kept entries,
@@ -351,14 +389,21 @@ func errRepaired(maxBody int64, entry, offset int) *httpapi.Error {
 func (s *scratch) textSize() (size int, valid bool) {
 	valid = true
 	for _, e := range s.scanner.kept {
-		data := s.body[e.start:e.end]
-		size += len(data) + maxRowExtra + lowerGrowth(data)
-		if !utf8.Valid(data) {
-			size += repairGrowth(data)
-			valid = false
-		}
+		n, ok := rowSize(s.body[e.start:e.end])
+		size += n
+		valid = valid && ok
 	}
 	return size, valid
+}
+
+// rowSize returns an upper bound of the text of the row of an entry, in bytes, and
+// whether the entry is valid UTF-8.
+func rowSize(data []byte) (size int, valid bool) {
+	size = len(data) + maxRowExtra + entry.LowerGrowth(data)
+	if utf8.Valid(data) {
+		return size, true
+	}
+	return size + repairGrowth(data), false
 }
 
 // waitParameter returns the value of the query parameter wait.
@@ -474,7 +519,11 @@ func (in *ingester) fill(s *scratch, body bodyReader, size int64) (done bool, he
 }
 
 func (in *ingester) tooLarge() *httpapi.Error {
-	return httpapi.Errorf(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes (-max-body); split it", in.maxBody)
+	return httpapi.Errorf(
+		http.StatusRequestEntityTooLarge,
+		"the body is larger than %d bytes (-max-body); split it",
+		in.maxBody,
+	)
 }
 
 // bodyError returns the response to an error of reading or decompressing a
@@ -484,7 +533,12 @@ func (in *ingester) bodyError(err error) *httpapi.Error {
 	case errors.Is(err, errTooLarge):
 		return in.tooLarge()
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return httpapi.Errorf(http.StatusBadRequest, "the body arrived too slowly: at least %d bytes are required every %v", bodyStep, requestTimeout)
+		return httpapi.Errorf(
+			http.StatusBadRequest,
+			"the body arrived too slowly: at least %d bytes are required every %v",
+			bodyStep,
+			requestTimeout,
+		)
 	}
 	return httpapi.Errorf(http.StatusBadRequest, "read body: %v", err)
 }

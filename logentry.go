@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"reflect"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/mailru/easyjson"
@@ -55,6 +54,7 @@ type LogEntry struct {
 	first   [columnFields]int // by field: 1 + the index in members of the key's first value, or 0
 	scratch []byte            // a copy of an entry whose UTF-8 was repaired
 	keys    int               // reserved for the text of keys with escapes, in bytes
+	extra   []member          // members to add to the details, which no entry has sent
 	lexer   jlexer.Lexer
 }
 
@@ -127,13 +127,6 @@ func newLogEntry() *LogEntry {
 // longer there: the parts of an escape that AppendQuoted writes were escaped in
 // the entry too.
 const maxRowExtra = len("unknown") + len("2006-01-02T15:04:05.000000000Z")
-
-// lowerGrowth returns how many bytes longer the level of an entry can become in
-// lower case. Only two characters become longer, by one byte. Both begin with
-// the same byte, as TestLowerGrowth checks.
-func lowerGrowth(data []byte) int { return bytes.Count(data, []byte{growingLead}) }
-
-const growingLead = 0xc8
 
 // repairGrowth returns how many bytes longer data becomes when its UTF-8 is
 // repaired: each invalid byte is replaced by U+FFFD.
@@ -312,7 +305,7 @@ func (e *LogEntry) appendLevel(dst []byte, i int) ([]byte, int) {
 	v := e.members[i].value
 	if v[0] == '"' {
 		start := len(dst)
-		return appendLower(entry.AppendUnquoted(dst, v), start), i
+		return entry.AppendLower(entry.AppendUnquoted(dst, v), start), i
 	}
 	l := entry.LevelOf(v)
 	if l == entry.LevelUnknown {
@@ -321,58 +314,32 @@ func (e *LogEntry) appendLevel(dst []byte, i int) ([]byte, int) {
 	return append(dst, l.String()...), i
 }
 
-// appendLower converts dst[start:] to lower case.
-func appendLower(dst []byte, start int) []byte {
-	for i, c := range dst[start:] {
-		if c >= utf8.RuneSelf {
-			return appendLowerRunes(dst, start)
-		}
-		if 'A' <= c && c <= 'Z' {
-			dst[start+i] = c + 'a' - 'A'
-		}
-	}
-	return dst
-}
-
-// appendLowerRunes converts dst[start:], which may have any characters, to lower
-// case without a copy, as strings.ToLower does with one.
-func appendLowerRunes(dst []byte, start int) []byte {
-	growth := lowerGrowth(dst[start:])
-	end := len(dst)
-	for range growth {
-		dst = append(dst, 0)
-	}
-	// Move the text to the end. The result then never reaches what is left of it.
-	copy(dst[start+growth:], dst[start:end])
-	text := dst[start+growth:]
-	dst = dst[:start]
-	for len(text) > 0 {
-		r, size := utf8.DecodeRune(text)
-		text = text[size:]
-		dst = utf8.AppendRune(dst, unicode.ToLower(r))
-	}
-	return dst
-}
-
 // appendDetails appends an object of all members except those with the given
-// indexes. It appends nothing if there are no others.
+// indexes, and of e.extra. It appends nothing if there are no others.
 func (e *LogEntry) appendDetails(dst []byte, level, message, when int) []byte {
 	start := len(dst)
 	for i := range e.members {
-		if i == level || i == message || i == when {
-			continue
+		if i != level && i != message && i != when {
+			dst = e.members[i].append(dst, start)
 		}
-		if len(dst) == start {
-			dst = append(dst, '{')
-		} else {
-			dst = append(dst, ',')
-		}
-		dst = entry.AppendQuoted(dst, e.members[i].key)
-		dst = append(dst, ':')
-		dst = append(dst, e.members[i].value...)
+	}
+	for i := range e.extra {
+		dst = e.extra[i].append(dst, start)
 	}
 	if len(dst) > start {
 		dst = append(dst, '}')
 	}
 	return dst
+}
+
+// append appends m to the object that begins at dst[start].
+func (m *member) append(dst []byte, start int) []byte {
+	if len(dst) == start {
+		dst = append(dst, '{')
+	} else {
+		dst = append(dst, ',')
+	}
+	dst = entry.AppendQuoted(dst, m.key)
+	dst = append(dst, ':')
+	return append(dst, m.value...)
 }

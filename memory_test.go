@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"log-ingester/internal/entry"
@@ -174,22 +173,6 @@ func TestScratchForgetsBody(t *testing.T) {
 	s.trim()
 	if s.entry.lexer.Data != nil || s.entry.members[:1][0].value != nil {
 		t.Errorf("got references to a body of %d bytes, want none", len(body))
-	}
-}
-
-// lowerGrowth must find each character that becomes longer in lower case.
-func TestLowerGrowth(t *testing.T) {
-	for r := range rune(unicode.MaxRune + 1) {
-		text := string(r)
-		lower := strings.ToLower(text)
-		growth := len(lower) - len(text)
-		if growth > lowerGrowth([]byte(text)) {
-			t.Errorf("%q becomes %d bytes longer in lower case, want at most %d", text, growth, lowerGrowth([]byte(text)))
-		}
-		mixed := "A" + text + "İⱥȺ" + text
-		if got, want := string(appendLower([]byte("X"+mixed), 1)), "X"+strings.ToLower(mixed); got != want {
-			t.Fatalf("appendLower(%q): got %q, want %q", mixed, got, want)
-		}
 	}
 }
 

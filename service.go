@@ -161,6 +161,10 @@ func (s *service) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/ingest", s.auth.sender(ingest))
 	mux.Handle("/ingest/{$}", s.auth.sender(ingest))
+	mux.Handle("/v1/logs", s.auth.sender(otlpHandler{ingest}))
+	elastic := elasticKey(s.auth.sender(elasticHandler{ingest}))
+	mux.Handle("/elasticsearch", elastic)
+	mux.Handle("/elasticsearch/", elastic)
 	viewer.Register(mux)
 	for path, h := range map[string]http.Handler{
 		"/healthz":        http.HandlerFunc(s.serveHealth),

@@ -63,6 +63,8 @@ func FuzzHandler(f *testing.F) {
 		f.Add("POST", "/ingest?wait=1", header, []byte(gzipped("["+smallBody+","+smallBody+"]")))
 		f.Add("GET", "/logs", header, []byte(nil))
 	}
+	f.Add("POST", "/v1/logs", "Content-Type: application/json", []byte(otlpJSON(9, 17)))
+	f.Add("POST", "/v1/logs?wait=1", "Content-Type: application/x-protobuf", []byte(otlpProto(9, 17)))
 	f.Fuzz(func(t *testing.T, method, target, header string, body []byte) {
 		r := fuzzRequest(method, target, header, body)
 		if r == nil {

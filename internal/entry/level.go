@@ -202,3 +202,13 @@ func LevelOf(value []byte) Level {
 	}
 	return LevelUnknown
 }
+
+// LevelBySeverity returns the rank of a severity number of OpenTelemetry: 1 to 4
+// is trace, and so on up to 21 to 24 for fatal. Any other number is unknown.
+// https://opentelemetry.io/docs/specs/otel/logs/data-model/#field-severitynumber
+func LevelBySeverity(n int64) Level {
+	if n < 1 || n > 24 {
+		return LevelUnknown
+	}
+	return Level((n + 3) / 4)
+}

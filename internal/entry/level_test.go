@@ -2,6 +2,7 @@ package entry
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -138,6 +139,18 @@ func TestLevelValues(t *testing.T) {
 	} {
 		if got := LevelOf([]byte(value)); got != want {
 			t.Errorf("LevelOf(%s) = %v, want %v", value, got, want)
+		}
+	}
+}
+
+func TestLevelBySeverity(t *testing.T) {
+	for n, want := range map[int64]Level{
+		1: LevelTrace, 4: LevelTrace, 5: LevelDebug, 8: LevelDebug, 9: LevelInfo, 12: LevelInfo, 13: LevelWarn, 16: LevelWarn,
+		17: LevelError, 20: LevelError, 21: LevelFatal, 24: LevelFatal,
+		0: LevelUnknown, -1: LevelUnknown, 25: LevelUnknown, math.MinInt64: LevelUnknown, math.MaxInt64: LevelUnknown,
+	} {
+		if got := LevelBySeverity(n); got != want {
+			t.Errorf("LevelBySeverity(%d) = %v, want %v", n, got, want)
 		}
 	}
 }

@@ -27,8 +27,15 @@ func Errorf(status int, format string, args ...any) *Error {
 	return &Error{Status: status, Reason: fmt.Sprintf(format, args...)}
 }
 
-// WriteError sends e as JSON. A 503 gets a Retry-After of one second unless
-// the header is set.
+// SetRetryAfter sets Retry-After to one second if e is a 503, unless the header is
+// set.
+func SetRetryAfter(w http.ResponseWriter, e *Error) {
+	if e.Status == http.StatusServiceUnavailable && w.Header().Get("Retry-After") == "" {
+		w.Header().Set("Retry-After", "1")
+	}
+}
+
+// WriteError sends e as JSON, with Retry-After if it is a 503.
 func WriteError(w http.ResponseWriter, e *Error) {
 	body := struct {
 		Error  string `json:"error"`
@@ -38,9 +45,7 @@ func WriteError(w http.ResponseWriter, e *Error) {
 	if e.At != nil {
 		body.Entry, body.Offset = &e.At.Entry, &e.At.Offset
 	}
-	if e.Status == http.StatusServiceUnavailable && w.Header().Get("Retry-After") == "" {
-		w.Header().Set("Retry-After", "1")
-	}
+	SetRetryAfter(w, e)
 	SetJSON(w)
 	w.WriteHeader(e.Status)
 	json.NewEncoder(w).Encode(body) // a write error means that the client has disconnected
