@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log-ingester/internal/pipetest"
-	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -120,17 +119,15 @@ func TestHTTP2StreamBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		budget := &budget{limit: 3 * streamOverhead}
 		release := make(chan struct{})
-		h := limitHeaders(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/wait" {
 				<-release
 			}
 			okHandler(w, r)
-		}))
-		client := pipetest.ServeHTTP2(t, newServer(h), func(l net.Listener) net.Listener {
-			return &headerListener{Listener: newConnTable(l, 10, newAccounts(nil)), budget: budget}
 		})
+		_, client := serveFrames(t, h, budget)
 		get := func(path string) int {
-			resp, err := client.Get("https://example.com" + path)
+			resp, err := client.Get("http://example.com" + path)
 			must(t, err)
 			defer resp.Body.Close()
 			io.Copy(io.Discard, resp.Body)
