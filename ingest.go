@@ -130,6 +130,7 @@ func (in *ingester) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			s.time.stop()
 			s.drop()
 			s.reserved.release()
+			beginRequest(r) // a replaced connection would not count while it waits
 			time.Sleep(in.refusalDelay)
 		}
 		in.metrics.countResponse(herr.Status)
