@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -106,10 +104,4 @@ func (p *process) metricsFrom(address string) map[string]float64 {
 	text, err := io.ReadAll(resp.Body)
 	must(p.t, err)
 	return parseMetrics(p.t, string(text))
-}
-
-// clientFrom returns a client whose connections come from a local address.
-func clientFrom(address string) *http.Client {
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
-	return &http.Client{Timeout: waitTimeout, Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}}
 }

@@ -3,10 +3,7 @@
 package main
 
 import (
-	"bytes"
 	"crypto/tls"
-	"encoding/binary"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -17,48 +14,16 @@ import (
 	"time"
 )
 
-// frame returns an HTTP/2 frame.
-// https://www.rfc-editor.org/rfc/rfc9113#section-4.1
-func frame(kind, flags byte, stream uint32, payload []byte) []byte {
-	f := binary.BigEndian.AppendUint32(nil, uint32(len(payload))<<8|uint32(kind))
-	f = append(f, flags)
-	f = binary.BigEndian.AppendUint32(f, stream)
-	return append(f, payload...)
-}
-
-// literal returns a header field that HPACK does not index. Name and value must be
-// shorter than 127 bytes.
-// https://www.rfc-editor.org/rfc/rfc7541#section-6.2.2
-func literal(name, value string) []byte {
-	return fmt.Appendf(nil, "\x00%c%s%c%s", len(name), name, len(value), value)
-}
-
-// postHeader returns the header block of a POST request with n more fields.
-func postHeader(n int) []byte {
-	block := bytes.Join([][]byte{
-		literal(":method", "POST"), literal(":scheme", "https"), literal(":path", "/ingest"),
-		literal(":authority", "localhost"), literal("content-length", "1000000"),
-	}, nil)
-	for i := range n {
-		block = append(block, literal(fmt.Sprintf("a%d", i), "")...)
-	}
-	return block
-}
-
-const endHeaders = 4 // a flag of HEADERS
-
 // openStreams sends the frames of open POST requests with a first byte of their
 // body, without reading responses.
 func openStreams(conn net.Conn, streams, fields int) {
 	io.WriteString(conn, http2Preface) // errors mean that the process has closed the connection
 	conn.Write(frame(4, 0, 0, nil))    // SETTINGS
-	block := postHeader(fields)
 	for i := range streams {
-		id := uint32(2*i + 1)
-		if _, err := conn.Write(frame(1, endHeaders, id, block)); err != nil {
+		if _, err := conn.Write(openStream(i, fields)); err != nil {
 			return
 		}
-		conn.Write(frame(0, 0, id, []byte("{"))) // DATA
+		conn.Write(frame(0, 0, uint32(2*i+1), []byte("{"))) // DATA
 	}
 }
 

@@ -87,7 +87,7 @@ func (h elasticHandler) serveBulk(w http.ResponseWriter, r *http.Request, index 
 		result, herr = h.acceptBulk(w, r, q)
 	}
 	if herr != nil {
-		h.delayRefusal(s, herr)
+		h.delayRefusal(r, s, herr)
 		h.metrics.countResponse(herr.Status)
 		writeElasticError(w, herr)
 		return

@@ -38,7 +38,10 @@ const (
 type headerListener struct {
 	net.Listener
 	budget *budget
-	http2  bool // the connections may use HTTP/2
+
+	// negotiated reports whether a connection may use HTTP/2. It is nil if none
+	// may.
+	negotiated func(net.Conn) bool
 }
 
 func (l *headerListener) Accept() (net.Conn, error) {
@@ -50,8 +53,8 @@ func (l *headerListener) Accept() (net.Conn, error) {
 	if limited, ok := unwrap[*limitedConn](conn); ok {
 		c.held = &limited.account.headers
 	}
-	if l.http2 {
-		c.frames = newFrameGate(negotiatedHTTP2)
+	if l.negotiated != nil {
+		c.frames = newFrameGate(l.negotiated)
 	}
 	return c, nil
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log-ingester/internal/pipetest"
-	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -120,17 +119,15 @@ func TestHTTP2StreamBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		budget := &budget{limit: 3 * streamOverhead}
 		release := make(chan struct{})
-		h := limitHeaders(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/wait" {
 				<-release
 			}
 			okHandler(w, r)
-		}))
-		client := pipetest.ServeHTTP2(t, newServer(h), func(l net.Listener) net.Listener {
-			return &headerListener{Listener: newConnTable(l, 10, newAccounts(nil)), budget: budget}
 		})
+		_, client := serveFrames(t, h, budget)
 		get := func(path string) int {
-			resp, err := client.Get("https://example.com" + path)
+			resp, err := client.Get("http://example.com" + path)
 			must(t, err)
 			defer resp.Body.Close()
 			io.Copy(io.Discard, resp.Body)
@@ -161,4 +158,59 @@ func TestHTTP2StreamBudget(t *testing.T) {
 			t.Errorf("got %d bytes reserved at the end, want 0", used)
 		}
 	})
+}
+
+// If any one reservation for a header fails, over HTTP/1.1 or HTTP/2, the request
+// is refused or its connection closed, and all memory is released.
+func TestEachHeaderReservationFails(t *testing.T) {
+	large := strings.Repeat("a", 20<<10)
+	for _, http2 := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			for k := 1; ; k++ {
+				calls := 0
+				headers := &budget{limit: headerBudget}
+				headers.refuse = func(int64) bool {
+					calls++
+					return calls == k
+				}
+				status := 0
+				if http2 {
+					_, client := serveFrames(t, okHandler, headers)
+					r, err := http.NewRequest("GET", "http://example.com/", nil)
+					must(t, err)
+					r.Header.Set("Large", large)
+					if resp, err := client.Do(r); err == nil {
+						resp.Body.Close()
+						status = resp.StatusCode
+					}
+				} else {
+					server := servePipes(t, okHandler, 10)
+					server.headers.refuse, headers = headers.refuse, server.headers
+					client := server.dial()
+					client.Send("GET / HTTP/1.1\r\nHost: localhost\r\nLarge: "+large+"\r\n\r\n", "", 0, 0)
+					text, err := client.Response()
+					must(t, err)
+					fmt.Sscan(text, &status)
+					client.Close()
+				}
+				want := 503
+				if calls < k {
+					want = 200
+				}
+				if status != want {
+					t.Errorf("HTTP/2 %v, reservation %d fails: got status %d, want %d", http2, k, status, want)
+				}
+				time.Sleep(time.Minute)
+				if n := headers.used.Load(); n != 0 {
+					t.Errorf("HTTP/2 %v, reservation %d fails: got %d bytes reserved at the end, want 0", http2, k, n)
+				}
+				if calls < k {
+					if k == 1 {
+						t.Errorf("HTTP/2 %v: got no reservations, want some", http2)
+					}
+					return
+				}
+			}
+		})
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -225,6 +226,30 @@ func servePipes(t *testing.T, h http.Handler, connections int) *pipeServer {
 }
 
 func (s *pipeServer) dial() *pipetest.Client { return s.listener.Dial(s.t) }
+
+// serveFrames serves h over HTTP/2 without TLS, with the limits of the service and
+// a budget for headers, and returns a client. It must run in a synctest bubble.
+func serveFrames(t *testing.T, h http.Handler, headers *budget) (*pipetest.Listener, *http.Client) {
+	pipes := pipetest.NewListener()
+	server := newServer(limitHeaders(h))
+	server.Protocols = decryptedProtocols()
+	table := newConnTable(pipes, 1000, newAccounts(nil))
+	go server.Serve(&headerListener{table, headers, func(net.Conn) bool { return true }})
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{
+		Protocols: protocols,
+		DialContext: func(context.Context, string, string) (net.Conn, error) {
+			return pipes.Dial(t).Conn, nil
+		},
+	}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		must(t, server.Close())
+		time.Sleep(time.Minute) // net/http sleeps before it closes some connections
+	})
+	return pipes, &http.Client{Transport: transport}
+}
 
 // serveHTTP2 serves h over HTTP/2, with the limits of the service, and returns a
 // client whose host is https://example.com.

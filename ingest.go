@@ -126,7 +126,7 @@ func (in *ingester) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		resp, herr = in.ingest(w, r, s)
 	}
 	if herr != nil {
-		in.delayRefusal(s, herr)
+		in.delayRefusal(r, s, herr)
 		in.metrics.countResponse(herr.Status)
 		httpapi.WriteError(w, herr)
 		return
@@ -154,13 +154,14 @@ func (in *ingester) begin(r *http.Request) (*scratch, *httpapi.Error) {
 
 // delayRefusal waits before the response herr if that is a lack of memory. The
 // request holds nothing meanwhile.
-func (in *ingester) delayRefusal(s *scratch, herr *httpapi.Error) {
+func (in *ingester) delayRefusal(r *http.Request, s *scratch, herr *httpapi.Error) {
 	if herr != errMemory {
 		return
 	}
 	s.time.stop()
 	s.drop()
 	s.reserved.release()
+	beginRequest(r) // a replaced connection would not count while it waits
 	time.Sleep(in.refusalDelay)
 }
 

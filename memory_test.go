@@ -139,7 +139,7 @@ func TestEachReservationFails(t *testing.T) {
 		w := s.post(body, "Content-Encoding", "gzip", "Idempotency-Key", strconv.Itoa(requests))
 		requests++
 		want := 503
-		if k == 1 || calls < k { // the first one is for pooled buffers, which are dropped instead
+		if k == 1 || calls < k { // if the first one fails, the request drops the buffers from the pool
 			want = 200
 		}
 		if w.Code != want {
@@ -147,6 +147,9 @@ func TestEachReservationFails(t *testing.T) {
 		}
 		if n := s.memory.used.Load(); n != 0 {
 			t.Fatalf("reservation %d fails: got %d bytes of the budget in use after the request, want 0", k, n)
+		}
+		if n := len(s.accounts.all); n != 0 {
+			t.Fatalf("reservation %d fails: got %d accounts after the request, want none", k, n)
 		}
 		if calls < k {
 			break
@@ -160,6 +163,20 @@ func TestEachReservationFails(t *testing.T) {
 	}
 	s.stop()
 	s.checkBalanced(t)
+}
+
+// If the memory of a request itself cannot be reserved, the request gets 503.
+func TestRequestReservationFails(t *testing.T) {
+	s := newTestService(t)
+	s.memory.refuse = func(int64) bool { return true }
+	checkError(t, s.post(smallBody), 503)
+	s.memory.refuse = nil
+	if w := s.post(smallBody); w.Code != 200 {
+		t.Errorf("next request: got %d %s, want 200", w.Code, w.Body)
+	}
+	if n := len(s.accounts.all); n != 0 {
+		t.Errorf("got %d accounts after the requests, want none", n)
+	}
 }
 
 // A scratch in the pool does not refer to a large body.

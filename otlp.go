@@ -28,7 +28,7 @@ func (h otlpHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	isJSON := contentType == otlp.ContentTypeJSON
 	status := http.StatusOK
 	if herr != nil {
-		h.delayRefusal(s, herr)
+		h.delayRefusal(r, s, herr)
 		status = herr.Status
 		httpapi.SetRetryAfter(w, herr)
 		s.response = otlp.AppendStatus(s.response[:0], isJSON, herr.Reason)

@@ -108,11 +108,12 @@ func (s *service) maxConnections() int {
 // listener returns the listener of the connections that net/http serves, in front
 // of which is the fast path or TLS.
 func (s *service) listener(l net.Listener) net.Listener {
-	switch {
-	case s.cfg.certificate != nil:
+	if s.cfg.certificate != nil {
 		s.server.Protocols = decryptedProtocols()
 		l = &tlsListener{l, s.cfg.certificate.tlsConfig(), requestTimeout, s.log}
-	case s.cfg.fastPath:
+		return &headerListener{l, s.headers, negotiatedHTTP2}
+	}
+	if s.cfg.fastPath {
 		s.fastPath = fastpath.New(l, s.server.Handler, fastpath.Config{
 			Path:           "/ingest",
 			RequestTimeout: requestTimeout,
@@ -122,7 +123,7 @@ func (s *service) listener(l net.Listener) net.Listener {
 		})
 		l = s.fastPath
 	}
-	return &headerListener{Listener: l, budget: s.headers, http2: s.cfg.certificate != nil}
+	return &headerListener{l, s.headers, nil}
 }
 
 // reopenReader makes the next reads use the file that is at the path now.

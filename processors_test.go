@@ -1,0 +1,103 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// The clients of different addresses take turns, however many requests one of
+// them has. The requests of one client get permits in order of arrival.
+func TestProcessorsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &processors{free: 1}
+		a, b, c := testAccount(), testAccount(), testAccount()
+		p.acquire(a)
+		var order []string
+		enter := func(name string, account *account) {
+			go func() {
+				p.acquire(account)
+				order = append(order, name)
+				p.release()
+			}()
+			synctest.Wait()
+		}
+		enter("a1", a)
+		enter("a2", a)
+		enter("a3", a)
+		enter("b1", b)
+		enter("b2", b)
+		enter("c1", c)
+		p.release()
+		synctest.Wait()
+		if want := []string{"b1", "c1", "a1", "b2", "a2", "a3"}; !slices.Equal(order, want) {
+			t.Errorf("got order %v, want %v", order, want)
+		}
+		if p.free != 1 || len(p.line) != 0 {
+			t.Errorf("got %d free permits and %d waiting at the end, want 1 and 0", p.free, len(p.line))
+		}
+	})
+}
+
+// Work on a large body lets a client of another address go first after each step.
+// Another request of the same client waits.
+func TestProcessorsYield(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &processors{free: 1}
+		a, b := testAccount(), testAccount()
+		large := processorTime{processors: p, account: a}
+		large.start()
+		large.start() // has no effect
+		var order []string
+		for name, account := range map[string]*account{"same": a, "other": b} {
+			go func() {
+				p.acquire(account)
+				order = append(order, name)
+				p.release()
+			}()
+		}
+		synctest.Wait()
+		large.step(workStep - 1)
+		if len(order) != 0 {
+			t.Errorf("got %v served before the step ends, want none", order)
+		}
+		large.step(1)
+		order = append(order, "large")
+		synctest.Wait()
+		if !large.stop() || large.stop() {
+			t.Error("got a permit that was not returned once")
+		}
+		synctest.Wait()
+		if got := order; len(got) != 3 || got[0] != "other" {
+			t.Errorf("got order %v, want other first", got)
+		}
+		if p.free != 1 {
+			t.Errorf("got %d free permits at the end, want 1", p.free)
+		}
+	})
+}
+
+func gzipHead(length int) string {
+	return strings.Replace(head("/ingest", length), "\r\n", "\r\nContent-Encoding: gzip\r\n", 1)
+}
+
+// A request does not hold a permit while it waits for its client.
+func TestPermitDuringRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTestService(t)
+		server := servePipes(t, s.handler, 100)
+		body := gzipped("[" + smallBody + "]")
+		for range 50 { // more than there are processors
+			server.dial().Send(gzipHead(1000), body, 1, 0)
+		}
+		synctest.Wait()
+		client := server.dial()
+		began := time.Now()
+		client.Send(gzipHead(len(body)), body, 1, 0)
+		if got, err := client.Response(); err != nil || !strings.HasPrefix(got, "202 ") || time.Since(began) > time.Second {
+			t.Errorf("got response %q and error %v after %v, want 202 at once", got, err, time.Since(began))
+		}
+	})
+}
