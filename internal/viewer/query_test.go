@@ -29,7 +29,7 @@ func TestPageAddress(t *testing.T) {
 	p.check(`$("#zone").textContent`, "UTC")
 	p.check("liveText()", "Paused")
 	p.check(`$(".chip.lv-error").getAttribute("aria-pressed")`, "true")
-	p.check(`$(".chip.set").textContent`, "host = b×")
+	p.check(`textOf($(".chip.set"))`, "host = b×")
 
 	// Every step changes the address, and the back button undoes it.
 	p.click(`$(".chip.set")`)
@@ -45,7 +45,7 @@ func TestPageAddress(t *testing.T) {
 	p.navigate(s.url + "/?level=fatal&level=weird")
 	p.wait(`$$(".row").length === 1`)
 	p.check("messages()", "disk gone")
-	p.check(`$(".chip.set").textContent`, "level = weird×")
+	p.check(`textOf($(".chip.set"))`, "level = weird×")
 }
 
 func TestPageRangeDialog(t *testing.T) {

@@ -1,13 +1,14 @@
 // Starts the page.
 //
 // The modules form layers. A module imports only modules from layers below its
-// own. It reaches higher ones through the events onReload and onNearEnd.
+// own. It reaches higher ones through the event onReload and the functions onList.
 //
 //	input                    handles controls and keys
 //	load                     loads entries
 //	tail                     receives new entries
 //	list                     the list of entries
 //	chart, entry, notice     the histogram, an opened entry, an empty list
+//	row, stack               the line of an entry, text with line breaks
 //	controls, server         the header and the status line; requests
 //	key                      the API key
 //	state                    what is shown
@@ -15,13 +16,13 @@
 //	dom, json, levels, time
 
 import "./input.js";
-import { onNearEnd } from "./list.js";
-import { load, loadMore } from "./load.js";
+import { onList } from "./list.js";
+import { load, loadGap, loadMore, loadNewer } from "./load.js";
 import { parseQuery } from "./query.js";
 import { onReload, reload, state } from "./state.js";
 
 onReload(load);
-onNearEnd(loadMore);
+Object.assign(onList, { nearEnd: loadMore, nearTop: loadNewer, loadGap });
 
 addEventListener("popstate", () => {
   state.query = parseQuery(location.search);

@@ -7,9 +7,6 @@ import { NO_FILTERS, isFiltered } from "./query.js";
 import { canBeLive, changeQuery, reload, state } from "./state.js";
 import { parseTime, shortTime } from "./time.js";
 
-/** @import { Level } from "./levels.js" */
-/** @import { Query } from "./query.js" */
-
 /**
  * The levels that have a button even if no entry has the level.
  * @type {readonly Level[]}
@@ -31,6 +28,7 @@ const live = byId("live", HTMLButtonElement);
 const liveText = byId("liveText", HTMLElement);
 const filters = byId("filters", HTMLElement);
 const status = byId("status", HTMLElement);
+const announcement = byId("announcement", HTMLElement);
 const busy = byId("busy", HTMLElement);
 
 /** Updates everything in this module. */
@@ -57,10 +55,7 @@ function rangeValue({ since, until }) {
 function showZone() {
   const { utc } = state.query;
   zone.replaceChildren(utc ? "UTC" : "Local", element("span", "wide", utc ? "" : "time"));
-  const label = utc
-    ? "Times are in UTC. Switch to local time."
-    : "Times are in local time. Switch to UTC.";
-  zone.setAttribute("aria-label", label);
+  zone.title = `${utc ? "UTC" : "Local time"}: switch to ${utc ? "local time" : "UTC"} (u)`;
 }
 
 export function showLive() {
@@ -95,7 +90,8 @@ export function showFilters() {
     buttons.push(filterButton("clear", "chip quiet", ["Clear all"], clearFilters));
   }
   filters.replaceChildren(...buttons);
-  if (focused) buttons.find((made) => made.dataset.name === focused)?.focus();
+  // If the focused filter was removed, the next one gets the focus.
+  if (focused) (buttons.find((made) => made.dataset.name === focused) ?? buttons[buttons.length - 1]).focus();
 }
 
 /** Returns the name of the filter button that has the focus, or "". */
@@ -135,7 +131,7 @@ function levelButtons() {
  * @param {number} [count]
  */
 function levelButton(level, isOn, count = 0) {
-  const shownCount = state.chart ? formatCount(count) : "";
+  const shownCount = state.chart ? formatCount(count) : "…";
   const children = [element("i", ""), element("b", "", level), shownCount];
   const made = filterButton(`level ${level}`, `chip lv-${level}`, children, () => {
     const others = state.query.levels.filter((other) => other !== level);
@@ -173,10 +169,11 @@ function removeButtons() {
  * @param {Partial<Query>} rest the query's parts without the filter
  */
 function removeButton(name, text, rest) {
-  const children = [element("span", "", text), "×"];
-  const made = filterButton(name, "chip set", children, () => changeQuery({ ...rest, open: 0 }));
-  made.setAttribute("aria-label", `Remove the filter ${text}`);
-  return made;
+  const remove = element("span", "visually-hidden", ": remove this filter");
+  const cross = element("span", "cross", "×");
+  cross.setAttribute("aria-hidden", "true");
+  const children = [element("span", "name", text), cross, remove];
+  return filterButton(name, "chip set", children, () => changeQuery({ ...rest, open: 0 }));
 }
 
 /**
@@ -207,23 +204,26 @@ export function showStatus() {
   if (state.anchored) {
     status.append(linkButton("Go to newest", () => changeQuery({ open: 0 })));
   }
-  if (state.skipped) {
-    // The tail does not know how many of the skipped entries match the filters.
-    const count = entryCount(state.skipped);
-    status.append(
-      `  ·  up to ${count} skipped, too many at once `,
-      linkButton("Load them", reload),
-    );
-  }
 }
 
 /** Describes the entries in the list. */
 function listStatus() {
-  const { entries } = state;
-  if (state.anchored) return `from entry ${entries[0]?.id ?? ""}, newest first `;
+  const { entries, sorted } = state;
+  const order = sorted ? "by time" : "in order of arrival";
+  if (state.anchored) return `around entry ${state.query.open || entries[0]?.id}, newest first ${order} `;
   if (!entries.length) return "";
-  if (state.atEnd) return `${entryCount(entries.length)}, newest first`;
-  return `newest ${entryCount(entries.length)}, scroll for older ones`;
+  if (state.atEnd) return `${entryCount(entries.length)}, newest first ${order}`;
+  return `newest ${entryCount(entries.length)} ${order}, scroll for older ones`;
+}
+
+/**
+ * Reports the result of a load to screen readers. New entries are not reported:
+ * there may be too many.
+ */
+export function announceList() {
+  const { failure, entries, atEnd } = state;
+  const count = entries.length ? entryCount(entries.length) : "No entries";
+  announcement.textContent = failure || `${count}${atEnd ? "" : " loaded, more below"}`;
 }
 
 /** @param {number} n */

@@ -83,6 +83,18 @@ export function highlighted(text, query) {
 }
 
 /**
+ * Returns text in which characters that change the direction of the text around
+ * them are replaced by their code.
+ * @param {string} text
+ */
+export function visibleControls(text) {
+  return text.replace(
+    /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
+    (control) => `⟨U+${control.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`,
+  );
+}
+
+/**
  * @param {string} className
  * @param {string} label
  * @param {() => string} text returns the text to copy

@@ -2,18 +2,16 @@
 // actions.
 
 import { button, copyButton, element, highlighted } from "./dom.js";
-import { isContainer, parseJSON } from "./json.js";
+import { indentedJSON, isContainer, parseJSON } from "./json.js";
 import { NO_FILTERS, addressOf } from "./query.js";
+import { textBlock } from "./stack.js";
 import { changeQuery, state } from "./state.js";
-import { ago, fullTime, isRelative, isoTime, parseTime } from "./time.js";
-
-/** @import { Container, JSONNode, Scalar } from "./json.js" */
-/** @import { Entry } from "./state.js" */
+import { ago, fullTime, isRelative } from "./time.js";
 
 const MAX_TREE_DEPTH = 20;
 const MAX_TITLE = 100;
 const INDENT = "  ";
-const AROUND_MS = 60_000;
+const AGE_MS = 1000;
 
 /**
  * @param {Entry} entry
@@ -22,7 +20,9 @@ const AROUND_MS = 60_000;
 export function entryPanel(entry) {
   const panel = element("div", "panel");
   if (entry.message) {
-    panel.append(element("div", "message", ...highlighted(entry.message, state.query.q)));
+    const message = textBlock(entry.message);
+    message.classList.add("message");
+    panel.append(message);
   }
   panel.append(metaLine(entry));
   const fields = detailFields(entry.details);
@@ -33,13 +33,15 @@ export function entryPanel(entry) {
 
 /** @param {Entry} entry */
 function metaLine(entry) {
-  const level = button(`value lv-${entry.level}`, [entry.levelName || "(none)"], () =>
-    changeQuery({ levels: [entry.levelName], open: 0 }),
-  );
-  level.title = "Show only this level";
-  const meta = element("div", "meta", level);
-  const ms = parseTime(entry.timestamp);
-  if (!isNaN(ms)) meta.append(element("span", "", `${fullTime(ms, false)} (${ago(ms)})`));
+  const level = element("b", `lv-${entry.level}`, entry.levelName || "(none)");
+  const filter = filterButton("level", entry.levelName, { levels: [entry.levelName] });
+  const meta = element("div", "meta", element("span", "value", level, filter));
+  const { time: ms } = entry;
+  if (!isNaN(ms)) {
+    const age = element("span", "age", ago(ms));
+    age.dataset.time = String(ms);
+    meta.append(element("span", "", fullTime(ms, false), " (", age, ")"));
+  }
   meta.append(element("span", "", entry.timestamp), element("span", "", `entry ${entry.id}`));
   return meta;
 }
@@ -53,22 +55,9 @@ function actions(entry) {
     copyButton("", "Copy as JSON", () => entryJSON(entry)),
     copyButton("", "Copy link", () => entryLink(entry)),
   );
-  const ms = parseTime(entry.timestamp);
-  if (!isNaN(ms)) {
-    box.append(button("", ["Show entries around this time"], () => showAround(ms, entry.id)));
-  }
+  const around = { ...NO_FILTERS, open: entry.id };
+  box.prepend(button("", ["Around this"], () => changeQuery(around)));
   return box;
-}
-
-/**
- * Shows all entries within a minute of a time.
- * @param {number} ms
- * @param {number} id the entry to open
- */
-function showAround(ms, id) {
-  const since = isoTime(ms - AROUND_MS);
-  const until = isoTime(ms + AROUND_MS);
-  changeQuery({ ...NO_FILTERS, since, until, open: id });
 }
 
 /**
@@ -83,28 +72,20 @@ function entryLink(entry) {
 }
 
 /**
- * Returns the entry as indented JSON. Numbers in details are kept as written.
+ * Returns the entry as indented JSON. Values in details are kept as written.
  * @param {Entry} entry
  */
 function entryJSON(entry) {
   const { id, levelName: level, message, timestamp } = entry;
   const columns = JSON.stringify({ id, level, message, timestamp }, null, INDENT);
   const withoutEnd = columns.slice(0, -"\n}".length);
-  return `${withoutEnd},\n${INDENT}"details": ${indentedJSON(entry.details)}\n}`;
-}
-
-/**
- * Indents JSON text as the value of a top-level member. Text that is nested too
- * deep is returned unchanged.
- * @param {string} text
- */
-function indentedJSON(text) {
+  let { details } = entry;
   try {
-    const node = parseJSON(text);
-    return isContainer(node) ? (treeElement(node, "", 1).textContent ?? "") : text;
+    details = indentedJSON(parseJSON(details), INDENT);
   } catch {
-    return text;
+    // Nested too deep: the text is valid JSON as it is.
   }
+  return `${withoutEnd},\n${INDENT}"details": ${details}\n}`;
 }
 
 // ---- Details ----
@@ -180,24 +161,34 @@ function treeElement(node, path, depth) {
  * @param {number} depth 0 if the value is not part of a tree: a string then has no quotes
  */
 function scalarElement(node, path, depth) {
-  const text = depth > 0 ? node.text : node.value;
-  const children = text === "" ? ["(empty)"] : highlighted(text, state.query.q);
-  const className = `json-${node.type}`;
-  if (!path) return element("span", className, ...children);
-  const made = button(`value ${className}`, children, () => addField(path, node.value));
-  made.title = `Show only entries with ${path} = ${node.value.slice(0, MAX_TITLE)}`;
-  return made;
+  const isText = node.type === "string";
+  const text = isText && depth > 0 ? JSON.stringify(node.value) : node.value;
+  const children =
+    isText && node.value.includes("\n")
+      ? [textBlock(node.value)]
+      : text === "" ? ["(empty)"] : highlighted(text, state.query.q);
+  const shown = element("span", `json-${node.type}`, ...children);
+  if (!path) return shown;
+  const others = state.query.fields.filter((field) => field[0] !== path);
+  const filter = filterButton(path, node.value, { fields: [...others, [path, node.value]] });
+  return element("span", "value", shown, filter);
 }
 
 /**
- * Filters by the value of a field. It replaces a filter on the same field.
+ * Returns a button that shows only entries with a value.
  * @param {string} name
  * @param {string} value
+ * @param {Partial<Query>} parts the changes of the query
  */
-function addField(name, value) {
-  if (String(getSelection())) return; // the user selected text
-  const { fields } = state.query;
-  if (fields.some((field) => field[0] === name && field[1] === value)) return;
-  const others = fields.filter((field) => field[0] !== name);
-  changeQuery({ fields: [...others, [name, value]], open: 0 });
+function filterButton(name, value, parts) {
+  const made = button("action", ["="], () => changeQuery({ ...parts, open: 0 }));
+  made.title = `= Show only entries with ${name} = ${value.slice(0, MAX_TITLE)}`;
+  made.setAttribute("aria-label", made.title);
+  return made;
 }
+
+setInterval(() => {
+  for (const age of document.querySelectorAll(".age")) {
+    if (age instanceof HTMLElement) age.textContent = ago(Number(age.dataset.time));
+  }
+}, AGE_MS);

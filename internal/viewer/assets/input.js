@@ -4,14 +4,29 @@ import { drawChart } from "./chart.js";
 import { clearFilters, showControls, showLive } from "./controls.js";
 import { byId } from "./dom.js";
 import { apiKey, forgetKey } from "./key.js";
-import { layout, moveSelection, removeRows, reveal, scrollToTop, select, toggle } from "./list.js";
+import {
+  follow,
+  layout,
+  moveSelection,
+  pageRows,
+  removeRows,
+  reveal,
+  select,
+  toggle,
+} from "./list.js";
 import { isFiltered } from "./query.js";
 import { canBeLive, changeQuery, reload, replaceQuery, state } from "./state.js";
 import { startTail, stopTail } from "./tail.js";
 import { inputTime, isoTime, zoneName } from "./time.js";
 
-const SEARCH_DELAY_MS = 300;
+const SEARCH_DELAY_MS = 100;
 const DEFAULT_RANGE_MS = 3_600_000;
+const FOCUS_MS = 100;
+
+/** The element that had the focus last. @type {Element | null} */
+let focused = null;
+
+const list = byId("list", HTMLElement);
 
 const searchForm = byId("searchForm", HTMLFormElement);
 const searchInput = byId("search", HTMLInputElement);
@@ -22,6 +37,7 @@ const rangeSince = byId("rangeSince", HTMLInputElement);
 const rangeUntil = byId("rangeUntil", HTMLInputElement);
 const rangeError = byId("rangeError", HTMLElement);
 const helpDialog = byId("helpDialog", HTMLDialogElement);
+const useKeys = byId("useKeys", HTMLInputElement);
 const forgetKeyButton = byId("forgetKey", HTMLButtonElement);
 
 // ---- Search ----
@@ -43,7 +59,7 @@ searchForm.addEventListener("submit", (event) => {
   clearTimeout(searchTimer);
   const q = searchInput.value;
   if (q !== state.query.q) changeQuery({ q, open: 0 });
-  searchInput.blur();
+  list.focus();
 });
 
 // ---- Time range ----
@@ -121,6 +137,7 @@ function toggleLive() {
 
 function showHelp() {
   forgetKeyButton.hidden = !apiKey();
+  useKeys.checked = !state.query.noKeys;
   helpDialog.showModal();
 }
 
@@ -133,6 +150,8 @@ forgetKeyButton.addEventListener("click", () => {
   helpDialog.close();
   reload();
 });
+
+useKeys.addEventListener("change", () => replaceQuery({ noKeys: !useKeys.checked }));
 
 // ---- Keyboard ----
 
@@ -148,24 +167,34 @@ const SHORTCUTS = {
   "?": showHelp,
 };
 
+/** Keys that move in the list. @type {Record<string, () => void>} */
+const MOVES = {
+  ArrowDown: () => moveSelection(1),
+  ArrowUp: () => moveSelection(-1),
+  PageDown: () => moveSelection(pageRows()),
+  PageUp: () => moveSelection(-pageRows()),
+  Home: selectNewest,
+};
+
 addEventListener("keydown", (event) => {
   const { key, target } = event;
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (!(target instanceof HTMLElement) || document.querySelector("dialog[open]")) return;
   const isInField = target.closest("input, select, textarea") !== null;
   if (key === "Escape") {
-    if (isInField) target.blur();
+    if (isInField) list.focus();
     else closeSelected();
     return;
   }
   if (isInField) return;
   if (key === "Enter") {
-    if (!target.closest("button")) openSelected(event);
+    if (!target.closest("button, summary")) openSelected(event);
     return;
   }
-  if (!Object.hasOwn(SHORTCUTS, key)) return;
+  const keys = state.query.noKeys ? MOVES : { ...MOVES, ...SHORTCUTS };
+  if (!Object.hasOwn(keys, key)) return;
   event.preventDefault();
-  SHORTCUTS[key]();
+  keys[key]();
 });
 
 function focusSearch() {
@@ -174,11 +203,12 @@ function focusSearch() {
 }
 
 function selectNewest() {
-  scrollToTop();
   const [newest] = state.entries;
+  follow();
   if (!newest) return;
-  select(newest.id);
-  reveal(newest.id);
+  const { id } = state.entries[0];
+  state.selected = id;
+  reveal(id);
 }
 
 function clearIfFiltered() {
@@ -196,3 +226,17 @@ function closeSelected() {
   if (state.opened.has(state.selected)) toggle(state.selected);
   else select(0);
 }
+
+// The element with the focus may be removed, for example because the list is
+// loaded again. The list then gets the focus, so that the keyboard goes on there.
+addEventListener("focusin", ({ target }) => {
+  focused = target instanceof Element ? target : null;
+});
+addEventListener("pointerdown", () => {
+  focused = null;
+});
+setInterval(() => {
+  if (!focused || focused.isConnected && focused.checkVisibility()) return;
+  focused = null;
+  if (document.activeElement === document.body) list.focus({ preventScroll: true });
+}, FOCUS_MS);

@@ -6,18 +6,6 @@ import { isLevel } from "./levels.js";
 const FIELD_PREFIX = "details.";
 
 /**
- * @typedef {object} Query
- * @property {string} q text to search for
- * @property {string[]} levels levels, or level names as stored; empty for all
- * @property {string} since a time, or a duration back from now
- * @property {string} until a time
- * @property {[name: string, value: string][]} fields values that details must have
- * @property {boolean} utc whether to show times in UTC
- * @property {boolean} paused whether the live tail is paused
- * @property {number} open the id of the opened entry, or 0
- */
-
-/**
  * The query without filters.
  * @satisfies {Partial<Query>}
  */
@@ -38,6 +26,7 @@ export function parseQuery(search) {
     utc: params.get("zone") === "utc",
     paused: params.get("live") === "0",
     open: Number(params.get("open")) || 0,
+    noKeys: params.get("keys") === "0",
   };
 }
 
@@ -79,6 +68,7 @@ export function addressOf(query) {
   if (query.utc) params.set("zone", "utc");
   if (query.paused) params.set("live", "0");
   if (query.open) params.set("open", String(query.open));
+  if (query.noKeys) params.set("keys", "0");
   return location.pathname + (params.size ? `?${params}` : "");
 }
 
