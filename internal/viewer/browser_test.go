@@ -290,6 +290,7 @@ const pageHelpers = `
 		copy.querySelectorAll("button, .visually-hidden").forEach((e) => e.remove());
 		return copy.textContent;
 	};
+	const filters = () => $$(".chip.set").map((chip) => chip.querySelector(".name").textContent).join();
 	const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
 	const settled = async () => {
 		await (await fetch("logs?limit=1")).text();

@@ -102,7 +102,7 @@ func TestPageHistogramDragWhileLoading(t *testing.T) {
 	p.wait(`isLoaded() && $("#bars .hover")`)
 	release := gate.stall()
 	defer release()
-	p.eval(`changeQuery({ q: "entry" })`)
+	p.eval(`changeQuery({ words: "entry" })`)
 	p.wait(`$("#chart.stale") && !state.isBusy`)
 	p.check("levelButtons()", "fatal 0,error 3,600,unknown 0,Clear all")
 	p.check(`$$("#bars g rect").length`, 60)
@@ -116,7 +116,7 @@ func TestPageHistogramDragWhileLoading(t *testing.T) {
 	p.mouse("mouseMoved", x+9*slot, y)
 	p.mouse("mouseReleased", x+9*slot, y)
 	p.wait(`location.search.includes("until")`)
-	p.check("location.search", "?q=entry&since=2026-11-22T00%3A10%3A00Z&until=2026-11-22T00%3A20%3A00Z&zone=utc")
+	p.check("location.search", "?words=entry&since=2026-11-22T00%3A10%3A00Z&until=2026-11-22T00%3A20%3A00Z&zone=utc")
 }
 
 // Single entries with a wrong clock do not squeeze the histogram of the others.

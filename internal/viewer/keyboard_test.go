@@ -35,14 +35,14 @@ func TestPageKeyboard(t *testing.T) {
 
 	p.press("/")
 	p.check("document.activeElement.id", "search")
-	p.typeText("ENTRY 77")
+	p.typeText(`"ENTRY 77"`)
 	p.press("Enter")
 	p.wait("state.entries.length === 1")
-	p.check("location.search", "?q=ENTRY+77")
+	p.check("location.search", "?words=%22ENTRY+77%22")
 	p.press("/", "Escape")
 	p.check(`document.activeElement.id === "search"`, false)
 	p.press("u")
-	p.check("location.search", "?q=ENTRY+77&zone=utc")
+	p.check("location.search", "?words=%22ENTRY+77%22&zone=utc")
 	p.press("c")
 	p.wait("state.entries.length > 1")
 	p.press("?")
@@ -56,7 +56,7 @@ func TestPageKeyboard(t *testing.T) {
 func TestPageKeyboardFocus(t *testing.T) {
 	s := newSite(t)
 	s.fill(500)
-	p := openTab(t, s.url+"/?q=entry", desktop)
+	p := openTab(t, s.url+"/?words=entry", desktop)
 	p.wait("isLoaded()")
 	p.press("ArrowDown", "ArrowDown", "ArrowUp")
 	p.check("state.selected", 500)
@@ -66,7 +66,7 @@ func TestPageKeyboardFocus(t *testing.T) {
 
 	p.eval(`$("#help").focus()`)
 	reached := false
-	for range 12 {
+	for range 20 {
 		p.press("Tab")
 		reached = reached || p.eval(`document.activeElement.className === "toggle"`) == true
 	}
@@ -78,12 +78,12 @@ func TestPageKeyboardFocus(t *testing.T) {
 
 	const notBody = "document.activeElement !== document.body"
 	p.press("j")
-	p.eval("changeQuery({ q: 'entry 4' })")
+	p.eval(`changeQuery({ words: '"entry 4"' })`)
 	p.wait("isLoaded()")
 	p.wait(notBody)
 	p.eval(`buttonWith("Clear all").focus()`)
 	p.press("Enter")
-	p.wait("isLoaded() && !state.query.q")
+	p.wait("isLoaded() && !state.query.words")
 	p.wait(notBody)
 	p.press("/", "Escape")
 	p.wait(notBody)

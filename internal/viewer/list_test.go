@@ -16,7 +16,7 @@ func TestPageEmptyLog(t *testing.T) {
 	s := newSite(t)
 	p := openTab(t, s.url+"/", desktop)
 	p.wait(`$("#notice pre")`)
-	p.check(`$("#notice pre").textContent.includes("curl `+s.url+`/ingest")`, true)
+	p.check(`$("#notice pre").textContent.includes("curl '`+s.url+`/ingest' -d '{")`, true)
 	p.wait("isLive()")
 	s.deliver(errorEntry("the first"))
 	p.wait(`$$(".row").length === 1`)
@@ -41,7 +41,7 @@ func TestPageFirstView(t *testing.T) {
 	p.check(`$(".row:nth-child(3) .extra").textContent.trim()`, "service=shop n=12345678901234567890")
 	p.check("levelButtons()", "fatal 1,error 1,unknown 1")
 	p.check(`$$("#bars g rect").length`, 2)
-	p.check(`$("#status").textContent`, "3 entries, newest first by time")
+	p.check(`$("#status").textContent`, "3 entries")
 }
 
 // Every control must have a name for screen readers.
@@ -208,8 +208,7 @@ func TestPageRetry(t *testing.T) {
 	p.check("state.entries.length", 300)
 	gate.fails.Store(false)
 	p.wait("state.entries.length > 300")
-	const loaded = `isLoaded() && $("#status").textContent === "newest 300 entries in order of arrival, ` +
-		`scroll for older ones"`
+	const loaded = `isLoaded() && $("#status").textContent === "newest 300 entries, scroll for older ones"`
 	gate.fails.Store(true)
 	p.eval("changeQuery({ q: 'entry' })")
 	p.wait(`$("#notice h2")?.textContent === "Cannot load the log"`)
@@ -266,7 +265,7 @@ func TestPageLateEntries(t *testing.T) {
 	p := openTab(t, s.url+"/", desktop)
 	p.wait("isLoaded()")
 	p.check("messages()", "on time|no time|late")
-	p.check(`$("#status").textContent`, "3 entries, newest first by time")
+	p.check(`$("#orderNote").textContent`, "by time")
 	// A late entry that arrives now goes to its place.
 	p.wait("isLive()")
 	s.deliver(testEntry{"error", "later", timestamp(at.Add(-time.Minute)), ""})
@@ -277,7 +276,7 @@ func TestPageLateEntries(t *testing.T) {
 	many.insert(testEntry{"error", "late", timestamp(at.Add(-24 * time.Hour)), ""})
 	p = openTab(t, many.url+"/", desktop)
 	p.wait("isLoaded()")
-	p.check(`$("#status").textContent.includes("in order of arrival")`, true)
+	p.check(`$("#orderNote").textContent`, "in order of arrival")
 	p.check(`$$(".row.late .msg").map((e) => e.textContent).join()`, "late")
 }
 
@@ -295,7 +294,7 @@ func TestPageBidiControls(t *testing.T) {
 func TestPagePhoneControls(t *testing.T) {
 	s := newSite(t)
 	s.fill(50)
-	p := openTab(t, s.url+"/?level=error&details.n=1&details.service=checkout&q=entry", phone)
+	p := openTab(t, s.url+"/?level=error&details.n=1&details.service=checkout&words=entry", phone)
 	p.wait("isLoaded()")
 	p.check(`$$("#filters .set, #filters .quiet, #help").length`, 4)
 	p.check(`$$("#filters .set, #filters .quiet, #help").every((e) => {
@@ -329,4 +328,74 @@ func TestPageAnnouncements(t *testing.T) {
 		p.wait(fmt.Sprintf("state.entries.length === %d", 4+i))
 	}
 	p.check("changes", 0)
+}
+
+// Fields can be columns, rows can be wrapped, and a match outside the visible text is
+// shown.
+func TestPageColumnsAndWrap(t *testing.T) {
+	s := newSite(t)
+	long := strings.Repeat("word ", 100) + "needle at the end"
+	s.insert(
+		testEntry{"error", long, timestamp(time.Now()), `{"service":"shop","user":{"id":7}}`},
+		testEntry{"error", "short", timestamp(time.Now()), `{"user.id":8}`},
+	)
+	p := openTab(t, s.url+"/?open=1", desktop)
+	p.wait(`isLoaded() && $(".panel")`)
+	p.click(`$(".facts [aria-label^='+ column: show service']")`)
+	p.wait(`isLoaded() && $$(".row .cell").length === 2`)
+	p.check("location.search", "?cols=service")
+	p.eval("changeQuery({ cols: ['service', 'user.id'] })")
+	p.wait(`isLoaded() && $$(".row .cell").length === 4`)
+	p.check(`$$(".row .cell").map((e) => e.textContent).join()`, ",8,shop,7")
+	p.click(`$("#columns .action")`)
+	p.wait(`isLoaded() && $$(".row .cell").length === 2`)
+	p.check("location.search", "?cols=user.id")
+
+	p.check(`row(1).offsetHeight`, 32)
+	p.press("w")
+	p.wait(`row(1).offsetHeight > 60 && row(2).offsetHeight === 32`)
+	p.wait(`Math.abs(topOf(row(1)) - row(2).getBoundingClientRect().bottom) < 1`)
+	p.wait(`Math.abs($("#sizer").offsetHeight - row(1).offsetHeight - row(2).offsetHeight) < 1`)
+	p.press("w")
+	p.wait(`row(1).offsetHeight === 32`)
+
+	p.eval("changeQuery({ words: 'needle' })")
+	p.wait(`isLoaded() && $(".row mark")`)
+	p.check(`$(".row mark").getBoundingClientRect().right < innerWidth`, true)
+	p.check(`$(".row .msg").textContent.includes(" … ")`, true)
+}
+
+// The results can be taken elsewhere.
+func TestPageExport(t *testing.T) {
+	s := newSite(t)
+	s.fill(10)
+	p := openTab(t, s.url+"/?details.n=3&details.n=4", desktop)
+	p.wait("isLoaded()")
+	p.eval(`(navigator.clipboard.writeText = async (text) => { window.copied = text; },
+		URL.createObjectURL = (blob) => { window.blob = blob; return "#"; })`)
+	p.click(`$("#curl")`)
+	p.wait("window.copied")
+	p.check("copied", "curl '"+s.url+"/logs?details.n=3&details.n=4'")
+	p.click(`$("#download")`)
+	p.wait("window.blob")
+	p.check(`blob.text().then((text) => text.trim().split("\n").map((line) => JSON.parse(line).id).join())`, "5,4")
+}
+
+// The oldest entries can come first, and one key leads to them.
+func TestPageOldestFirst(t *testing.T) {
+	s := newSite(t)
+	s.fill(9_000)
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLoaded()")
+	p.press("G")
+	p.wait("isLoaded() && state.entries[0]?.id === 1")
+	p.check("location.search", "?order=asc")
+	p.check("state.entries[1].id", 2)
+	p.check("liveText()", "Not live")
+	p.eval(`$("#list").scrollTop = 1e9`)
+	p.wait("state.entries.length > 300")
+	p.check("state.entries.every((entry, i) => entry.id === i + 1)", true)
+	p.press("g")
+	p.wait("isLoaded() && state.entries[0]?.id === 9000")
+	p.check("location.search", "")
 }

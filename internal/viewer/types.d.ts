@@ -11,8 +11,12 @@ type Field = [name: string, value: string];
 
 /** The filters and the view. The page's address contains all of it. */
 interface Query {
-  /** text to search for */
+  /** text to search for, literally */
   q: string;
+  /** what the search box has: words, "phrases" and -excluded words */
+  words: string;
+  /** the pattern of messages, as /logs/kinds returns it */
+  kind: string;
   /** levels, or level names as stored; empty for all */
   levels: string[];
   /** a time, or a duration back from now */
@@ -21,6 +25,19 @@ interface Query {
   until: string;
   /** values that details must have */
   fields: Field[];
+  /** level names and values that entries must not have */
+  notLevels: string[];
+  notFields: Field[];
+  /** whether the oldest entries come first */
+  asc: boolean;
+  /** whether kinds of entries are shown instead of entries */
+  showsKinds: boolean;
+  /** whether the fields of the entries are shown beside them */
+  showsFields: boolean;
+  /** names of fields that have a column */
+  cols: string[];
+  /** whether rows are as high as their text */
+  wrap: boolean;
   /** whether times are shown in UTC */
   utc: boolean;
   /** whether the live tail is paused */
@@ -29,6 +46,15 @@ interface Query {
   open: number;
   /** whether single-key shortcuts are turned off */
   noKeys: boolean;
+}
+
+/** A filter of a query that is not a level button. */
+interface Filter {
+  text: string;
+  /** the parts of the query without the filter */
+  without: Partial<Query>;
+  /** the parts of the query with the opposite of the filter, if it has one */
+  inverted?: Partial<Query>;
 }
 
 /** A row of the list: an entry, or a gap between entries. */
@@ -87,7 +113,7 @@ interface State {
   isLoadingMore: boolean;
   /** why loading failed, or "" */
   failure: string;
-  /** the loaded entries as shown, the newest first */
+  /** the loaded entries in the order in which they are shown */
   entries: Entry[];
   /** whether entries includes the oldest one */
   atEnd: boolean;
@@ -97,6 +123,8 @@ interface State {
   sorted: boolean;
   /** whether new entries are added at the top as they arrive */
   following: boolean;
+  /** how many kinds are shown */
+  kinds: number;
   /** the id of the entry that the keyboard acts on, or 0 */
   selected: number;
   /** the ids of opened entries */

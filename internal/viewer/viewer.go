@@ -2,7 +2,7 @@
 //
 // The page is static: index.html, style.css and JavaScript modules, without a
 // build step. It contains no log data and needs no API key. Its scripts read the
-// log from /logs, /logs/histogram and /logs/tail like any other client, and ask
+// log from /logs and the routes below it like any other client, and ask
 // the user for a key if these routes require one.
 //
 // The package guarantees:

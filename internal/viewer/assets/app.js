@@ -8,8 +8,9 @@
 //	tail                     receives new entries
 //	list                     the list of entries
 //	chart, entry, notice     the histogram, an opened entry, an empty list
-//	row, stack               the line of an entry, text with line breaks
-//	controls, server         the header and the status line; requests
+//	kinds, fields            the kinds of entries, and the fields beside the list
+//	row, stack, values       the line of an entry, text with line breaks, buttons of a value
+//	controls, server, export the header and the status line; requests; curl and download
 //	key                      the API key
 //	state                    what is shown
 //	query                    the filters, as in the address

@@ -1,15 +1,17 @@
 // Makes the panel of an opened entry, with its message, level, times, details and
 // actions.
 
-import { button, copyButton, element, highlighted } from "./dom.js";
+import { button, copyButton, element } from "./dom.js";
 import { indentedJSON, isContainer, parseJSON } from "./json.js";
 import { NO_FILTERS, addressOf } from "./query.js";
 import { textBlock } from "./stack.js";
-import { changeQuery, state } from "./state.js";
+import { changeQuery, marked, state } from "./state.js";
 import { ago, fullTime, isRelative } from "./time.js";
+import { valueActions } from "./values.js";
 
 const MAX_TREE_DEPTH = 20;
-const MAX_TITLE = 100;
+const MAX_SAME = 2;
+const ID_NAME = /(^|[._-])(request|req|trace|correlation|session|transaction)[._-]?(id)?$/i;
 const INDENT = "  ";
 const AGE_MS = 1000;
 
@@ -34,8 +36,8 @@ export function entryPanel(entry) {
 /** @param {Entry} entry */
 function metaLine(entry) {
   const level = element("b", `lv-${entry.level}`, entry.levelName || "(none)");
-  const filter = filterButton("level", entry.levelName, { levels: [entry.levelName] });
-  const meta = element("div", "meta", element("span", "value", level, filter));
+  const value = element("span", "value", level, valueActions("level", entry.levelName));
+  const meta = element("div", "meta", value);
   const { time: ms } = entry;
   if (!isNaN(ms)) {
     const age = element("span", "age", ago(ms));
@@ -55,9 +57,36 @@ function actions(entry) {
     copyButton("", "Copy as JSON", () => entryJSON(entry)),
     copyButton("", "Copy link", () => entryLink(entry)),
   );
-  const around = { ...NO_FILTERS, open: entry.id };
-  box.prepend(button("", ["Around this"], () => changeQuery(around)));
+  const around = { ...NO_FILTERS, asc: false, open: entry.id };
+  const context = [button("", ["Around this"], () => changeQuery(around))];
+  for (const field of idsOf(entry.details).slice(0, MAX_SAME)) {
+    const same = { ...NO_FILTERS, fields: [field], open: entry.id };
+    context.push(button("", [`Same ${field[0]}`], () => changeQuery(same)));
+  }
+  box.prepend(...context);
   return box;
+}
+
+/**
+ * Returns the fields that have the id of a request, a trace or a session.
+ * @param {string} details JSON text
+ */
+function idsOf(details) {
+  /** @type {Field[]} */
+  const ids = [];
+  const visit = (/** @type {JSONNode} */ node, /** @type {string} */ path) => {
+    if (node.type === "object") {
+      for (const { name, node: value } of node.members) visit(value, path ? `${path}.${name}` : `${name}`);
+    } else if (!isContainer(node) && node.value && ID_NAME.test(path)) {
+      ids.push([path, node.value]);
+    }
+  };
+  try {
+    visit(parseJSON(details), "");
+  } catch {
+    // Nested too deep.
+  }
+  return ids;
 }
 
 /**
@@ -121,8 +150,8 @@ function fieldElements(details) {
 }
 
 /**
- * Returns an element that shows a JSON value. A click on a scalar that has a
- * path filters by it.
+ * Returns an element that shows a JSON value, with buttons next to a scalar that
+ * has a path.
  * @param {JSONNode} node
  * @param {string} path names joined by dots; "" if no filter can name the value
  * @param {number} depth
@@ -163,28 +192,11 @@ function treeElement(node, path, depth) {
 function scalarElement(node, path, depth) {
   const isText = node.type === "string";
   const text = isText && depth > 0 ? JSON.stringify(node.value) : node.value;
-  const children =
-    isText && node.value.includes("\n")
-      ? [textBlock(node.value)]
-      : text === "" ? ["(empty)"] : highlighted(text, state.query.q);
+  const isBlock = isText && node.value.includes("\n");
+  const children = isBlock ? [textBlock(node.value)] : marked(text || "(empty)");
   const shown = element("span", `json-${node.type}`, ...children);
   if (!path) return shown;
-  const others = state.query.fields.filter((field) => field[0] !== path);
-  const filter = filterButton(path, node.value, { fields: [...others, [path, node.value]] });
-  return element("span", "value", shown, filter);
-}
-
-/**
- * Returns a button that shows only entries with a value.
- * @param {string} name
- * @param {string} value
- * @param {Partial<Query>} parts the changes of the query
- */
-function filterButton(name, value, parts) {
-  const made = button("action", ["="], () => changeQuery({ ...parts, open: 0 }));
-  made.title = `= Show only entries with ${name} = ${value.slice(0, MAX_TITLE)}`;
-  made.setAttribute("aria-label", made.title);
-  return made;
+  return element("span", "value", shown, valueActions(path, node.value));
 }
 
 setInterval(() => {

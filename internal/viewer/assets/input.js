@@ -1,8 +1,10 @@
 // Handles input from the header, the dialogs and the keyboard.
 
 import { drawChart } from "./chart.js";
-import { clearFilters, showControls, showLive } from "./controls.js";
-import { byId } from "./dom.js";
+import { clearFilters, showControls, showError, showLive } from "./controls.js";
+import { byId, copyFor } from "./dom.js";
+import { download, resultsCommand } from "./export.js";
+import { loadFields } from "./fields.js";
 import { apiKey, forgetKey } from "./key.js";
 import {
   follow,
@@ -14,7 +16,8 @@ import {
   select,
   toggle,
 } from "./list.js";
-import { isFiltered } from "./query.js";
+import { isFiltered, parseSearch, withField } from "./query.js";
+import { errorText } from "./server.js";
 import { canBeLive, changeQuery, reload, replaceQuery, state } from "./state.js";
 import { startTail, stopTail } from "./tail.js";
 import { inputTime, isoTime, zoneName } from "./time.js";
@@ -47,9 +50,9 @@ let searchTimer = 0;
 searchInput.addEventListener("input", () => {
   clearTimeout(searchTimer);
   searchTimer = setTimeout(() => {
-    const q = searchInput.value;
-    if (q === state.query.q) return;
-    replaceQuery({ q, open: 0 }); // no step in the history for every letter
+    const { words } = parseSearch(searchInput.value);
+    if (words === state.query.words) return;
+    replaceQuery({ words, open: 0 }); // no step in the history for every letter
     reload();
   }, SEARCH_DELAY_MS);
 });
@@ -57,9 +60,13 @@ searchInput.addEventListener("input", () => {
 searchForm.addEventListener("submit", (event) => {
   event.preventDefault();
   clearTimeout(searchTimer);
-  const q = searchInput.value;
-  if (q !== state.query.q) changeQuery({ q, open: 0 });
+  const { words, fields } = parseSearch(searchInput.value);
+  const query = { ...state.query };
+  for (const { name, value, isExcluded } of fields) {
+    Object.assign(query, withField(query, name, value, isExcluded));
+  }
   list.focus();
+  if (fields.length || words !== query.words) changeQuery({ ...query, words, open: 0 });
 });
 
 // ---- Time range ----
@@ -124,7 +131,7 @@ function toggleZone() {
 /** Pauses or resumes the tail. If the list cannot be live, loads one that can. */
 function toggleLive() {
   if (!canBeLive()) {
-    changeQuery({ until: "", paused: false, open: 0 });
+    changeQuery({ until: "", asc: false, showsKinds: false, paused: false, open: 0 });
     return;
   }
   replaceQuery({ paused: !state.query.paused });
@@ -161,6 +168,10 @@ const SHORTCUTS = {
   j: () => moveSelection(1),
   k: () => moveSelection(-1),
   g: selectNewest,
+  G: () => (state.query.asc ? selectFirst() : changeQuery({ asc: true, open: 0 })),
+  m: toggleKinds,
+  f: toggleFields,
+  w: () => changeQuery({ wrap: !state.query.wrap }),
   p: toggleLive,
   u: toggleZone,
   c: clearIfFiltered,
@@ -203,13 +214,39 @@ function focusSearch() {
 }
 
 function selectNewest() {
-  const [newest] = state.entries;
-  follow();
-  if (!newest) return;
-  const { id } = state.entries[0];
-  state.selected = id;
-  reveal(id);
+  if (state.query.asc || state.anchored) changeQuery({ asc: false, open: 0 });
+  else selectFirst();
 }
+
+function selectFirst() {
+  follow();
+  const [first] = state.entries;
+  if (!first) return;
+  state.selected = first.id;
+  reveal(first.id);
+}
+
+function toggleKinds() {
+  changeQuery({ showsKinds: !state.query.showsKinds, open: 0 });
+}
+
+function toggleFields() {
+  replaceQuery({ showsFields: !state.query.showsFields });
+  showControls();
+  loadFields(state.loading.signal);
+}
+
+const bar = {
+  entriesView: () => changeQuery({ showsKinds: false }),
+  kindsView: () => changeQuery({ showsKinds: true, open: 0 }),
+  order: () => changeQuery({ asc: !state.query.asc, open: 0 }),
+  fieldsButton: toggleFields,
+  wrap: SHORTCUTS.w,
+  download: () => download().catch((error) => showError(errorText(error))),
+};
+for (const [name, act] of Object.entries(bar)) byId(name, HTMLElement).addEventListener("click", act);
+const curl = byId("curl", HTMLButtonElement);
+curl.addEventListener("click", () => copyFor(curl, "Copy as curl", resultsCommand()));
 
 function clearIfFiltered() {
   if (isFiltered(state.query)) clearFilters();

@@ -143,6 +143,42 @@ function previewNode(node) {
 /** @param {JSONNode} node */
 function previewValue(node) {
   if (node.type === "string") return node.value;
-  // Escaped letters are shown as letters.
-  return node.text.replace(/\\u(?!00[01])[\da-f]{4}/gi, (escape) => JSON.parse(`"${escape}"`));
+  return unescaped(node.text);
+}
+
+/**
+ * Returns JSON text with escaped letters as letters.
+ * @param {string} text
+ */
+export function unescaped(text) {
+  return text.replace(/\\u(?!00[01])[\da-f]{4}/gi, (escape) => JSON.parse(`"${escape}"`));
+}
+
+/**
+ * Returns the value of a field in one line, "" if details do not have it.
+ * @param {string} details JSON text
+ * @param {string} path names joined by dots, which names may also contain
+ */
+export function fieldValue(details, path) {
+  try {
+    const node = nodeAt(parseJSON(details), path);
+    return node ? previewValue(node) : "";
+  } catch {
+    return "";
+  }
+}
+
+/**
+ * @param {JSONNode} node
+ * @param {string} path
+ * @returns {JSONNode | null}
+ */
+function nodeAt(node, path) {
+  if (node.type !== "object") return null;
+  for (const { name = "", node: value } of node.members) {
+    if (name === path) return value;
+    const found = path.startsWith(`${name}.`) ? nodeAt(value, path.slice(name.length + 1)) : null;
+    if (found) return found;
+  }
+  return null;
 }

@@ -168,7 +168,7 @@ function removeRowsExcept(kept) {
  * @param {number} top the index of the first visible row
  */
 function placeRows(from, to, top) {
-  const { entries, selected, opened, atEnd, sorted } = state;
+  const { entries, selected, opened, atEnd, sorted, query } = state;
   // The Tab key reaches one row, from which the arrow keys lead to the others.
   const hasSelected = entries.slice(from, to).some((entry) => entry.id === selected);
   const tabStop = hasSelected ? selected : entries[Math.min(top, to - 1)]?.id;
@@ -180,8 +180,8 @@ function placeRows(from, to, top) {
     const row = rows.get(entry.id) ?? insertRow(entry, previous);
     row.style.transform = `translateY(${tops[i]}px)`;
     row.classList.toggle("current", entry.id === selected);
-    const below = entries[i + 1];
-    row.classList.toggle("late", !sorted && below?.time - entry.time > LATE_MS);
+    const earlier = entries[query.asc ? i - 1 : i + 1]; // has arrived earlier
+    row.classList.toggle("late", !sorted && earlier?.time - entry.time > LATE_MS);
     row.setAttribute("aria-posinset", String(i + 1));
     row.setAttribute("aria-setsize", String(atEnd ? entries.length : -1));
     const control = row.querySelector("button");
@@ -206,6 +206,7 @@ function insertRow(entry, previous) {
   rows.set(entry.id, row);
   if (previous) previous.after(row);
   else sizer.prepend(row);
+  if (state.query.wrap) sizes.observe(row);
   return row;
 }
 
@@ -330,9 +331,14 @@ export function addPending(isForced) {
 
 /** Puts the entries in the order in which they are shown. */
 export function sortEntries() {
-  const { entries, sorted } = state;
+  const { entries, sorted, query } = state;
   entries.sort((a, b) => b.id - a.id);
-  if (!sorted) return;
+  if (sorted) sortByTime(entries);
+  if (query.asc) entries.reverse();
+}
+
+/** @param {Entry[]} entries the newest first */
+function sortByTime(entries) {
   // An entry without a time stays above the one that arrived before it.
   const times = new Map();
   let time = -Infinity;

@@ -3,6 +3,8 @@
 import { loadChart } from "./chart.js";
 import { announceList, showBusy, showControls, showStatus } from "./controls.js";
 import { MAX_ENTRIES, addPending, clearList, keepPlace, layout, reveal, sortEntries } from "./list.js";
+import { loadFields } from "./fields.js";
+import { hideKinds, loadKinds } from "./kinds.js";
 import { hideNotice } from "./notice.js";
 import { filterParams } from "./query.js";
 import { errorText, getEntries, isTemporary } from "./server.js";
@@ -20,6 +22,7 @@ export async function load() {
   resetList();
   clearList();
   hideNotice();
+  hideKinds();
   showBusy(true);
   showControls();
   const { signal } = state.loading;
@@ -28,9 +31,15 @@ export async function load() {
     // no entry, no matter how long it takes to connect.
     if (!state.query.until) state.tailFrom = await newestID(signal);
     const chart = loadChart(signal);
-    await loadFirstPage(signal);
-    chart.then(() => loadAllIfFew(signal));
+    if (state.query.showsKinds) {
+      await chart; // the range of the sparklines is that of the chart
+      state.kinds = await loadKinds(signal);
+    } else {
+      await loadFirstPage(signal);
+      chart.then(() => loadAllIfFew(signal));
+    }
     retryMs = MIN_RETRY_MS;
+    loadFields(signal);
   } catch (error) {
     if (signal.aborted) return;
     fail(error, reload);
@@ -46,10 +55,10 @@ export async function load() {
 /** @param {AbortSignal} signal */
 async function loadFirstPage(signal) {
   if (canBeLive() && !state.query.paused) startTail();
-  const { open } = state.query;
-  let page = await getPage(signal, {});
+  const { open, asc } = state.query;
+  let page = await getPage(signal, asc ? { order: "asc" } : {});
   let olderCount = page.length;
-  if (open && !includesID(page, open)) {
+  if (open && !asc && !includesID(page, open)) {
     const [older, newer] = await Promise.all([
       getPage(signal, { before: open + 1 }),
       getPage(signal, { after: open, order: "asc" }),
@@ -63,7 +72,7 @@ async function loadFirstPage(signal) {
   state.entries = page;
   state.atEnd = olderCount < PAGE_SIZE;
   state.sorted = state.atEnd && !state.anchored;
-  state.newest = page[0]?.id ?? 0;
+  state.newest = Math.max(0, ...page.map((entry) => entry.id));
   sortEntries();
   state.pending = state.pending.filter((entry) => entry.id > state.newest);
   if (includesID(page, open)) {
@@ -120,7 +129,8 @@ export async function loadMore() {
   const last = state.entries.at(-1);
   if (!last || state.atEnd || state.sorted) return;
   await loadInto(async (signal) => {
-    const page = await getPage(signal, { before: last.id });
+    const { asc } = state.query;
+    const page = await getPage(signal, asc ? { after: last.id, order: "asc" } : { before: last.id });
     state.atEnd = page.length < PAGE_SIZE;
     return page;
   }, loadMore);

@@ -83,6 +83,17 @@ export async function getEntries(params, signal) {
 }
 
 /**
+ * @param {string} path
+ * @param {AbortSignal} signal
+ * @returns {Promise<any>}
+ */
+export async function getJSON(path, signal) {
+  const value = await (await get(path, signal)).json();
+  signal.throwIfAborted();
+  return value;
+}
+
+/**
  * Yields the complete lines of a streamed response, as they arrive.
  * @param {Response} response
  * @returns {AsyncGenerator<string[]>}

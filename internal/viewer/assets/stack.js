@@ -1,8 +1,8 @@
 // Shows text with line breaks. In a stack trace, causes are bold, and the frames
 // of libraries are dimmed and folded.
 
-import { element, highlighted } from "./dom.js";
-import { state } from "./state.js";
+import { element } from "./dom.js";
+import { marked } from "./state.js";
 
 const MIN_FOLDED = 2; // frames
 const CAUSE = /^\s*(Caused by|Suppressed|Wrapped by|During handling of|The above exception)\b/;
@@ -81,5 +81,5 @@ function foldedLines(lines) {
  */
 function lineElement(line, hasBreak) {
   const name = CAUSE.test(line) ? "b" : "span";
-  return element(name, "", ...highlighted(line, state.query.q), hasBreak ? "\n" : "");
+  return element(name, "", ...marked(line), hasBreak ? "\n" : "");
 }

@@ -1,7 +1,8 @@
 // The state of the page. Everything that can change and that more than one
 // module needs is here. types.d.ts describes it.
 
-import { addressOf, parseQuery } from "./query.js";
+import { highlighted } from "./dom.js";
+import { addressOf, parseQuery, searchPattern } from "./query.js";
 
 /** Returns the part of the state that a load starts from. */
 function emptyList() {
@@ -14,6 +15,7 @@ function emptyList() {
     anchored: false,
     sorted: false,
     following: true,
+    kinds: 0,
     selected: 0,
     opened: new Set(),
     tailHeard: false,
@@ -78,8 +80,18 @@ export function replaceQuery(parts) {
 
 /**
  * Reports whether new entries belong at the top of the list: not if the time
- * range ends, and not if the list starts further down.
+ * range ends, if the list starts further down, or at the oldest entry.
  */
 export function canBeLive() {
-  return !state.query.until && !state.anchored;
+  const { until, asc, showsKinds } = state.query;
+  return !until && !asc && !showsKinds && !state.anchored;
+}
+
+/**
+ * Returns text split into nodes, with what the query searches for in mark
+ * elements.
+ * @param {string} text
+ */
+export function marked(text) {
+  return highlighted(text, searchPattern(state.query));
 }
