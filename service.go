@@ -172,6 +172,8 @@ func (s *service) routes() http.Handler {
 		"/readyz":         http.HandlerFunc(s.serveReady),
 		"/logs":           s.read((*logread.Reader).ServeLogs),
 		"/logs/histogram": s.read((*logread.Reader).ServeHistogram),
+		"/logs/kinds":     s.read((*logread.Reader).ServeKinds),
+		"/logs/fields":    s.read((*logread.Reader).ServeFields),
 		"/logs/tail":      s.read((*logread.Reader).ServeTail),
 		"/metrics":        s.auth.scraper(http.HandlerFunc(s.serveMetrics)),
 	} {

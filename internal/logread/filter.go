@@ -14,6 +14,7 @@ type filter struct {
 	names    []string // selected spellings, compared case-insensitively
 
 	text   *foldedText // nil if any text matches
+	kind   string      // the pattern of messages, empty if any matches
 	fields []fieldFilter
 
 	hasTimeRange bool
@@ -41,18 +42,24 @@ func (f *filter) addLevels(names []string) {
 
 // matchesAll reports whether the filter selects every entry.
 func (f *filter) matchesAll() bool {
-	return f.anyLevel && f.text == nil && f.fields == nil && !f.hasTimeRange
+	return f.anyLevel && f.text == nil && f.kind == "" && f.fields == nil && !f.hasTimeRange
 }
 
 // A matcher evaluates filters for one scan.
 type matcher struct {
 	work   work
 	fields fieldWalk
+	kind   []byte // scratch space
 }
 
 // matches reports whether the message or the details contain the text of f, and
 // the details its fields. If m.work.err is set, the result is meaningless.
 func (m *matcher) matches(f *filter, message, details string) bool {
+	if f.kind != "" {
+		if m.kind = appendPattern(m.kind[:0], message); string(m.kind) != f.kind {
+			return false
+		}
+	}
 	if f.fields != nil && !m.fields.match(f.fields, details, &m.work) {
 		return false
 	}

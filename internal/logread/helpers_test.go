@@ -55,6 +55,8 @@ func (l *testLog) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /logs", l.reader.ServeLogs)
 	mux.HandleFunc("GET /logs/histogram", l.reader.ServeHistogram)
+	mux.HandleFunc("GET /logs/kinds", l.reader.ServeKinds)
+	mux.HandleFunc("GET /logs/fields", l.reader.ServeFields)
 	mux.HandleFunc("GET /logs/tail", l.reader.ServeTail)
 	return mux
 }

@@ -31,6 +31,13 @@ const (
 // entry's time in Unix nanoseconds, if hasTime is true.
 type countFunc func(level string, t int64, hasTime bool)
 
+// A visitor receives the entries that a scan finds. They have details, or else level,
+// message and time. visit must not keep their text.
+type visitor struct {
+	visit   func(*visitedEntry)
+	details bool
+}
+
 // A pass is the state of one scan while it visits the log block by block, and each
 // block in one or more steps. A step is one statement, and thus one read
 // transaction. Only the goroutine that runs the scan may use the pass.
@@ -38,6 +45,7 @@ type pass struct {
 	matcher
 	filter *filter
 	count  countFunc // if set, matching entries go to count and not to found
+	each   *visitor  // if set, matching entries go to each
 	found  []int64   // ids of matching entries in the current block
 	times  timeSpan  // of the entries visited in the current block
 
@@ -57,7 +65,9 @@ type visitedEntry struct {
 }
 
 // needsTimes reports whether the pass reads the time of each entry.
-func (p *pass) needsTimes() bool { return p.filter.hasTimeRange || p.count != nil }
+func (p *pass) needsTimes() bool {
+	return p.filter.hasTimeRange || p.count != nil || p.each != nil && !p.each.details
+}
 
 // startBlock resets what the pass recorded about the previous block.
 func (p *pass) startBlock() {
@@ -94,7 +104,7 @@ func (p *pass) statement() string {
 	if p.count == nil {
 		id = "id"
 	}
-	if p.count != nil || !p.filter.anyLevel {
+	if p.count != nil || p.each != nil && !p.each.details || !p.filter.anyLevel {
 		level = "level"
 	}
 	if p.needsTimes() {
@@ -105,6 +115,12 @@ func (p *pass) statement() string {
 	}
 	if p.filter.fields != nil {
 		details = "details"
+	}
+	if p.each != nil && p.each.details {
+		details = "details"
+	}
+	if p.filter.kind != "" || p.each != nil && !p.each.details {
+		message = "message"
 	}
 	return "SELECT id FROM logs WHERE id <= ? AND id >= ? AND log_visit(?, " +
 		id + ", " + level + ", " + message + ", " + timestamp + ", " + details + ") ORDER BY id LIMIT 1"
@@ -151,9 +167,13 @@ func (p *pass) match(e *visitedEntry) {
 	if !p.matches(p.filter, e.message, e.details) || p.work.err != nil {
 		return
 	}
-	if p.count != nil {
+	switch {
+	case p.count != nil:
 		p.count(e.level, e.t, e.hasTime)
-	} else {
+	case p.each != nil:
+		p.work.examine(len(e.message) + len(e.details))
+		p.each.visit(e)
+	default:
 		p.found = append(p.found, e.id)
 	}
 }

@@ -29,10 +29,12 @@ type query struct {
 	after, before int64 // entry ids, both exclusive
 	limit         int
 	buckets       int
+	top           int   // values of a field
+	from, to      int64 // time range of spark, in Unix nanoseconds
 }
 
 // filterParameters lists the parameters that all routes accept.
-const filterParameters = "level, q, since, until, details.NAME"
+const filterParameters = "level, q, kind, since, until, details.NAME"
 
 // parseQuery parses a query string. It accepts the filter parameters and those
 // in extra. Its errors are for the client.
@@ -47,6 +49,7 @@ func parseQuery(rawQuery string, now time.Time, extra ...string) (*query, error)
 		before:  math.MaxInt64,
 		limit:   defaultLimit,
 		buckets: defaultBuckets,
+		top:     defaultTop,
 	}
 	n := 0
 	for name, values := range parameters {
@@ -76,7 +79,7 @@ func (q *query) setAll(name string, values []string, now time.Time, extra []stri
 		q.addLevels(strings.Split(strings.Join(values, ","), ","))
 		return nil
 	}
-	if name != "q" && name != "since" && name != "until" && !slices.Contains(extra, name) {
+	if name != "q" && name != "kind" && name != "since" && name != "until" && !slices.Contains(extra, name) {
 		valid := strings.Join(append([]string{filterParameters}, extra...), ", ")
 		return fmt.Errorf("unknown parameter %q; valid parameters: %s", name, valid)
 	}
@@ -96,6 +99,11 @@ func (q *query) set(name, value string, now time.Time) (err error) {
 		if value != "" {
 			q.text = newFoldedText(value)
 		}
+	case "kind":
+		if len(value) > maxText {
+			return fmt.Errorf("kind is longer than %d bytes", maxText)
+		}
+		q.kind = value
 	case "since":
 		q.hasTimeRange = true
 		q.since, err = parseTime(name, value, now)
@@ -108,6 +116,12 @@ func (q *query) set(name, value string, now time.Time) (err error) {
 		q.before, err = parseID(name, value)
 	case "limit":
 		q.limit, err = parseCount(name, value, maxLimit)
+	case "top":
+		q.top, err = parseCount(name, value, maxTop)
+	case "from":
+		q.from, err = parseTime(name, value, now)
+	case "to":
+		q.to, err = parseTime(name, value, now)
 	case "buckets":
 		q.buckets, err = parseCount(name, value, maxBuckets)
 	}

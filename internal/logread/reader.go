@@ -1,5 +1,5 @@
-// Package logread serves the HTTP routes that read the log: GET /logs,
-// GET /logs/histogram and GET /logs/tail.
+// Package logread serves the HTTP routes that read the log: GET /logs and the routes
+// below it.
 //
 // It guarantees:
 //

@@ -36,7 +36,7 @@ func (s *scanner) search(ctx context.Context, slot int, q *query, dst sink) erro
 			return err
 		}
 		defer f.close()
-		return s.scanBlocks(ctx, conn, slot, q, nil, f.fetch)
+		return s.scanBlocks(ctx, conn, slot, q, nil, nil, f.fetch)
 	})
 }
 
@@ -45,7 +45,17 @@ func (s *scanner) search(ctx context.Context, slot int, q *query, dst sink) erro
 func (s *scanner) count(ctx context.Context, slot int, q *query, count countFunc) error {
 	return s.run(ctx, func(ctx context.Context, conn *sql.Conn, _ *pausableTimer) error {
 		blockDone := func(context.Context, []int64) (bool, error) { return false, nil }
-		return s.scanBlocks(ctx, conn, slot, q, count, blockDone)
+		return s.scanBlocks(ctx, conn, slot, q, count, nil, blockDone)
+	})
+}
+
+// each passes v every entry that matches q, in blocks from newest to oldest and in
+// ascending order within a block. It ends after the block after which enough
+// returns true. The caller must hold the slot.
+func (s *scanner) each(ctx context.Context, slot int, q *query, v visitor, enough func() bool) error {
+	return s.run(ctx, func(ctx context.Context, conn *sql.Conn, _ *pausableTimer) error {
+		blockDone := func(context.Context, []int64) (bool, error) { return enough(), nil }
+		return s.scanBlocks(ctx, conn, slot, q, nil, &v, blockDone)
 	})
 }
 
@@ -75,7 +85,7 @@ func (s *scanner) run(
 // from newest to oldest. It reads each block in ascending order: the kernel only
 // reads ahead forwards, and descending reads from disk are ten times slower.
 //
-// If count is set, scanBlocks passes it the matching entries. Otherwise it passes
+// If count or each is set, scanBlocks passes it the matching entries. Otherwise it passes
 // blockDone the ids of the block's matching entries, in ascending order. The scan
 // ends if blockDone returns true or an error.
 //
@@ -84,11 +94,11 @@ func (s *scanner) run(
 // when an entry of a later block already existed: such a block gets no more
 // entries.
 func (s *scanner) scanBlocks(
-	ctx context.Context, conn *sql.Conn, slot int, q *query, count countFunc,
+	ctx context.Context, conn *sql.Conn, slot int, q *query, count countFunc, each *visitor,
 	blockDone func(ctx context.Context, found []int64) (enough bool, err error),
 ) error {
 	p := &s.passes[slot]
-	*p = pass{matcher: matcher{work: work{ctx: ctx}}, filter: &q.filter, count: count, stepWork: s.stepWork}
+	*p = pass{matcher: matcher{work: work{ctx: ctx}}, filter: &q.filter, count: count, each: each, stepWork: s.stepWork}
 	defer func() { *p = pass{} }()
 
 	next, err := conn.PrepareContext(ctx, "SELECT max(id) FROM logs WHERE id <= ?")

@@ -20,7 +20,7 @@ import (
 
 const (
 	callTimeout = 60 * time.Second // for a response of Chromium
-	waitTimeout = 30 * time.Second // for a condition in a page
+	waitTimeout = 30 * time.Second  // for a condition in a page
 	exitTimeout = 10 * time.Second // for Chromium to exit
 )
 
@@ -278,12 +278,19 @@ const pageHelpers = `
 	const buttonWith = (text) => $$("button").find((button) => button.textContent === text);
 	const liveText = () => $("#liveText").textContent;
 	const isLive = () => liveText() === "Live";
-	const isLoaded = () => $("#busy").hidden && state.chart;
+	const isLoaded = () => $("#busy").hidden && state.chart && !$("#chart.stale");
 	const topOf = (element) => element.getBoundingClientRect().top;
 	const row = (id) => $('.row[data-id="' + id + '"]');
 	const levelButtons = () => $$("#filters .chip").map((chip) => chip.innerText.replace(/\s+/g, " ").trim()).join();
 	const messageOf = (text) => [...text.childNodes].slice(0, -1).map((node) => node.textContent).join("");
 	const messages = () => $$(".row .text").map((text) => messageOf(text).trim()).join("|");
+	// The text of an element without its buttons and without what only screen readers read.
+	const textOf = (element) => {
+		const copy = element.cloneNode(true);
+		copy.querySelectorAll("button, .visually-hidden").forEach((e) => e.remove());
+		return copy.textContent;
+	};
+	const filters = () => $$(".chip.set").map((chip) => chip.querySelector(".name").textContent).join();
 	const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
 	const settled = async () => {
 		await (await fetch("logs?limit=1")).text();
@@ -479,7 +486,7 @@ func (p *tab) wait(expression string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			shown, _ := p.tryEval("document.body.innerText.slice(0, 500)")
+			shown, _ := p.tryEval("document.body.innerText.slice(-500)")
 			p.t.Fatalf("not true within %v: %s (error: %v); the page shows:\n%v", waitTimeout, expression, err, shown)
 		}
 	}
@@ -498,6 +505,8 @@ func (p *tab) press(keys ...string) {
 			event["text"], event["windowsVirtualKeyCode"] = "\r", 13
 		case "Escape":
 			event["windowsVirtualKeyCode"] = 27
+		case "Tab":
+			event["windowsVirtualKeyCode"] = 9
 		}
 		p.call("Input.dispatchKeyEvent", event, nil)
 		p.call("Input.dispatchKeyEvent", object{"type": "keyUp", "key": key}, nil)
@@ -531,6 +540,28 @@ func (p *tab) mouse(event string, x, y float64) {
 	p.call("Input.dispatchMouseEvent", object{
 		"type": event, "x": x, "y": y, "button": button, "buttons": 1, "clickCount": 1,
 	}, nil)
+}
+
+// dragText selects the text between two points of a line.
+func (p *tab) dragText(from, to, y float64) {
+	p.t.Helper()
+	p.mouse("mousePressed", from, y)
+	for x := from; x <= to; x += 5 {
+		p.call("Input.dispatchMouseEvent", object{"type": "mouseMoved", "x": x, "y": y, "button": "left", "buttons": 1}, nil)
+	}
+	p.mouse("mouseReleased", to, y)
+}
+
+// doubleClick double-clicks a point.
+func (p *tab) doubleClick(x, y float64) {
+	p.t.Helper()
+	for _, count := range []int{1, 2} {
+		for _, event := range []string{"mousePressed", "mouseReleased"} {
+			p.call("Input.dispatchMouseEvent", object{
+				"type": event, "x": x, "y": y, "button": "left", "buttons": 1, "clickCount": count,
+			}, nil)
+		}
+	}
 }
 
 // screenshot writes a picture of the page to a PNG file.

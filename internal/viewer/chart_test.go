@@ -2,6 +2,8 @@ package viewer
 
 import (
 	"fmt"
+	"net/http"
+	"sync"
 	"testing"
 )
 
@@ -50,4 +52,87 @@ func TestPageHistogramLive(t *testing.T) {
 	p.wait(`levelButtons() === "fatal 0,error 2,unknown 0,warn 1"`)
 	p.check(`$$("#bars .bar-warn").length`, 1)
 	p.check(`$("#bars").getAttribute("aria-label").startsWith("3 entries from ")`, true)
+}
+
+// A stallGate is a middleware that can delay responses of one path.
+type stallGate struct {
+	path    string
+	mu      sync.Mutex
+	release chan struct{} // nil if requests pass
+}
+
+func (g *stallGate) middleware(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == g.path {
+			g.mu.Lock()
+			release := g.release
+			g.mu.Unlock()
+			if release != nil {
+				select {
+				case <-release:
+				case <-r.Context().Done():
+				}
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// stall delays requests until the returned function is called.
+func (g *stallGate) stall() (release func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	waiting := make(chan struct{})
+	g.release = waiting
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.release = nil
+		close(waiting)
+	}
+}
+
+// While a histogram is being loaded, the previous one and the counts stay, and
+// dragging works.
+func TestPageHistogramDragWhileLoading(t *testing.T) {
+	gate := stallGate{path: "/logs/histogram"}
+	s := newSiteBehind(t, gate.middleware)
+	s.fill(3600)
+	p := openTab(t, s.url+"/?zone=utc", desktop)
+	p.wait(`isLoaded() && $("#bars .hover")`)
+	release := gate.stall()
+	defer release()
+	p.eval(`changeQuery({ words: "entry" })`)
+	p.wait(`$("#chart.stale") && !state.isBusy`)
+	p.check("levelButtons()", "fatal 0,error 3,600,unknown 0,Clear all")
+	p.check(`$$("#bars g rect").length`, 60)
+	box := p.eval(`(({ left, top, width }) => [left + width / 60 * 10.5, top + 30, width / 60])` +
+		`($("#bars").getBoundingClientRect())`).([]any)
+	x, y, slot := box[0].(float64), box[1].(float64), box[2].(float64)
+	p.mouse("mousePressed", x, y)
+	p.mouse("mouseMoved", x+4*slot, y)
+	// Even a chart that arrives while the pointer is down does not end the drag.
+	p.eval("(state.chart = null, dispatchEvent(new Event('resize')))")
+	p.mouse("mouseMoved", x+9*slot, y)
+	p.mouse("mouseReleased", x+9*slot, y)
+	p.wait(`location.search.includes("until")`)
+	p.check("location.search", "?words=entry&since=2026-11-22T00%3A10%3A00Z&until=2026-11-22T00%3A20%3A00Z&zone=utc")
+}
+
+// Single entries with a wrong clock do not squeeze the histogram of the others.
+func TestPageHistogramOutliers(t *testing.T) {
+	s := newSite(t)
+	old, future := errorEntry("old"), errorEntry("future")
+	old.timestamp, future.timestamp = "1970-01-01T00:00:00Z", "2099-01-01T00:00:00Z"
+	s.insert(old, future)
+	s.fill(3600)
+	p := openTab(t, s.url+"/?zone=utc", desktop)
+	p.wait("isLoaded()")
+	p.check("state.chart.step", 60_000)
+	p.check("(state.chart.end - state.chart.first) / state.chart.step", 60)
+	p.check("levelButtons()", "fatal 0,error 3,602,unknown 0")
+	p.check(`$("#outliers").innerText.replace(/\s+/g, " ")`, "◂ 1 earlier 1 later ▸")
+	p.click(`buttonWith("◂ 1 earlier")`)
+	p.wait(`isLoaded() && messages() === "old"`)
+	p.check("location.search", "?until=2026-11-22T00%3A00%3A00Z&zone=utc")
 }

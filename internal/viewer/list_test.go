@@ -16,7 +16,7 @@ func TestPageEmptyLog(t *testing.T) {
 	s := newSite(t)
 	p := openTab(t, s.url+"/", desktop)
 	p.wait(`$("#notice pre")`)
-	p.check(`$("#notice pre").textContent.includes("curl `+s.url+`/ingest")`, true)
+	p.check(`$("#notice pre").textContent.includes("curl '`+s.url+`/ingest' -d '{")`, true)
 	p.wait("isLive()")
 	s.deliver(errorEntry("the first"))
 	p.wait(`$$(".row").length === 1`)
@@ -41,7 +41,7 @@ func TestPageFirstView(t *testing.T) {
 	p.check(`$(".row:nth-child(3) .extra").textContent.trim()`, "service=shop n=12345678901234567890")
 	p.check("levelButtons()", "fatal 1,error 1,unknown 1")
 	p.check(`$$("#bars g rect").length`, 2)
-	p.check(`$("#status").textContent`, "3 entries, newest first")
+	p.check(`$("#status").textContent`, "3 entries")
 }
 
 // Every control must have a name for screen readers.
@@ -79,18 +79,18 @@ func TestPageMarkupIsText(t *testing.T) {
 	p.wait("isLoaded()")
 	p.eval(`$$(".head").forEach(e => e.click())`)
 	p.wait(`$$(".panel").length === 2`)
-	p.check(`$$("main img, main script, main b, #filters img").length`, 0)
+	p.check(`$$("main img, main script, #filters img").length`, 0)
 	p.check(`$$(".panel .message")[1].textContent`, attack)
-	p.check(`$$(".panel dd").some(e => e.textContent === `+quoted+`)`, true)
+	p.check(`$$(".panel dd").some(e => textOf(e) === `+quoted+`)`, true)
 	p.check(`$$(".panel dt").length`, 4+1)
 	p.check(`({}).polluted === undefined`, true)
 
 	// The same goes for filters and the address.
-	p.click(`$$(".panel .value").filter(b => b.textContent.startsWith("<img"))[1]`)
+	p.click(`$$(".panel .value").filter(e => e.textContent.startsWith("<img"))[1].querySelector(".action")`)
 	p.wait(`$(".chip.set") && state.entries.length === 1`)
 	p.eval(`changeQuery({ q: ` + quoted + `, levels: [` + quoted + `] })`)
 	p.wait(`!state.isBusy && state.entries.length === 1 && $("mark")`)
-	p.check(`$$("main img, main script, main b, header img, #filters img").length`, 0)
+	p.check(`$$("main img, main script, header img").length`, 0)
 	p.check(`document.title.endsWith(" · Logs")`, true)
 
 	// The policy prevents markup even if a script tries to set it.
@@ -193,11 +193,12 @@ func TestPageServerError(t *testing.T) {
 	}
 }
 
-// If loading older entries fails, the loaded ones stay, and the user can retry.
+// If loading fails, the page keeps what it has, and continues when the server
+// responds again. The user can also retry.
 func TestPageRetry(t *testing.T) {
 	var gate failGate
 	s := newSiteBehind(t, gate.middleware)
-	s.fill(400)
+	s.fill(12_000)
 	p := openTab(t, s.url+"/", desktop)
 	p.allowErrors("status of 503")
 	p.wait("state.entries.length === 300 && isLoaded()")
@@ -206,8 +207,195 @@ func TestPageRetry(t *testing.T) {
 	p.wait(`$("#status").textContent === "Overloaded Try again"`)
 	p.check("state.entries.length", 300)
 	gate.fails.Store(false)
+	p.wait("state.entries.length > 300")
+	const loaded = `isLoaded() && $("#status").textContent === "newest 300 entries, scroll for older ones"`
+	gate.fails.Store(true)
+	p.eval("changeQuery({ q: 'entry' })")
+	p.wait(`$("#notice h2")?.textContent === "Cannot load the log"`)
+	gate.fails.Store(false)
+	p.wait(loaded)
+
+	gate.fails.Store(true)
+	p.eval("changeQuery({ q: '' })")
+	p.wait(`!$("#notice").hidden`)
+	gate.fails.Store(false)
 	p.click(`buttonWith("Try again")`)
-	p.wait(`isLoaded() && $("#status").textContent === "newest 300 entries, scroll for older ones"`)
+	p.wait(loaded)
+}
+
+// Text can be selected: a selection neither opens an entry nor filters.
+func TestPageTextSelection(t *testing.T) {
+	s := newSite(t)
+	s.insert(testEntry{"error", "unforgettable", timestamp(time.Now()), `{"service":"checkout"}`})
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLoaded()")
+	const selected = "String(getSelection()).trim()"
+	word := p.eval(`(({ left, top }) => [left + 20, top + 8])($(".row .msg").getBoundingClientRect())`).([]any)
+	x, y := word[0].(float64), word[1].(float64)
+
+	p.dragText(x, x+30, y)
+	p.check(selected+".length > 1", true)
+	p.check("state.opened.size", 0)
+
+	p.eval("getSelection().removeAllRanges()")
+	p.doubleClick(x, y)
+	p.check(selected, "unforgettable")
+	p.check("state.opened.size", 1)
+
+	p.eval("getSelection().removeAllRanges()")
+	value := p.eval(`(({ left, top, height }) => [left + 5, top + height / 2])` +
+		`($(".facts .value span").getBoundingClientRect())`).([]any)
+	x, y = value[0].(float64), value[1].(float64)
+	p.dragText(x, x+30, y)
+	p.check(selected+".length > 1", true)
+	p.check("location.search", "?open=1")
+	p.doubleClick(x, y)
+	p.check(selected, "checkout")
+}
+
+// Rows whose entries arrived late are marked, unless the list is sorted by time.
+func TestPageLateEntries(t *testing.T) {
+	s := newSite(t)
+	at := time.Date(2026, 11, 22, 17, 42, 0, 0, time.UTC)
+	s.insert(
+		testEntry{"error", "on time", timestamp(at), ""},
+		testEntry{"error", "late", timestamp(at.Add(-2 * time.Minute)), ""},
+		testEntry{"error", "no time", "whenever", ""},
+	)
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLoaded()")
+	p.check("messages()", "on time|no time|late")
+	p.check(`$("#orderNote").textContent`, "by time")
+	// A late entry that arrives now goes to its place.
+	p.wait("isLive()")
+	s.deliver(testEntry{"error", "later", timestamp(at.Add(-time.Minute)), ""})
+	p.wait(`messages() === "on time|later|no time|late"`)
+
+	many := newSite(t)
+	many.fill(10_001)
+	many.insert(testEntry{"error", "late", timestamp(at.Add(-24 * time.Hour)), ""})
+	p = openTab(t, many.url+"/", desktop)
+	p.wait("isLoaded()")
+	p.check(`$("#orderNote").textContent`, "in order of arrival")
+	p.check(`$$(".row.late .msg").map((e) => e.textContent).join()`, "late")
+}
+
+// Text that changes the direction of writing does not reverse what follows it.
+func TestPageBidiControls(t *testing.T) {
+	s := newSite(t)
+	s.insert(testEntry{"error", "user \u202eevil", timestamp(time.Now()), `{"a":"\u202ex","b":"y"}`})
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLoaded()")
+	p.check(`$(".row .text").textContent`, "user ⟨U+202E⟩evil  a=⟨U+202E⟩x b=y")
+}
+
+// On a phone, the active filters and "Clear all" are on the screen, and the key
+// can be forgotten.
+func TestPagePhoneControls(t *testing.T) {
+	s := newSite(t)
+	s.fill(50)
+	p := openTab(t, s.url+"/?level=error&details.n=1&details.service=checkout&words=entry", phone)
+	p.wait("isLoaded()")
+	p.check(`$$("#filters .set, #filters .quiet, #help").length`, 4)
+	p.check(`$$("#filters .set, #filters .quiet, #help").every((e) => {
+		const { left, right, top, bottom } = e.getBoundingClientRect();
+		return left >= 0 && right <= innerWidth && top >= 0 && bottom <= innerHeight;
+	})`, true)
+}
+
+// At a zoom of 400% the list is as high as the window, and the page scrolls.
+func TestPageZoomed(t *testing.T) {
+	s := newSite(t)
+	s.fill(50)
+	p := openTab(t, s.url+"/", screen{width: 320, height: 200})
+	p.wait("isLoaded()")
+	p.check(`$("#list").clientHeight > 150`, true)
+	p.check("document.documentElement.scrollHeight > innerHeight", true)
+	p.check("document.documentElement.scrollWidth <= innerWidth", true)
+}
+
+// Screen readers hear of loads, not of every new entry.
+func TestPageAnnouncements(t *testing.T) {
+	s := newSite(t)
+	s.fill(3)
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLive() && isLoaded()")
+	p.check(`$("[role=status]").textContent`, "3 entries")
+	p.eval(`(window.changes = 0, new MutationObserver(() => window.changes++)
+		.observe($("[role=status]"), { childList: true, subtree: true, characterData: true }))`)
+	for i := range 5 {
+		s.deliver(errorEntry("live"))
+		p.wait(fmt.Sprintf("state.entries.length === %d", 4+i))
+	}
+	p.check("changes", 0)
+}
+
+// Fields can be columns, rows can be wrapped, and a match outside the visible text is
+// shown.
+func TestPageColumnsAndWrap(t *testing.T) {
+	s := newSite(t)
+	long := strings.Repeat("word ", 100) + "needle at the end"
+	s.insert(
+		testEntry{"error", long, timestamp(time.Now()), `{"service":"shop","user":{"id":7}}`},
+		testEntry{"error", "short", timestamp(time.Now()), `{"user.id":8}`},
+	)
+	p := openTab(t, s.url+"/?open=1", desktop)
+	p.wait(`isLoaded() && $(".panel")`)
+	p.click(`$(".facts [aria-label^='+ column: show service']")`)
+	p.wait(`isLoaded() && $$(".row .cell").length === 2`)
+	p.check("location.search", "?cols=service")
+	p.eval("changeQuery({ cols: ['service', 'user.id'] })")
+	p.wait(`isLoaded() && $$(".row .cell").length === 4`)
+	p.check(`$$(".row .cell").map((e) => e.textContent).join()`, ",8,shop,7")
+	p.click(`$("#columns .action")`)
+	p.wait(`isLoaded() && $$(".row .cell").length === 2`)
+	p.check("location.search", "?cols=user.id")
+
+	p.check(`row(1).offsetHeight`, 32)
+	p.press("w")
+	p.wait(`row(1).offsetHeight > 60 && row(2).offsetHeight === 32`)
+	p.wait(`Math.abs(topOf(row(1)) - row(2).getBoundingClientRect().bottom) < 1`)
+	p.wait(`Math.abs($("#sizer").offsetHeight - row(1).offsetHeight - row(2).offsetHeight) < 1`)
+	p.press("w")
+	p.wait(`row(1).offsetHeight === 32`)
+
+	p.eval("changeQuery({ words: 'needle' })")
+	p.wait(`isLoaded() && $(".row mark")`)
+	p.check(`$(".row mark").getBoundingClientRect().right < innerWidth`, true)
+	p.check(`$(".row .msg").textContent.includes(" … ")`, true)
+}
+
+// The results can be taken elsewhere.
+func TestPageExport(t *testing.T) {
+	s := newSite(t)
+	s.fill(10)
+	p := openTab(t, s.url+"/?details.n=3&details.n=4", desktop)
+	p.wait("isLoaded()")
+	p.eval(`(navigator.clipboard.writeText = async (text) => { window.copied = text; },
+		URL.createObjectURL = (blob) => { window.blob = blob; return "#"; })`)
+	p.click(`$("#curl")`)
+	p.wait("window.copied")
+	p.check("copied", "curl '"+s.url+"/logs?details.n=3&details.n=4'")
+	p.click(`$("#download")`)
+	p.wait("window.blob")
+	p.check(`blob.text().then((text) => text.trim().split("\n").map((line) => JSON.parse(line).id).join())`, "5,4")
+}
+
+// The oldest entries can come first, and one key leads to them.
+func TestPageOldestFirst(t *testing.T) {
+	s := newSite(t)
+	s.fill(9_000)
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLoaded()")
+	p.press("G")
+	p.wait("isLoaded() && state.entries[0]?.id === 1")
+	p.check("location.search", "?order=asc")
+	p.check("state.entries[1].id", 2)
+	p.check("liveText()", "Not live")
 	p.eval(`$("#list").scrollTop = 1e9`)
-	p.wait(`$("#status").textContent === "400 entries, newest first"`)
+	p.wait("state.entries.length > 300")
+	p.check("state.entries.every((entry, i) => entry.id === i + 1)", true)
+	p.press("g")
+	p.wait("isLoaded() && state.entries[0]?.id === 9000")
+	p.check("location.search", "")
 }

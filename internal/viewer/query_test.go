@@ -19,7 +19,7 @@ func TestPageAddress(t *testing.T) {
 		testEntry{"fatal", "disk gone", timestamp(now.Add(-90 * time.Minute)), `{"host":"b"}`},
 		testEntry{"error", "network", timestamp(now), `{"host":"b"}`},
 	)
-	p := openTab(t, s.url+"/?level=error&q=DISK&since=24h&details.host=b&zone=utc&live=0&open=2", desktop)
+	p := openTab(t, s.url+"/?level=error&words=DISK&since=24h&details.host=b&zone=utc&live=0&open=2", desktop)
 	p.wait(`$$(".row").length === 1`)
 	p.wait(`$(".row.open .panel")`)
 	p.check("messages()", "disk full again")
@@ -29,10 +29,10 @@ func TestPageAddress(t *testing.T) {
 	p.check(`$("#zone").textContent`, "UTC")
 	p.check("liveText()", "Paused")
 	p.check(`$(".chip.lv-error").getAttribute("aria-pressed")`, "true")
-	p.check(`$(".chip.set").textContent`, "host = b×")
+	p.check(`filters()`, "host = b")
 
 	// Every step changes the address, and the back button undoes it.
-	p.click(`$(".chip.set")`)
+	p.click(`$(".chip.set .remove")`)
 	p.wait(`$$(".row").length === 2`)
 	p.click(`buttonWith("Clear all")`)
 	p.wait(`$$(".row").length === 4`)
@@ -45,7 +45,7 @@ func TestPageAddress(t *testing.T) {
 	p.navigate(s.url + "/?level=fatal&level=weird")
 	p.wait(`$$(".row").length === 1`)
 	p.check("messages()", "disk gone")
-	p.check(`$(".chip.set").textContent`, "level = weird×")
+	p.check(`filters()`, "level = weird")
 }
 
 func TestPageRangeDialog(t *testing.T) {
@@ -141,4 +141,63 @@ func (g *failGate) middleware(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// The search box accepts words, phrases, excluded words, and fields, which become
+// filters.
+func TestPageSearchBox(t *testing.T) {
+	s := newSite(t)
+	for _, test := range []struct{ message, details string }{
+		{"payment failed: card declined", `{"service":"checkout"}`},
+		{"card payment failed", `{"service":"checkout"}`},
+		{"payment failed after retry", `{"service":"mailer"}`},
+		{"user not found", `{"service":"auth"}`},
+	} {
+		s.insert(testEntry{"error", test.message, timestamp(time.Now()), test.details})
+	}
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLoaded()")
+	search := func(text string, want int) {
+		t.Helper()
+		p.press("/")
+		p.typeText(text)
+		p.press("Enter")
+		p.wait(fmt.Sprintf("isLoaded() && state.entries.length === %d", want))
+	}
+	search("failed payment", 3)
+	p.check(`$$(".row mark").length`, 6)
+	search(`"card declined"`, 1)
+	search("payment -retry", 2)
+	p.check("location.search", "?words=payment+-retry")
+	search("payment service=mailer", 1)
+	p.check("location.search", "?words=payment&details.service=mailer")
+	p.check("filters()", "service = mailer")
+	p.check(`$("#search").value`, "payment")
+	search("-service=mailer", 3)
+	p.check("filters()", "service ≠ mailer")
+	search(`level=fatal "user not"`, 0)
+
+	// The page says which filter to remove.
+	p.wait(`$$("#notice .chip").length`)
+	p.check(`$$("#notice .chip").map((e) => e.textContent).join()`, "Remove level fatal")
+	p.click(`$("#notice .chip")`)
+	p.wait("isLoaded() && state.entries.length === 1")
+}
+
+// A click on a filter inverts it.
+func TestPageInvertFilter(t *testing.T) {
+	s := newSite(t)
+	for i := range 6 {
+		s.insert(testEntry{"error", "x", timestamp(time.Now()), fmt.Sprintf(`{"n":"%d"}`, i%3)})
+	}
+	p := openTab(t, s.url+"/?open=1", desktop)
+	p.wait(`isLoaded() && $(".panel")`)
+	p.click(`$(".facts [aria-label^='≠']")`)
+	p.wait("isLoaded() && state.entries.length === 4")
+	p.check("location.search", "?not.details.n=0")
+	p.click(`$(".chip.set .invert")`)
+	p.wait("isLoaded() && state.entries.length === 2")
+	p.check("location.search", "?details.n=0")
+	p.click(`$(".chip.set .remove")`)
+	p.wait("isLoaded() && state.entries.length === 6")
 }

@@ -18,7 +18,7 @@ func TestPageLive(t *testing.T) {
 	s.deliver(errorEntry("another"), errorEntry("entry at the top"))
 	p.wait(`messages().includes("at the top")`)
 	p.check("state.entries[0].id", 402)
-	p.check("state.entries.length", 301)
+	p.check("state.entries.length", 401)
 }
 
 // New entries do not move what the user looks at.
@@ -158,10 +158,14 @@ func TestPageTailSkips(t *testing.T) {
 		entries = append(entries, errorEntry("entry"))
 	}
 	s.deliver(entries...)
-	p.wait(fmt.Sprintf("state.entries.length === %d", 1+tailBurst))
-	p.check(`$("#status").textContent.split("  ·  ")[1]`, "up to 100 entries skipped, too many at once Load them")
+	p.wait(fmt.Sprintf("state.entries.length === %d", 2+tailBurst))
+	p.eval(`$("#list").scrollTop = 1e9`)
+	p.wait(`$(".gap")`)
+	p.check(`$(".gap").textContent`, "up to 100 skipped, too many at once Load them")
+	// The histogram counts what the list skips.
+	p.wait(fmt.Sprintf(`levelButtons().includes("error %d")`, 1+tailBurst))
 	p.click(`buttonWith("Load them")`)
-	p.wait("!state.skipped && state.entries.length === 300")
+	p.wait(fmt.Sprintf("!$('.gap') && state.entries.length === %d", 1+tailBurst))
 }
 
 // A tail that breaks within an event resumes before the event.
@@ -202,12 +206,15 @@ func TestPageTailResumes(t *testing.T) {
 	p.wait("isLoaded() && state.tailHeard")
 	s.insert(errorEntry("seven"), errorEntry("eight"), errorEntry("nine"))
 	release <- struct{}{}
-	p.wait("state.skipped === 2")
+	p.wait("state.tailFrom === 8")
 	release <- struct{}{}
 	p.wait("state.entries[0].id === 9")
 	p.wait("isLive()")
-	p.check("state.entries.map(e => e.id).join()", "9,6,5,4,3,2,1")
-	p.check("state.skipped", 2)
+	p.check("state.entries.map(e => e.id).join()", "9,8.5,6,5,4,3,2,1")
+	p.check(`$(".gap").textContent`, "up to 2 skipped, too many at once Load them")
+	p.click(`buttonWith("Load them")`)
+	p.wait(`!$(".gap")`)
+	p.check("state.entries.map(e => e.id).join()", "9,8,7,6,5,4,3,2,1")
 	mu.Lock()
 	defer mu.Unlock()
 	if got, want := strings.Join(resumed, " "), "6 6 8"; got != want {
@@ -239,4 +246,78 @@ func TestPageDatabaseReplaced(t *testing.T) {
 	p.wait("isLive()")
 	newer.deliver(errorEntry("second"))
 	p.wait(`messages() === "second|first"`)
+}
+
+// New rows wait while the user points at the list, so that a click hits the row
+// under the pointer.
+func TestPageClickWhileLive(t *testing.T) {
+	s := newSite(t)
+	s.fill(30)
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLive() && isLoaded()")
+	place := p.eval(`(({ left, top }) => [left + 400, top + 10])(row(25).getBoundingClientRect())`).([]any)
+	x, y := place[0].(float64), place[1].(float64)
+	p.mouse("mouseMoved", x-5, y)
+	p.mouse("mouseMoved", x, y)
+	for range 10 {
+		s.deliver(errorEntry("live"))
+	}
+	p.wait(`$("#pill").textContent === "↑ 10 new" && !$("#pill").hidden`)
+	p.mouse("mousePressed", x, y)
+	p.mouse("mouseReleased", x, y)
+	p.check("[...state.opened].join()", 25)
+	p.check("state.entries.length", 30)
+	// After the entry is closed, the new rows appear without the pill.
+	p.press("Escape", "Escape")
+	p.wait("state.entries.length === 40")
+	p.check(`$("#pill").hidden`, true)
+}
+
+// With an entry open, the pill and the key g return to the newest entries, which
+// then follow each other again.
+func TestPageFollowsAgain(t *testing.T) {
+	for _, useKey := range []bool{false, true} {
+		s := newSite(t)
+		s.fill(30)
+		p := openTab(t, s.url+"/", desktop)
+		p.wait("isLive() && isLoaded()")
+		p.press("j", "Enter")
+		p.wait(`$(".row.open .panel")`)
+		s.deliver(errorEntry("one"))
+		p.wait(`!$("#pill").hidden`)
+		if useKey {
+			p.press("g")
+		} else {
+			p.click(`$("#pill")`)
+		}
+		p.wait(`messages().startsWith("one|")`)
+		s.deliver(errorEntry("two"))
+		p.wait(`messages().startsWith("two|one|")`)
+		p.check(`$("#pill").hidden`, true)
+		p.check(`$("#list").scrollTop`, 0)
+	}
+}
+
+// The list has a limit also while an entry is open, and so have the entries that
+// wait.
+func TestPageListLimit(t *testing.T) {
+	s := newSite(t)
+	s.fill(9_900)
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLive() && isLoaded() && state.entries.length === 9900")
+	p.press("j", "Enter")
+	for range 12 {
+		entries := make([]testEntry, tailBurst)
+		for i := range entries {
+			entries[i] = errorEntry("live")
+		}
+		id := s.insert(entries...)
+		s.reader.Committed(id)
+		p.wait(fmt.Sprintf("state.tailFrom === %d", id))
+	}
+	p.check("state.pending.length <= 5001 && state.entries.length", 9900)
+	p.press("g")
+	p.wait("state.entries.length === 10000")
+	p.check("state.opened.size", 1) // the entry is still in the list
+	p.check("state.entries.filter((entry) => entry.gap).length", 1)
 }

@@ -2,7 +2,7 @@
 //
 // The page is static: index.html, style.css and JavaScript modules, without a
 // build step. It contains no log data and needs no API key. Its scripts read the
-// log from /logs, /logs/histogram and /logs/tail like any other client, and ask
+// log from /logs and the routes below it like any other client, and ask
 // the user for a key if these routes require one.
 //
 // The package guarantees:
@@ -53,6 +53,10 @@ const (
 	// gives the script the names of each level.
 	levelsPlaceholder = "LEVEL_NAMES"
 
+	// preloadsPlaceholder is where index.html gets links to all modules, so that
+	// the browser loads them at once and not one after another.
+	preloadsPlaceholder = "MODULE_PRELOADS\n"
+
 	// policy allows the page to load its own scripts, style and icon, and to send
 	// requests to its own server. Log content could not run, load or send anything
 	// even if it became markup.
@@ -100,6 +104,7 @@ func newBundle() *bundle {
 	b := &bundle{version: hex.EncodeToString(hash.Sum(nil)[:8]), files: make(map[string]file)}
 	for name, body := range bodies {
 		if name == pageName {
+			body = bytes.Replace(body, []byte(preloadsPlaceholder), preloads(names), 1)
 			body = bytes.ReplaceAll(body, []byte(versionPlaceholder), []byte("/"+b.version+"/"))
 			body = bytes.Replace(body, []byte(levelsPlaceholder), levels, 1)
 		}
@@ -116,6 +121,18 @@ func levelNames() []byte {
 	}
 	text, _ := json.Marshal(names) // a map of strings has a JSON form
 	return text
+}
+
+// preloads returns the links that preload the modules among the files.
+func preloads(names []string) []byte {
+	var links []byte
+	for _, name := range names {
+		if path.Ext(name) == ".js" {
+			links = fmt.Appendf(links, "<link rel=\"modulepreload\" href=\"assets%s%s\">\n",
+				versionPlaceholder, path.Base(name))
+		}
+	}
+	return links
 }
 
 func compress(body []byte) []byte {

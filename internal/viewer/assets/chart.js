@@ -2,20 +2,23 @@
 // time range.
 
 import { showFilters } from "./controls.js";
-import { byId, element, formatCount, svgElement } from "./dom.js";
+import { button, byId, element, formatCount, svgElement } from "./dom.js";
 import { LEVELS } from "./levels.js";
 import { filterParams, hasOnlyLevels } from "./query.js";
-import { ServerError, errorText, get } from "./server.js";
+import { ServerError, errorText, get, isTemporary } from "./server.js";
 import { changeQuery, state } from "./state.js";
-import { fullTime, isRelative, isoTime, parseTime, shortTime, stepName } from "./time.js";
-
-/** @import { Level } from "./levels.js" */
-/** @import { Chart, Counts, Entry } from "./state.js" */
+import { fullTime, isRelative, isoTime, shortTime, stepName } from "./time.js";
 
 const MAX_BUCKETS = 120;
-const MAX_NEW_BUCKETS = 500; // an entry further in the future is not shown
+const MAX_NEW_BUCKETS = 500; // an entry further in the future is an outlier
 const RELATIVE_RELOAD_MS = 60_000;
-const COUNTS_DELAY_MS = 300;
+const RETRY_MS = 3000;
+const REDRAW_MS = 1000;
+
+// Entries are outliers if there are at most MAX_OUTLIERS on a side, 1% of all, and
+// the others fill less than a quarter of the chart. The chart then shows the others.
+const MAX_OUTLIERS = 10;
+const MAX_ZOOMS = 6;
 
 const AXIS_HEIGHT = 18;
 const TOP_MARGIN = 12;
@@ -27,6 +30,7 @@ const TIP_DISTANCE = 8;
 
 const box = byId("chart", HTMLElement);
 const bars = byId("bars", SVGSVGElement);
+const outliers = byId("outliers", HTMLElement);
 const note = byId("chartNote", HTMLElement);
 const tip = byId("tip", HTMLElement);
 
@@ -43,117 +47,197 @@ const tip = byId("tip", HTMLElement);
 
 /** @type {Drawing | null} */
 let drawing = null;
-let dragFrom = -1; // the slot in which the pointer was pressed
-let reloadTimer = 0;
-let countsTimer = 0;
 
 /**
- * Loads and draws the histogram of the query.
+ * The starts of the buckets between which the pointer is dragged. They remain
+ * valid if another chart is drawn meanwhile.
+ * @type {{ from: number, to: number, step: number } | null}
+ */
+let drag = null;
+
+/**
+ * Entries that arrived while a chart is being loaded, null if none is.
+ * @type {Entry[] | null}
+ */
+let uncounted = null;
+let reloadTimer = 0;
+let reloadAt = 0;
+let redrawTimer = 0;
+
+/**
+ * Loads and draws the histogram of the query. The last one stays until then.
  * @param {AbortSignal} signal
  */
 export async function loadChart(signal) {
   clearTimeout(reloadTimer);
-  state.chart = null;
-  note.textContent = "";
+  reloadAt = 0;
+  box.classList.add("stale");
+  uncounted = [];
   try {
-    const chart = await fetchChart(signal);
+    const chart = await fetchChart(signal, state.tailFrom);
     if (signal.aborted) return;
     state.chart = chart;
-    if (isRelative(state.query.since)) reloadLater(signal);
+    note.textContent = "";
+    for (const entry of uncounted) addToChart(chart, entry);
+    // A range that is relative to the current time moves.
+    if (isRelative(state.query.since)) reloadLater(RELATIVE_RELOAD_MS);
   } catch (error) {
     if (signal.aborted) return;
     const needsKey = error instanceof ServerError && error.status === 401;
     note.textContent = needsKey ? "" : errorText(error);
+    state.chart = null;
+    if (isTemporary(error)) reloadLater(RETRY_MS);
   }
+  uncounted = null;
+  box.classList.remove("stale");
   drawChart();
   showFilters();
 }
 
 /**
- * Loads the histogram again after a while, because a range that is relative to
- * the current time moves.
- * @param {AbortSignal} signal
+ * Loads the histogram again after a while, unless it will be loaded before.
+ * @param {number} ms
  */
-function reloadLater(signal) {
-  reloadTimer = setTimeout(() => {
-    if (!signal.aborted) loadChart(signal);
-  }, RELATIVE_RELOAD_MS);
+function reloadLater(ms) {
+  const at = Date.now() + ms;
+  if (reloadAt && reloadAt <= at) return;
+  clearTimeout(reloadTimer);
+  reloadAt = at;
+  const { signal } = state.loading;
+  reloadTimer = setTimeout(() => signal.aborted || loadChart(signal), ms);
+}
+
+/** Loads the histogram again soon, because it does not count some new entries. */
+export function reloadChartSoon() {
+  reloadLater(RETRY_MS);
 }
 
 /**
  * @param {AbortSignal} signal
- * @returns {Promise<Chart>}
+ * @param {number} upTo counts entries up to this id, or all if it is negative
  */
-async function fetchChart(signal) {
-  const { query } = state;
-  const params = filterParams(query);
+async function fetchChart(signal, upTo) {
+  const params = filterParams(state.query);
   // The level buttons show the counts of all levels, and the page can select the
   // levels to draw. Only other stored names have to be selected by the server.
-  if (hasOnlyLevels(query)) params.delete("level");
+  if (hasOnlyLevels(state.query)) params.delete("level");
   params.set("buckets", String(MAX_BUCKETS));
+  if (upTo >= 0) params.set("before", String(upTo + 1));
+  let chart = await fetchBuckets(signal, params, upTo);
+  for (let zooms = 0; zooms < MAX_ZOOMS; zooms++) {
+    const bulk = bulkOf(chart, zooms > 0);
+    if (!bulk) break;
+    params.set("since", isoTime(bulk.first));
+    params.set("until", isoTime(bulk.end));
+    const { levels } = chart;
+    chart = { ...(await fetchBuckets(signal, params, upTo)), ...bulk, levels };
+  }
+  if (chart.earlier || chart.later) {
+    const starts = [...chart.buckets.keys()];
+    chart.first = Math.min(...starts);
+    chart.end = Math.max(...starts) + chart.step;
+  }
+  return chart;
+}
+
+/**
+ * @param {AbortSignal} signal
+ * @param {URLSearchParams} params
+ * @param {number} upTo
+ * @returns {Promise<Chart>}
+ */
+async function fetchBuckets(signal, params, upTo) {
   const response = await get(`logs/histogram?${params}`, signal);
   const { step: seconds, since, until, levels, buckets } = await response.json();
   const step = seconds * 1000;
-  const first = Math.floor(Date.parse(since) / step) * step;
+  const { query } = state;
   let end = Date.parse(until);
   if (query.since && !query.until) end = Math.max(end || 0, Date.now());
   return {
     step,
-    first,
+    first: Math.floor(Date.parse(since) / step) * step,
     end: Math.ceil(end / step) * step,
+    earlier: 0,
+    later: 0,
     levels,
-    buckets: countsByTime(buckets),
+    buckets: new Map(buckets.map(bucketPair)),
+    upTo,
   };
 }
 
+/** @param {{ time: string, levels: Counts }} bucket @returns {[number, Counts]} */
+const bucketPair = ({ time, levels }) => [Date.parse(time), levels];
+
 /**
- * @param {{ time: string, levels: Counts }[]} buckets
- * @returns {Map<number, Counts>}
+ * Returns the part of a chart without its outliers, null if it has none.
+ * @param {Chart} chart
+ * @param {boolean} isZoomed whether the chart is such a part already
  */
-function countsByTime(buckets) {
-  return new Map(buckets.map(({ time, levels }) => [Date.parse(time), levels]));
+function bulkOf(chart, isZoomed) {
+  const sums = [...bucketSums(chart, LEVELS)].sort((a, b) => a[0] - b[0]);
+  const total = sums.reduce((sum, [, count]) => sum + count, 0);
+  const limit = Math.min(MAX_OUTLIERS, Math.floor(total / 100));
+  const earlier = state.query.since ? [] : outliersOf(sums, limit);
+  const later = state.query.until ? [] : outliersOf(sums.reverse(), limit);
+  const bulk = sums.slice(later.length, sums.length - earlier.length);
+  if (!bulk.length || (!isZoomed && !earlier.length && !later.length)) return null;
+  const first = bulk[bulk.length - 1][0];
+  const end = bulk[0][0] + chart.step;
+  if (chart.step <= 1000 || (end - first) * (isZoomed ? 2 : 4) > chart.end - chart.first) return null;
+  const sum = (/** @type {[number, number][]} */ part) => part.reduce((n, [, count]) => n + count, 0);
+  return { first, end, earlier: chart.earlier + sum(earlier), later: chart.later + sum(later) };
 }
 
 /**
- * Adds an entry that the tail delivered. The caller draws the chart.
+ * Returns the buckets at the start of sums that have at most limit entries together.
+ * @param {[number, number][]} sums
+ * @param {number} limit
+ */
+function outliersOf(sums, limit) {
+  let sum = 0;
+  const end = sums.findIndex(([, count]) => (sum += count) > limit);
+  return sums.slice(0, Math.max(0, end));
+}
+
+/**
+ * Counts an entry that the tail delivered.
  * @param {Entry} entry
  */
 export function countEntry(entry) {
-  const { chart } = state;
-  if (!chart) return;
-  increment(chart.levels, entry.level);
-  const time = parseTime(entry.timestamp);
+  uncounted?.push(entry);
+  if (uncounted || !state.chart) return;
+  addToChart(state.chart, entry);
+  if (slotCount(state.chart) > 2 * MAX_BUCKETS) loadChart(state.loading.signal); // with a larger step
+  redrawTimer ||= setTimeout(() => {
+    redrawTimer = 0;
+    drawChart();
+    showFilters();
+  }, REDRAW_MS);
+}
+
+/**
+ * @param {Chart} chart
+ * @param {Entry} entry
+ */
+function addToChart(chart, { id, level, time }) {
+  if (id <= chart.upTo) return;
+  chart.levels[level] = (chart.levels[level] ?? 0) + 1;
   if (isNaN(time)) return;
   const start = Math.floor(time / chart.step) * chart.step;
   if (isNaN(chart.first)) {
     chart.first = start;
     chart.end = start + chart.step;
   }
-  if (start < chart.first || start > chart.end + MAX_NEW_BUCKETS * chart.step) return;
-  chart.end = Math.max(chart.end, start + chart.step);
-  const bucket = chart.buckets.get(start) ?? {};
-  increment(bucket, entry.level);
-  chart.buckets.set(start, bucket);
-  if (slotCount(chart) > 2 * MAX_BUCKETS) {
-    loadChart(state.loading.signal); // with a larger step
+  if (start < chart.first) {
+    chart.earlier++;
+  } else if (start > chart.end + MAX_NEW_BUCKETS * chart.step) {
+    chart.later++;
   } else {
-    showCountsSoon();
+    chart.end = Math.max(chart.end, start + chart.step);
+    const bucket = chart.buckets.get(start) ?? {};
+    bucket[level] = (bucket[level] ?? 0) + 1;
+    chart.buckets.set(start, bucket);
   }
-}
-
-/**
- * @param {Counts} counts
- * @param {Level} level
- */
-function increment(counts, level) {
-  counts[level] = (counts[level] ?? 0) + 1;
-}
-
-function showCountsSoon() {
-  countsTimer ||= setTimeout(() => {
-    countsTimer = 0;
-    showFilters();
-  }, COUNTS_DELAY_MS);
 }
 
 /** @param {Chart} chart */
@@ -175,6 +259,7 @@ export function drawChart() {
   const width = bars.clientWidth;
   const height = bars.clientHeight - AXIS_HEIGHT;
   bars.replaceChildren();
+  outliers.replaceChildren();
   drawing = null;
   if (width <= 0) return;
   bars.append(axisLine(0, height + 0.5, width, height + 0.5));
@@ -194,11 +279,21 @@ export function drawChart() {
   const topRight = { x: width, y: 9, "text-anchor": "end" };
   if (max) bars.append(svgElement("text", topRight, maxLabel(chart, max)));
   bars.setAttribute("aria-label", description(chart, sums, max));
+  showOutliers(chart);
+  showSelection();
+}
+
+/** @param {Chart} chart */
+function showOutliers({ earlier, later, first, end }) {
+  const add = (/** @type {string} */ text, /** @type {Partial<Query>} */ range) =>
+    outliers.append(button("link", [text], () => changeQuery({ ...range, open: 0 })));
+  if (earlier) add(`◂ ${formatCount(earlier)} earlier`, { until: isoTime(first) });
+  if (later) add(`${formatCount(later)} later ▸`, { since: isoTime(end) });
 }
 
 /**
  * @param {Chart} chart
- * @param {Level[]} levels
+ * @param {readonly Level[]} levels
  * @returns {Map<number, number>} the number of entries in each bucket
  */
 function bucketSums(chart, levels) {
@@ -256,7 +351,7 @@ function timeLabels({ chart, slots, slotWidth, height }, width) {
   const every = Math.max(1, Math.ceil(LABEL_DISTANCE / slotWidth));
   for (let slot = 0; slot < slots; slot += every) {
     const x = slot * slotWidth;
-    const label = slotTime(chart, slot);
+    const label = chartTime(chart, slotStart(chart, slot));
     if (slot > 0 && x + label.length * CHARACTER_WIDTH > width) break;
     labels.push(axisLine(x + 0.5, height, x + 0.5, height + 4));
     labels.push(svgElement("text", { x: x + 3, y: height + 14 }, label));
@@ -285,10 +380,10 @@ function slotStart(chart, slot) {
 
 /**
  * @param {Chart} chart
- * @param {number} slot
+ * @param {number} ms
  */
-function slotTime(chart, slot) {
-  return shortTime(slotStart(chart, slot), chart.step / 1000, state.query.utc);
+function chartTime(chart, ms) {
+  return shortTime(ms, chart.step / 1000, state.query.utc);
 }
 
 /**
@@ -325,22 +420,18 @@ function slotAt(event, { slots, slotWidth }) {
   return Math.max(0, Math.min(slots - 1, Math.floor(x / slotWidth)));
 }
 
-/**
- * Returns the first and the last slot of the range that is dragged over.
- * @param {number} slot under the pointer
- */
-function draggedSlots(slot) {
-  return { first: Math.min(dragFrom, slot), last: Math.max(dragFrom, slot) };
+/** Returns the range that is dragged over. */
+function draggedRange({ from, to, step } = drag ?? { from: 0, to: 0, step: 0 }) {
+  return { since: Math.min(from, to), until: Math.max(from, to) + step };
 }
 
-/**
- * @param {number} slot under the pointer
- * @param {Drawing} drawing
- */
-function showSelection(slot, { slotWidth, selection }) {
-  const { first, last } = draggedSlots(slot);
-  selection.setAttribute("x", String(first * slotWidth));
-  selection.setAttribute("width", String((last - first + 1) * slotWidth));
+function showSelection() {
+  if (!drag || !drawing) return;
+  const { chart, slotWidth, selection } = drawing;
+  const { since, until } = draggedRange();
+  const width = slotWidth / chart.step;
+  selection.setAttribute("x", String((since - chart.first) * width));
+  selection.setAttribute("width", String((until - since) * width));
 }
 
 /**
@@ -349,11 +440,10 @@ function showSelection(slot, { slotWidth, selection }) {
  * @param {Drawing} drawing
  */
 function showTip(slot, { chart, slotWidth, hover }) {
-  const isDragging = dragFrom >= 0;
-  const { first, last } = isDragging ? draggedSlots(slot) : { first: slot, last: slot };
-  const range = `${slotTime(chart, first)} – ${slotTime(chart, last + 1)}`;
-  const counts = isDragging ? [] : countLines(chart, slot);
-  tip.replaceChildren(element("strong", "", range), ...counts);
+  const start = slotStart(chart, slot);
+  const { since, until } = drag ? draggedRange() : { since: start, until: start + chart.step };
+  const range = `${chartTime(chart, since)} – ${chartTime(chart, until)}`;
+  tip.replaceChildren(element("strong", "", range), ...(drag ? [] : countLines(chart, start)));
   tip.hidden = false;
   placeTip(slot * slotWidth, slotWidth);
   hover.setAttribute("x", String(slot * slotWidth));
@@ -362,17 +452,15 @@ function showTip(slot, { chart, slotWidth, hover }) {
 
 /**
  * @param {Chart} chart
- * @param {number} slot
+ * @param {number} start of a bucket
  */
-function countLines(chart, slot) {
-  const lines = [];
-  const counts = chart.buckets.get(slotStart(chart, slot)) ?? {};
-  for (const level of shownLevels()) {
-    const count = counts[level];
-    if (!count) continue;
-    lines.push(element("div", "", element("span", `lv-${level}`, level), formatCount(count)));
-  }
-  return lines;
+function countLines(chart, start) {
+  const counts = chart.buckets.get(start) ?? {};
+  return shownLevels()
+    .filter((level) => counts[level])
+    .map((level) =>
+      element("div", "", element("span", `lv-${level}`, level), formatCount(counts[level] ?? 0)),
+    );
 }
 
 /**
@@ -393,42 +481,39 @@ function hideTip() {
 
 bars.addEventListener("pointerdown", (event) => {
   if (event.button !== 0 || !drawing) return;
-  dragFrom = slotAt(event, drawing);
+  const start = slotStart(drawing.chart, slotAt(event, drawing));
+  drag = { from: start, to: start, step: drawing.chart.step };
   bars.setPointerCapture(event.pointerId);
-  showSelection(dragFrom, drawing);
+  showSelection();
 });
 
 bars.addEventListener("pointermove", (event) => {
   if (!drawing) return;
   const slot = slotAt(event, drawing);
-  if (dragFrom >= 0) showSelection(slot, drawing);
+  if (drag) {
+    drag.to = slotStart(drawing.chart, slot);
+    drag.step = drawing.chart.step;
+  }
+  showSelection();
   showTip(slot, drawing);
 });
 
-bars.addEventListener("pointerup", (event) => {
-  if (dragFrom < 0 || !drawing) {
-    dragFrom = -1;
-    return;
-  }
-  const { chart } = drawing;
-  const { first, last } = draggedSlots(slotAt(event, drawing));
-  dragFrom = -1;
+bars.addEventListener("pointerup", () => {
+  if (!drag) return;
+  const { since, until } = draggedRange();
+  drag = null;
   hideTip();
-  changeQuery({
-    since: isoTime(slotStart(chart, first)),
-    until: isoTime(slotStart(chart, last + 1)),
-    open: 0,
-  });
+  changeQuery({ since: isoTime(since), until: isoTime(until), open: 0 });
 });
 
 bars.addEventListener("pointercancel", () => {
-  dragFrom = -1;
+  drag = null;
   drawChart();
   hideTip();
 });
 
 bars.addEventListener("pointerleave", () => {
-  if (dragFrom < 0) hideTip();
+  if (!drag) hideTip();
 });
 
 new ResizeObserver(drawChart).observe(box);

@@ -2,13 +2,10 @@
 // input of the header.
 
 import { button, byId, element, formatCount } from "./dom.js";
-import { LEVELS, isLevel } from "./levels.js";
-import { NO_FILTERS, isFiltered } from "./query.js";
+import { LEVELS } from "./levels.js";
+import { NO_FILTERS, filtersOf, isFiltered } from "./query.js";
 import { canBeLive, changeQuery, reload, state } from "./state.js";
 import { parseTime, shortTime } from "./time.js";
-
-/** @import { Level } from "./levels.js" */
-/** @import { Query } from "./query.js" */
 
 /**
  * The levels that have a button even if no entry has the level.
@@ -31,14 +28,20 @@ const live = byId("live", HTMLButtonElement);
 const liveText = byId("liveText", HTMLElement);
 const filters = byId("filters", HTMLElement);
 const status = byId("status", HTMLElement);
+const announcement = byId("announcement", HTMLElement);
 const busy = byId("busy", HTMLElement);
+const entriesBox = byId("entries", HTMLElement);
+const columns = byId("columns", HTMLElement);
+const orderNote = byId("orderNote", HTMLElement);
 
 /** Updates everything in this module. */
 export function showControls() {
   const { query } = state;
-  if (document.activeElement !== searchInput) searchInput.value = query.q;
-  document.title = query.q ? `${query.q} · Logs` : "Logs";
+  if (document.activeElement !== searchInput) searchInput.value = query.words;
+  const searched = query.words || query.q;
+  document.title = searched ? `${searched} · Logs` : "Logs";
   range.value = rangeValue(query);
+  showBar();
   showZone();
   showFilters();
   showLive();
@@ -57,10 +60,42 @@ function rangeValue({ since, until }) {
 function showZone() {
   const { utc } = state.query;
   zone.replaceChildren(utc ? "UTC" : "Local", element("span", "wide", utc ? "" : "time"));
-  const label = utc
-    ? "Times are in UTC. Switch to local time."
-    : "Times are in local time. Switch to UTC.";
-  zone.setAttribute("aria-label", label);
+  zone.title = `${utc ? "UTC" : "Local time"}: switch to ${utc ? "local time" : "UTC"} (u)`;
+}
+
+function showBar() {
+  const { asc, showsKinds, showsFields, wrap, cols } = state.query;
+  press("entriesView", !showsKinds);
+  press("kindsView", showsKinds);
+  press("fieldsButton", showsFields);
+  press("wrap", wrap);
+  byId("order", HTMLElement).textContent = asc ? "Oldest first" : "Newest first";
+  document.body.classList.toggle("kinds-view", showsKinds);
+  document.body.classList.toggle("fields-view", showsFields);
+  document.body.classList.toggle("wrap", wrap);
+  entriesBox.style.setProperty("--cols", cols.map(() => "minmax(5em, 11em)").join(" "));
+  columns.hidden = !cols.length || showsKinds;
+  columns.replaceChildren(
+    ...["", "Time", "Level"].map((name) => element("span", "", name)),
+    ...cols.map(columnHeader),
+    element("span", "", "Message"),
+  );
+}
+
+/**
+ * @param {string} name
+ * @param {boolean} isPressed
+ */
+function press(name, isPressed) {
+  byId(name, HTMLElement).setAttribute("aria-pressed", String(isPressed));
+}
+
+/** @param {string} name */
+function columnHeader(name) {
+  const cols = state.query.cols.filter((other) => other !== name);
+  const remove = button("action", ["×"], () => changeQuery({ cols }));
+  remove.setAttribute("aria-label", `× Remove the column ${name}`);
+  return element("span", "cell", name, remove);
 }
 
 export function showLive() {
@@ -90,12 +125,16 @@ export function showBusy(isBusy) {
 
 export function showFilters() {
   const focused = focusedFilter();
-  const buttons = [...levelButtons(), ...removeButtons()];
+  /** @type {HTMLElement[]} */
+  const chips = [...levelButtons(), ...activeFilters().map(filterChip)];
   if (isFiltered(state.query)) {
-    buttons.push(filterButton("clear", "chip quiet", ["Clear all"], clearFilters));
+    chips.push(filterButton("clear", "chip quiet", ["Clear all"], clearFilters));
   }
-  filters.replaceChildren(...buttons);
-  if (focused) buttons.find((made) => made.dataset.name === focused)?.focus();
+  filters.replaceChildren(...chips);
+  if (!focused) return;
+  // If the focused filter was removed, the last one gets the focus.
+  const buttons = [...filters.querySelectorAll("button")];
+  (buttons.find((made) => made.dataset.name === focused) ?? buttons[buttons.length - 1]).focus();
 }
 
 /** Returns the name of the filter button that has the focus, or "". */
@@ -135,7 +174,7 @@ function levelButtons() {
  * @param {number} [count]
  */
 function levelButton(level, isOn, count = 0) {
-  const shownCount = state.chart ? formatCount(count) : "";
+  const shownCount = state.chart ? formatCount(count) : "…";
   const children = [element("i", ""), element("b", "", level), shownCount];
   const made = filterButton(`level ${level}`, `chip lv-${level}`, children, () => {
     const others = state.query.levels.filter((other) => other !== level);
@@ -145,38 +184,37 @@ function levelButton(level, isOn, count = 0) {
   return made;
 }
 
-/** Returns a button for every filter that is not a level. A click removes it. */
-function removeButtons() {
-  const { levels, fields, since, until } = state.query;
-  const buttons = [];
-  for (const name of levels) {
-    if (isLevel(name)) continue;
-    const others = levels.filter((other) => other !== name);
-    buttons.push(removeButton(`named ${name}`, `level = ${name}`, { levels: others }));
+/** Returns the active filters that have no control of their own. */
+export function activeFilters() {
+  const { query } = state;
+  const filters = filtersOf(query);
+  if (rangeValue(query) === "custom") {
+    const from = query.since ? filterTime(query.since) : "…";
+    const to = query.until ? filterTime(query.until) : "now";
+    filters.push({ text: `${from} – ${to}`, without: { since: "", until: "" } });
   }
-  for (const field of fields) {
-    const [name, value] = field;
-    const others = fields.filter((other) => other !== field);
-    buttons.push(removeButton(`field ${name}`, `${name} = ${value}`, { fields: others }));
-  }
-  if (rangeValue(state.query) === "custom") {
-    const from = since ? filterTime(since) : "…";
-    const to = until ? filterTime(until) : "now";
-    buttons.push(removeButton("range", `${from} – ${to}`, { since: "", until: "" }));
-  }
-  return buttons;
+  return filters;
 }
 
 /**
- * @param {string} name
- * @param {string} text
- * @param {Partial<Query>} rest the query's parts without the filter
+ * Returns the buttons of a filter: one that inverts it, if that is possible, and
+ * one that removes it.
+ * @param {Filter} filter
  */
-function removeButton(name, text, rest) {
-  const children = [element("span", "", text), "×"];
-  const made = filterButton(name, "chip set", children, () => changeQuery({ ...rest, open: 0 }));
-  made.setAttribute("aria-label", `Remove the filter ${text}`);
-  return made;
+function filterChip({ text, without, inverted }) {
+  const label = element("span", "name", text);
+  const cross = element("span", "cross", "×");
+  cross.setAttribute("aria-hidden", "true");
+  const name = element("span", "visually-hidden", `Remove the filter ${text}`);
+  const remove = filterButton(`remove ${text}`, "remove", [cross, name], () =>
+    changeQuery({ ...without, open: 0 }),
+  );
+  if (!inverted) return element("span", "chip set", label, remove);
+  const invert = filterButton(`invert ${text}`, "invert", [label], () =>
+    changeQuery({ ...inverted, open: 0 }),
+  );
+  invert.title = "Invert this filter";
+  return element("span", text.includes(" ≠ ") ? "chip set not" : "chip set", invert, remove);
 }
 
 /**
@@ -196,6 +234,8 @@ export function clearFilters() {
 // ---- Status line ----
 
 export function showStatus() {
+  const { entries, sorted } = state;
+  orderNote.textContent = !entries.length ? "" : sorted ? "by time" : "in order of arrival";
   if (state.failure && state.entries.length) {
     status.replaceChildren(
       element("span", "bad", `${state.failure} `),
@@ -207,23 +247,31 @@ export function showStatus() {
   if (state.anchored) {
     status.append(linkButton("Go to newest", () => changeQuery({ open: 0 })));
   }
-  if (state.skipped) {
-    // The tail does not know how many of the skipped entries match the filters.
-    const count = entryCount(state.skipped);
-    status.append(
-      `  ·  up to ${count} skipped, too many at once `,
-      linkButton("Load them", reload),
-    );
-  }
+}
+
+/** @param {string} text */
+export function showError(text) {
+  status.replaceChildren(element("span", "bad", text));
 }
 
 /** Describes the entries in the list. */
 function listStatus() {
-  const { entries } = state;
-  if (state.anchored) return `from entry ${entries[0]?.id ?? ""}, newest first `;
+  const { entries, atEnd, anchored, query } = state;
+  if (anchored) return `around entry ${query.open || entries[0]?.id} `;
   if (!entries.length) return "";
-  if (state.atEnd) return `${entryCount(entries.length)}, newest first`;
-  return `newest ${entryCount(entries.length)}, scroll for older ones`;
+  if (atEnd) return entryCount(entries.length);
+  const [first, more] = query.asc ? ["oldest", "newer"] : ["newest", "older"];
+  return `${first} ${entryCount(entries.length)}, scroll for ${more} ones`;
+}
+
+/**
+ * Reports the result of a load to screen readers. New entries are not reported:
+ * there may be too many.
+ */
+export function announceList() {
+  const { failure, entries, atEnd } = state;
+  const count = entries.length ? entryCount(entries.length) : "No entries";
+  announcement.textContent = failure || `${count}${atEnd ? "" : " loaded, more below"}`;
 }
 
 /** @param {number} n */

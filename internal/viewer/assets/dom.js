@@ -4,6 +4,7 @@
 
 const SVG_NAMESPACE = "http://www.w3.org/2000/svg";
 const COPY_FEEDBACK_MS = 1200;
+const MAX_MARKS = 100;
 
 /**
  * Returns the element of index.html with the given id.
@@ -60,26 +61,33 @@ export function svgElement(name, attributes, ...children) {
 }
 
 /**
- * Returns text split into nodes, with each match of query in a mark element.
+ * Returns text split into nodes, with each match of a pattern in a mark element.
  * @param {string} text
- * @param {string} query compared without case
+ * @param {RegExp | null} pattern
  * @returns {(Node | string)[]}
  */
-export function highlighted(text, query) {
-  const wanted = query.toLowerCase();
-  const lower = text.toLowerCase();
-  // If lower case changes the length, positions in lower are not positions in text.
-  if (!wanted || lower.length !== text.length) return [text];
+export function highlighted(text, pattern) {
+  if (!pattern) return [text];
   const parts = [];
   let from = 0;
-  while (parts.length < 100) {
-    const at = lower.indexOf(wanted, from);
-    if (at < 0) break;
-    const end = at + wanted.length;
-    parts.push(text.slice(from, at), element("mark", "", text.slice(at, end)));
-    from = end;
+  for (const { 0: match, index } of text.matchAll(pattern)) {
+    if (parts.length >= MAX_MARKS) break;
+    parts.push(text.slice(from, index), element("mark", "", match));
+    from = index + match.length;
   }
   return [...parts, text.slice(from)];
+}
+
+/**
+ * Returns text in which characters that change the direction of the text around
+ * them are replaced by their code.
+ * @param {string} text
+ */
+export function visibleControls(text) {
+  return text.replace(
+    /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
+    (control) => `⟨U+${control.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`,
+  );
 }
 
 /**
@@ -89,14 +97,21 @@ export function highlighted(text, query) {
  * @returns {HTMLButtonElement}
  */
 export function copyButton(className, label, text) {
-  const made = button(className, [label], async () => {
-    const copied = await copyText(text());
-    made.textContent = copied ? "Copied" : "Copying failed";
-    setTimeout(() => {
-      made.textContent = label;
-    }, COPY_FEEDBACK_MS);
-  });
+  const made = button(className, [label], () => copyFor(made, label, text()));
   return made;
+}
+
+/**
+ * Copies text, and shows the result in a button for a moment.
+ * @param {HTMLButtonElement} shown
+ * @param {string} label of the button
+ * @param {string} text
+ */
+export async function copyFor(shown, label, text) {
+  shown.textContent = (await copyText(text)) ? "Copied" : "Copying failed";
+  setTimeout(() => {
+    shown.textContent = label;
+  }, COPY_FEEDBACK_MS);
 }
 
 /**

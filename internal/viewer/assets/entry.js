@@ -1,19 +1,19 @@
 // Makes the panel of an opened entry, with its message, level, times, details and
 // actions.
 
-import { button, copyButton, element, highlighted } from "./dom.js";
-import { isContainer, parseJSON } from "./json.js";
+import { button, copyButton, element } from "./dom.js";
+import { indentedJSON, isContainer, parseJSON } from "./json.js";
 import { NO_FILTERS, addressOf } from "./query.js";
-import { changeQuery, state } from "./state.js";
-import { ago, fullTime, isRelative, isoTime, parseTime } from "./time.js";
-
-/** @import { Container, JSONNode, Scalar } from "./json.js" */
-/** @import { Entry } from "./state.js" */
+import { textBlock } from "./stack.js";
+import { changeQuery, marked, state } from "./state.js";
+import { ago, fullTime, isRelative } from "./time.js";
+import { valueActions } from "./values.js";
 
 const MAX_TREE_DEPTH = 20;
-const MAX_TITLE = 100;
+const MAX_SAME = 2;
+const ID_NAME = /(^|[._-])(request|req|trace|correlation|session|transaction)[._-]?(id)?$/i;
 const INDENT = "  ";
-const AROUND_MS = 60_000;
+const AGE_MS = 1000;
 
 /**
  * @param {Entry} entry
@@ -22,7 +22,9 @@ const AROUND_MS = 60_000;
 export function entryPanel(entry) {
   const panel = element("div", "panel");
   if (entry.message) {
-    panel.append(element("div", "message", ...highlighted(entry.message, state.query.q)));
+    const message = textBlock(entry.message);
+    message.classList.add("message");
+    panel.append(message);
   }
   panel.append(metaLine(entry));
   const fields = detailFields(entry.details);
@@ -33,13 +35,15 @@ export function entryPanel(entry) {
 
 /** @param {Entry} entry */
 function metaLine(entry) {
-  const level = button(`value lv-${entry.level}`, [entry.levelName || "(none)"], () =>
-    changeQuery({ levels: [entry.levelName], open: 0 }),
-  );
-  level.title = "Show only this level";
-  const meta = element("div", "meta", level);
-  const ms = parseTime(entry.timestamp);
-  if (!isNaN(ms)) meta.append(element("span", "", `${fullTime(ms, false)} (${ago(ms)})`));
+  const level = element("b", `lv-${entry.level}`, entry.levelName || "(none)");
+  const value = element("span", "value", level, valueActions("level", entry.levelName));
+  const meta = element("div", "meta", value);
+  const { time: ms } = entry;
+  if (!isNaN(ms)) {
+    const age = element("span", "age", ago(ms));
+    age.dataset.time = String(ms);
+    meta.append(element("span", "", fullTime(ms, false), " (", age, ")"));
+  }
   meta.append(element("span", "", entry.timestamp), element("span", "", `entry ${entry.id}`));
   return meta;
 }
@@ -53,22 +57,36 @@ function actions(entry) {
     copyButton("", "Copy as JSON", () => entryJSON(entry)),
     copyButton("", "Copy link", () => entryLink(entry)),
   );
-  const ms = parseTime(entry.timestamp);
-  if (!isNaN(ms)) {
-    box.append(button("", ["Show entries around this time"], () => showAround(ms, entry.id)));
+  const around = { ...NO_FILTERS, asc: false, open: entry.id };
+  const context = [button("", ["Around this"], () => changeQuery(around))];
+  for (const field of idsOf(entry.details).slice(0, MAX_SAME)) {
+    const same = { ...NO_FILTERS, fields: [field], open: entry.id };
+    context.push(button("", [`Same ${field[0]}`], () => changeQuery(same)));
   }
+  box.prepend(...context);
   return box;
 }
 
 /**
- * Shows all entries within a minute of a time.
- * @param {number} ms
- * @param {number} id the entry to open
+ * Returns the fields that have the id of a request, a trace or a session.
+ * @param {string} details JSON text
  */
-function showAround(ms, id) {
-  const since = isoTime(ms - AROUND_MS);
-  const until = isoTime(ms + AROUND_MS);
-  changeQuery({ ...NO_FILTERS, since, until, open: id });
+function idsOf(details) {
+  /** @type {Field[]} */
+  const ids = [];
+  const visit = (/** @type {JSONNode} */ node, /** @type {string} */ path) => {
+    if (node.type === "object") {
+      for (const { name, node: value } of node.members) visit(value, path ? `${path}.${name}` : `${name}`);
+    } else if (!isContainer(node) && node.value && ID_NAME.test(path)) {
+      ids.push([path, node.value]);
+    }
+  };
+  try {
+    visit(parseJSON(details), "");
+  } catch {
+    // Nested too deep.
+  }
+  return ids;
 }
 
 /**
@@ -83,28 +101,20 @@ function entryLink(entry) {
 }
 
 /**
- * Returns the entry as indented JSON. Numbers in details are kept as written.
+ * Returns the entry as indented JSON. Values in details are kept as written.
  * @param {Entry} entry
  */
 function entryJSON(entry) {
   const { id, levelName: level, message, timestamp } = entry;
   const columns = JSON.stringify({ id, level, message, timestamp }, null, INDENT);
   const withoutEnd = columns.slice(0, -"\n}".length);
-  return `${withoutEnd},\n${INDENT}"details": ${indentedJSON(entry.details)}\n}`;
-}
-
-/**
- * Indents JSON text as the value of a top-level member. Text that is nested too
- * deep is returned unchanged.
- * @param {string} text
- */
-function indentedJSON(text) {
+  let { details } = entry;
   try {
-    const node = parseJSON(text);
-    return isContainer(node) ? (treeElement(node, "", 1).textContent ?? "") : text;
+    details = indentedJSON(parseJSON(details), INDENT);
   } catch {
-    return text;
+    // Nested too deep: the text is valid JSON as it is.
   }
+  return `${withoutEnd},\n${INDENT}"details": ${details}\n}`;
 }
 
 // ---- Details ----
@@ -140,8 +150,8 @@ function fieldElements(details) {
 }
 
 /**
- * Returns an element that shows a JSON value. A click on a scalar that has a
- * path filters by it.
+ * Returns an element that shows a JSON value, with buttons next to a scalar that
+ * has a path.
  * @param {JSONNode} node
  * @param {string} path names joined by dots; "" if no filter can name the value
  * @param {number} depth
@@ -180,24 +190,17 @@ function treeElement(node, path, depth) {
  * @param {number} depth 0 if the value is not part of a tree: a string then has no quotes
  */
 function scalarElement(node, path, depth) {
-  const text = depth > 0 ? node.text : node.value;
-  const children = text === "" ? ["(empty)"] : highlighted(text, state.query.q);
-  const className = `json-${node.type}`;
-  if (!path) return element("span", className, ...children);
-  const made = button(`value ${className}`, children, () => addField(path, node.value));
-  made.title = `Show only entries with ${path} = ${node.value.slice(0, MAX_TITLE)}`;
-  return made;
+  const isText = node.type === "string";
+  const text = isText && depth > 0 ? JSON.stringify(node.value) : node.value;
+  const isBlock = isText && node.value.includes("\n");
+  const children = isBlock ? [textBlock(node.value)] : marked(text || "(empty)");
+  const shown = element("span", `json-${node.type}`, ...children);
+  if (!path) return shown;
+  return element("span", "value", shown, valueActions(path, node.value));
 }
 
-/**
- * Filters by the value of a field. It replaces a filter on the same field.
- * @param {string} name
- * @param {string} value
- */
-function addField(name, value) {
-  if (String(getSelection())) return; // the user selected text
-  const { fields } = state.query;
-  if (fields.some((field) => field[0] === name && field[1] === value)) return;
-  const others = fields.filter((field) => field[0] !== name);
-  changeQuery({ fields: [...others, [name, value]], open: 0 });
-}
+setInterval(() => {
+  for (const age of document.querySelectorAll(".age")) {
+    if (age instanceof HTMLElement) age.textContent = ago(Number(age.dataset.time));
+  }
+}, AGE_MS);

@@ -1,17 +1,35 @@
 // Handles input from the header, the dialogs and the keyboard.
 
 import { drawChart } from "./chart.js";
-import { clearFilters, showControls, showLive } from "./controls.js";
-import { byId } from "./dom.js";
+import { clearFilters, showControls, showError, showLive } from "./controls.js";
+import { byId, copyFor } from "./dom.js";
+import { download, resultsCommand } from "./export.js";
+import { loadFields } from "./fields.js";
 import { apiKey, forgetKey } from "./key.js";
-import { layout, moveSelection, removeRows, reveal, scrollToTop, select, toggle } from "./list.js";
-import { isFiltered } from "./query.js";
+import {
+  follow,
+  layout,
+  moveSelection,
+  pageRows,
+  removeRows,
+  reveal,
+  select,
+  toggle,
+} from "./list.js";
+import { isFiltered, parseSearch, withField } from "./query.js";
+import { errorText } from "./server.js";
 import { canBeLive, changeQuery, reload, replaceQuery, state } from "./state.js";
 import { startTail, stopTail } from "./tail.js";
 import { inputTime, isoTime, zoneName } from "./time.js";
 
-const SEARCH_DELAY_MS = 300;
+const SEARCH_DELAY_MS = 100;
 const DEFAULT_RANGE_MS = 3_600_000;
+const FOCUS_MS = 100;
+
+/** The element that had the focus last. @type {Element | null} */
+let focused = null;
+
+const list = byId("list", HTMLElement);
 
 const searchForm = byId("searchForm", HTMLFormElement);
 const searchInput = byId("search", HTMLInputElement);
@@ -22,6 +40,7 @@ const rangeSince = byId("rangeSince", HTMLInputElement);
 const rangeUntil = byId("rangeUntil", HTMLInputElement);
 const rangeError = byId("rangeError", HTMLElement);
 const helpDialog = byId("helpDialog", HTMLDialogElement);
+const useKeys = byId("useKeys", HTMLInputElement);
 const forgetKeyButton = byId("forgetKey", HTMLButtonElement);
 
 // ---- Search ----
@@ -31,9 +50,9 @@ let searchTimer = 0;
 searchInput.addEventListener("input", () => {
   clearTimeout(searchTimer);
   searchTimer = setTimeout(() => {
-    const q = searchInput.value;
-    if (q === state.query.q) return;
-    replaceQuery({ q, open: 0 }); // no step in the history for every letter
+    const { words } = parseSearch(searchInput.value);
+    if (words === state.query.words) return;
+    replaceQuery({ words, open: 0 }); // no step in the history for every letter
     reload();
   }, SEARCH_DELAY_MS);
 });
@@ -41,9 +60,13 @@ searchInput.addEventListener("input", () => {
 searchForm.addEventListener("submit", (event) => {
   event.preventDefault();
   clearTimeout(searchTimer);
-  const q = searchInput.value;
-  if (q !== state.query.q) changeQuery({ q, open: 0 });
-  searchInput.blur();
+  const { words, fields } = parseSearch(searchInput.value);
+  const query = { ...state.query };
+  for (const { name, value, isExcluded } of fields) {
+    Object.assign(query, withField(query, name, value, isExcluded));
+  }
+  list.focus();
+  if (fields.length || words !== query.words) changeQuery({ ...query, words, open: 0 });
 });
 
 // ---- Time range ----
@@ -108,7 +131,7 @@ function toggleZone() {
 /** Pauses or resumes the tail. If the list cannot be live, loads one that can. */
 function toggleLive() {
   if (!canBeLive()) {
-    changeQuery({ until: "", paused: false, open: 0 });
+    changeQuery({ until: "", asc: false, showsKinds: false, paused: false, open: 0 });
     return;
   }
   replaceQuery({ paused: !state.query.paused });
@@ -121,6 +144,7 @@ function toggleLive() {
 
 function showHelp() {
   forgetKeyButton.hidden = !apiKey();
+  useKeys.checked = !state.query.noKeys;
   helpDialog.showModal();
 }
 
@@ -134,6 +158,8 @@ forgetKeyButton.addEventListener("click", () => {
   reload();
 });
 
+useKeys.addEventListener("change", () => replaceQuery({ noKeys: !useKeys.checked }));
+
 // ---- Keyboard ----
 
 /** @type {Record<string, () => void>} */
@@ -142,10 +168,23 @@ const SHORTCUTS = {
   j: () => moveSelection(1),
   k: () => moveSelection(-1),
   g: selectNewest,
+  G: () => (state.query.asc ? selectFirst() : changeQuery({ asc: true, open: 0 })),
+  m: toggleKinds,
+  f: toggleFields,
+  w: () => changeQuery({ wrap: !state.query.wrap }),
   p: toggleLive,
   u: toggleZone,
   c: clearIfFiltered,
   "?": showHelp,
+};
+
+/** Keys that move in the list. @type {Record<string, () => void>} */
+const MOVES = {
+  ArrowDown: () => moveSelection(1),
+  ArrowUp: () => moveSelection(-1),
+  PageDown: () => moveSelection(pageRows()),
+  PageUp: () => moveSelection(-pageRows()),
+  Home: selectNewest,
 };
 
 addEventListener("keydown", (event) => {
@@ -154,18 +193,19 @@ addEventListener("keydown", (event) => {
   if (!(target instanceof HTMLElement) || document.querySelector("dialog[open]")) return;
   const isInField = target.closest("input, select, textarea") !== null;
   if (key === "Escape") {
-    if (isInField) target.blur();
+    if (isInField) list.focus();
     else closeSelected();
     return;
   }
   if (isInField) return;
   if (key === "Enter") {
-    if (!target.closest("button")) openSelected(event);
+    if (!target.closest("button, summary")) openSelected(event);
     return;
   }
-  if (!Object.hasOwn(SHORTCUTS, key)) return;
+  const keys = state.query.noKeys ? MOVES : { ...MOVES, ...SHORTCUTS };
+  if (!Object.hasOwn(keys, key)) return;
   event.preventDefault();
-  SHORTCUTS[key]();
+  keys[key]();
 });
 
 function focusSearch() {
@@ -174,12 +214,39 @@ function focusSearch() {
 }
 
 function selectNewest() {
-  scrollToTop();
-  const [newest] = state.entries;
-  if (!newest) return;
-  select(newest.id);
-  reveal(newest.id);
+  if (state.query.asc || state.anchored) changeQuery({ asc: false, open: 0 });
+  else selectFirst();
 }
+
+function selectFirst() {
+  follow();
+  const [first] = state.entries;
+  if (!first) return;
+  state.selected = first.id;
+  reveal(first.id);
+}
+
+function toggleKinds() {
+  changeQuery({ showsKinds: !state.query.showsKinds, open: 0 });
+}
+
+function toggleFields() {
+  replaceQuery({ showsFields: !state.query.showsFields });
+  showControls();
+  loadFields(state.loading.signal);
+}
+
+const bar = {
+  entriesView: () => changeQuery({ showsKinds: false }),
+  kindsView: () => changeQuery({ showsKinds: true, open: 0 }),
+  order: () => changeQuery({ asc: !state.query.asc, open: 0 }),
+  fieldsButton: toggleFields,
+  wrap: SHORTCUTS.w,
+  download: () => download().catch((error) => showError(errorText(error))),
+};
+for (const [name, act] of Object.entries(bar)) byId(name, HTMLElement).addEventListener("click", act);
+const curl = byId("curl", HTMLButtonElement);
+curl.addEventListener("click", () => copyFor(curl, "Copy as curl", resultsCommand()));
 
 function clearIfFiltered() {
   if (isFiltered(state.query)) clearFilters();
@@ -196,3 +263,17 @@ function closeSelected() {
   if (state.opened.has(state.selected)) toggle(state.selected);
   else select(0);
 }
+
+// The element with the focus may be removed, for example because the list is
+// loaded again. The list then gets the focus, so that the keyboard goes on there.
+addEventListener("focusin", ({ target }) => {
+  focused = target instanceof Element ? target : null;
+});
+addEventListener("pointerdown", () => {
+  focused = null;
+});
+setInterval(() => {
+  if (!focused || focused.isConnected && focused.checkVisibility()) return;
+  focused = null;
+  if (document.activeElement === document.body) list.focus({ preventScroll: true });
+}, FOCUS_MS);

@@ -7,25 +7,6 @@ const MAX_PREVIEW_VALUE = 120;
 const MAX_PREVIEW_SOURCE = 4000;
 
 /**
- * @typedef {object} Scalar
- * @property {"string" | "number" | "word"} type word is true, false or null
- * @property {string} text the JSON text
- * @property {string} value for a string its content, otherwise the JSON text
- */
-/**
- * @typedef {object} Container
- * @property {"object" | "array"} type
- * @property {string} text the JSON text
- * @property {Member[]} members
- */
-/**
- * @typedef {object} Member
- * @property {string} [name] undefined in an array
- * @property {JSONNode} node
- */
-/** @typedef {Scalar | Container} JSONNode */
-
-/**
  * Parses JSON that the server has validated. Throws if text is incomplete, or
  * if it is nested too deep to be shown as a tree.
  * @param {string} text
@@ -130,15 +111,74 @@ export function previewDetails(details) {
   }
 }
 
+/**
+ * Returns JSON text with indentation. Values are kept as written.
+ * @param {JSONNode} node
+ * @param {string} indent of the line that the value starts in
+ * @returns {string}
+ */
+export function indentedJSON(node, indent) {
+  if (!isContainer(node) || !node.members.length) return node.text;
+  const inner = `${indent}  `;
+  const lines = node.members.map(({ name, node: value }) => {
+    const start = name === undefined ? inner : `${inner}${JSON.stringify(name)}: `;
+    return start + indentedJSON(value, inner);
+  });
+  const [open, close] = node.type === "object" ? "{}" : "[]";
+  return `${open}\n${lines.join(",\n")}\n${indent}${close}`;
+}
+
 /** @param {JSONNode} node */
 function previewNode(node) {
   if (!isContainer(node)) return node.value;
-  if (node.type === "array") return node.text.slice(0, MAX_PREVIEW);
+  if (node.type === "array") return previewValue(node).slice(0, MAX_PREVIEW);
   let preview = "";
   for (const { name, node: item } of node.members) {
     if (preview.length > MAX_PREVIEW) break;
-    const value = item.type === "string" ? item.value : item.text;
-    preview += ` ${name}=${value.slice(0, MAX_PREVIEW_VALUE)}`;
+    preview += ` ${name}=${previewValue(item).slice(0, MAX_PREVIEW_VALUE)}`;
   }
   return preview;
+}
+
+/** @param {JSONNode} node */
+function previewValue(node) {
+  if (node.type === "string") return node.value;
+  return unescaped(node.text);
+}
+
+/**
+ * Returns JSON text with escaped letters as letters.
+ * @param {string} text
+ */
+export function unescaped(text) {
+  return text.replace(/\\u(?!00[01])[\da-f]{4}/gi, (escape) => JSON.parse(`"${escape}"`));
+}
+
+/**
+ * Returns the value of a field in one line, "" if details do not have it.
+ * @param {string} details JSON text
+ * @param {string} path names joined by dots, which names may also contain
+ */
+export function fieldValue(details, path) {
+  try {
+    const node = nodeAt(parseJSON(details), path);
+    return node ? previewValue(node) : "";
+  } catch {
+    return "";
+  }
+}
+
+/**
+ * @param {JSONNode} node
+ * @param {string} path
+ * @returns {JSONNode | null}
+ */
+function nodeAt(node, path) {
+  if (node.type !== "object") return null;
+  for (const { name = "", node: value } of node.members) {
+    if (name === path) return value;
+    const found = path.startsWith(`${name}.`) ? nodeAt(value, path.slice(name.length + 1)) : null;
+    if (found) return found;
+  }
+  return null;
 }

@@ -1,7 +1,5 @@
 // The levels, and the names that stored entries use for them.
 
-/** @typedef {"fatal" | "error" | "unknown" | "warn" | "info" | "debug" | "trace"} Level */
-
 /**
  * All levels, the most severe first.
  * @type {readonly Level[]}

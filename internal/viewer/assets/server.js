@@ -3,21 +3,32 @@
 
 import { askForKey, apiKey } from "./key.js";
 import { levelOf } from "./levels.js";
-
-/** @import { Entry } from "./state.js" */
+import { parseTime } from "./time.js";
 
 const DETAILS_KEY = ',"details":';
+const LONG_RETRY = 10; // seconds
 
 /** An error response. */
 export class ServerError extends Error {
   /**
    * @param {number} status
    * @param {string} message
+   * @param {number} retryAfter in seconds
    */
-  constructor(status, message) {
+  constructor(status, message, retryAfter) {
     super(message);
     this.status = status;
+    this.retryAfter = retryAfter;
   }
+}
+
+/**
+ * Reports whether the same request may succeed after a while. A search that took
+ * too long, after which the server asks for a longer pause, would do so again.
+ * @param {unknown} error
+ */
+export function isTemporary(error) {
+  return !(error instanceof ServerError) || (error.status >= 500 && error.retryAfter < LONG_RETRY);
 }
 
 /**
@@ -35,7 +46,7 @@ export async function get(path, signal, headers = {}) {
   const message = await errorMessage(response);
   // A late response may be about a key that has been replaced since.
   if (response.status === 401 && key === apiKey() && !signal.aborted) askForKey();
-  throw new ServerError(response.status, message);
+  throw new ServerError(response.status, message, Number(response.headers.get("Retry-After")));
 }
 
 /** @param {Response} response */
@@ -72,6 +83,17 @@ export async function getEntries(params, signal) {
 }
 
 /**
+ * @param {string} path
+ * @param {AbortSignal} signal
+ * @returns {Promise<any>}
+ */
+export async function getJSON(path, signal) {
+  const value = await (await get(path, signal)).json();
+  signal.throwIfAborted();
+  return value;
+}
+
+/**
  * Yields the complete lines of a streamed response, as they arrive.
  * @param {Response} response
  * @returns {AsyncGenerator<string[]>}
@@ -105,6 +127,7 @@ export function parseEntry(line) {
     level: levelOf(columns.level),
     message: columns.message,
     timestamp: columns.timestamp,
+    time: parseTime(columns.timestamp),
     details: line.slice(at + DETAILS_KEY.length, -1),
     isNew: false,
   };

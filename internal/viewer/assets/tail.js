@@ -1,18 +1,18 @@
 // The live tail: new entries as server-sent events. EventSource cannot send an
 // API key, so this module reads the stream with fetch.
 
+import { countEntry, reloadChartSoon } from "./chart.js";
 import { showLive } from "./controls.js";
-import { requestFrame } from "./list.js";
+import { addSoon } from "./list.js";
 import { filterParams } from "./query.js";
 import { ServerError, get, lineChunks, parseEntry } from "./server.js";
 import { reload, state } from "./state.js";
-
-/** @import { TailStatus } from "./state.js" */
 
 const MIN_RETRY_MS = 500;
 const MAX_RETRY_MS = 10_000;
 const LOST_AFTER_MS = 2000; // shorter interruptions are not shown
 const SILENCE_MS = 40_000; // the server sends something every 15 seconds
+const MAX_PENDING = 5000; // entries that wait to be added to the list
 
 /**
  * A server-sent event. Every field is optional.
@@ -76,7 +76,7 @@ class Tail {
         timer = watch();
         for (const event of parser.parse(lines)) this.handle(event);
         if (this.signal.aborted) return;
-        requestFrame();
+        addSoon();
       }
     } finally {
       clearTimeout(timer);
@@ -162,12 +162,45 @@ function applyEvent({ id, name, data }) {
   if (id !== undefined) state.tailFrom = id;
   if (!data) return;
   if (name === "skipped") {
-    const { skipped, before } = JSON.parse(data);
-    state.skipped += skipped;
+    const { after, before } = JSON.parse(data);
+    state.pending.push(gapEntry(after, before));
     state.tailFrom = before - 1;
+    reloadChartSoon();
     return;
   }
-  state.pending.push(parseEntry(data));
+  const entry = parseEntry(data);
+  countEntry(entry);
+  if (entry.id <= state.newest) return;
+  state.pending.push(entry);
+  if (state.pending.length > MAX_PENDING) dropOldestPending();
+}
+
+/** Replaces the older half of the pending entries by a gap. */
+function dropOldestPending() {
+  const { pending } = state;
+  const [first] = pending;
+  const dropped = pending.splice(0, MAX_PENDING / 2);
+  const after = first.gap ? first.gap.after : first.id - 1;
+  pending.unshift(gapEntry(after, dropped[dropped.length - 1].id + 1));
+}
+
+/**
+ * @param {number} after
+ * @param {number} before
+ * @returns {Entry}
+ */
+function gapEntry(after, before) {
+  return {
+    id: before - 0.5,
+    levelName: "",
+    level: "unknown",
+    message: "",
+    timestamp: "",
+    time: NaN,
+    details: "null",
+    isNew: false,
+    gap: { after, before },
+  };
 }
 
 /**

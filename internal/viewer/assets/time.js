@@ -6,18 +6,6 @@ const DAY = 86400;
 const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
 
 /**
- * A time as a calendar and a clock show it.
- * @typedef {object} TimeParts
- * @property {number} year
- * @property {number} month 0 is January
- * @property {number} day
- * @property {number} hour
- * @property {number} minute
- * @property {number} second
- * @property {number} ms
- */
-
-/**
  * Parses a stored timestamp. A time without a zone is in UTC, as on the server.
  * @param {string} text
  * @returns {number} NaN if text is not a time

@@ -1,0 +1,50 @@
+// Takes the results elsewhere: a curl command, and a file.
+
+import { element } from "./dom.js";
+import { apiKey } from "./key.js";
+import { filterParams } from "./query.js";
+import { get, lineChunks } from "./server.js";
+import { state } from "./state.js";
+
+const PAGE = 10_000; // entries, the largest that the server allows
+const MAX_PAGES = 10;
+
+/**
+ * Returns a command for a shell.
+ * @param {string} path
+ * @param {string[]} options of curl
+ */
+export function curlCommand(path, options) {
+  const quoted = (/** @type {string} */ text) => `'${text.replaceAll("'", "'\\''")}'`;
+  const key = apiKey() ? ["-H", quoted("Authorization: Bearer YOUR-KEY")] : [];
+  const base = location.origin + location.pathname;
+  return ["curl", ...key, quoted(base + path), ...options.map((o) => (o[0] === "-" ? o : quoted(o)))].join(" ");
+}
+
+/** Returns a command that gets the entries of the query. */
+export function resultsCommand() {
+  return curlCommand(`logs?${filterParams(state.query)}`, []);
+}
+
+/** Saves the entries of the query as NDJSON, the newest MAX_PAGES * PAGE of them. */
+export async function download() {
+  const { signal } = state.loading;
+  const lines = [];
+  let before = Number.MAX_SAFE_INTEGER;
+  for (let pages = 0; pages < MAX_PAGES; pages++) {
+    const params = filterParams(state.query);
+    params.set("limit", String(PAGE));
+    params.set("before", String(before));
+    const response = await get(`logs?${params}`, signal, { Accept: "application/x-ndjson" });
+    const from = lines.length;
+    for await (const chunk of lineChunks(response)) for (const line of chunk) lines.push(`${line}\n`);
+    if (lines.length - from < PAGE) break;
+    before = JSON.parse(lines[lines.length - 1]).id;
+  }
+  const url = URL.createObjectURL(new Blob(lines, { type: "application/x-ndjson" }));
+  const link = element("a", "");
+  link.href = url;
+  link.download = "logs.ndjson";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+}

@@ -1,0 +1,74 @@
+package viewer
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// From the page to the cause of a burst of errors takes three clicks.
+func TestPageKinds(t *testing.T) {
+	s := newSite(t)
+	now := time.Now()
+	s.insert(testEntry{"error", "older", timestamp(now.Add(-3 * time.Hour)), ""})
+	for i := range 40 {
+		at := timestamp(now.Add(-time.Duration(40-i) * time.Second))
+		s.insert(
+			testEntry{"error", fmt.Sprintf("timeout after %d ms", i), at, `{"cause":"pool"}`},
+			testEntry{"warn", fmt.Sprintf("user %d not found", i%3), at, ""},
+		)
+	}
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLoaded()")
+	p.click(`$("#kindsView")`)
+	p.wait(`isLoaded() && $$(".kind").length === 3`)
+	p.check("location.search", "?view=kinds")
+	p.check(`$$(".kind .text").map((e) => e.textContent).join("|")`, "newuser # not found|newtimeout after # ms|older")
+	p.check(`$$(".kind .count").map((e) => e.textContent).join()`, "40,40,1")
+	p.check(`$$(".kind .spark rect").length > 1`, true)
+	p.check(`$("#notice").hidden && liveText()`, "Not live")
+	p.click(`$$(".kind")[1]`)
+	p.wait("isLoaded() && state.entries.length === 40")
+	p.check("location.search", "?kind=timeout+after+%23+ms&level=error")
+	p.check("filters()", "kind = timeout after # ms")
+	p.wait("isLive()")
+	s.deliver(errorEntry("timeout after 99 ms"), errorEntry("something else"))
+	p.wait("state.entries.length === 41")
+	p.click(`$(".row .head")`)
+	p.wait(`$(".row.open .panel")`)
+
+	p.press("m")
+	p.wait(`isLoaded() && $$(".kind").length === 1`)
+	p.press("m")
+	p.wait("isLoaded() && state.entries.length === 41")
+}
+
+// The fields of the entries are shown beside the list. A click filters by a value.
+func TestPageFields(t *testing.T) {
+	s := newSite(t)
+	for i := range 60 {
+		s.insert(testEntry{"error", "x", timestamp(time.Now()),
+			fmt.Sprintf(`{"service":"s%d","id":"%d","status":%d}`, i%8, i, 500+i%2)})
+	}
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLoaded()")
+	p.press("f")
+	p.wait(`$$("#fields h3").length === 2`)
+	p.check("location.search", "?fields=1")
+	p.check(`$$("#fields h3").map((e) => e.textContent).join()`, "status,service")
+	p.check(`$("#fields p").textContent`, "of 60 entries")
+	p.check(`$$("#fields section")[1].querySelectorAll("li").length`, 5)
+	p.click(`buttonWith("more of 8")`)
+	p.wait(`$$("#fields section")[1].querySelectorAll("li").length === 8`)
+	p.check(`$$("#fields section")[0].querySelectorAll("li").length`, 2)
+
+	p.click(`$$(".field-value")[0]`)
+	p.wait("isLoaded() && state.entries.length === 30")
+	p.check("filters()", "status = 500")
+	p.wait(`$("#fields p").textContent === "of 30 entries"`)
+	p.click(`$("#fields [aria-label^='≠ Exclude entries with service = s0']")`)
+	p.wait("isLoaded() && state.entries.length < 30 && state.entries.length")
+	p.check("filters()", "status = 500,service ≠ s0")
+	p.press("f")
+	p.wait(`$("#fields").hidden`)
+}
