@@ -53,6 +53,14 @@ func TestTLS(t *testing.T) {
 		t.Errorf("TLS 1.1: got error %v, want protocol version not supported", err)
 	}
 
+	resp, err := client.Get(p.url + "/healthz")
+	must(t, err)
+	resp.Body.Close()
+	if resp.StatusCode != 400 {
+		t.Errorf("plain HTTP: got status %s, want 400", resp.Status)
+	}
+	p.waitForLog("TLS handshake failed")
+
 	c.renew("second")
 	p.hangUp("TLS certificate reloaded")
 	if _, err := c.post(p, "second", smallBody); err != nil {

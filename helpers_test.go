@@ -206,6 +206,11 @@ type pipeServer struct {
 }
 
 func servePipes(t *testing.T, h http.Handler, connections int) *pipeServer {
+	return servePipesWithin(t, h, connections, &budget{limit: headerBudget})
+}
+
+// servePipesWithin is servePipes with a budget for headers.
+func servePipesWithin(t *testing.T, h http.Handler, connections int, headers *budget) *pipeServer {
 	pipes := pipetest.NewListener()
 	fast := fastpath.New(newConnTable(pipes, connections, newAccounts(nil)), h, fastpath.Config{
 		Path:           "/ingest",
@@ -214,7 +219,6 @@ func servePipes(t *testing.T, h http.Handler, connections int) *pipeServer {
 		ConnContext:    withConn,
 		Log:            slog.New(slog.DiscardHandler),
 	})
-	headers := &budget{limit: headerBudget}
 	server := newServer(limitHeaders(h))
 	server.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
 	go server.Serve(&headerListener{Listener: fast, budget: headers})
@@ -254,7 +258,9 @@ func serveFrames(t *testing.T, h http.Handler, headers *budget) (*pipetest.Liste
 // serveHTTP2 serves h over HTTP/2, with the limits of the service, and returns a
 // client whose host is https://example.com.
 func serveHTTP2(t *testing.T, h http.Handler) *http.Client {
-	return pipetest.ServeHTTP2(t, newServer(h), func(l net.Listener) net.Listener { return newConnTable(l, 1, newAccounts(nil)) })
+	return pipetest.ServeHTTP2(t, newServer(h), func(l net.Listener) net.Listener {
+		return newConnTable(l, 1, newAccounts(nil))
+	})
 }
 
 // parseMetrics reads Prometheus's text format. The keys do not have the prefix

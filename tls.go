@@ -61,7 +61,8 @@ func (c *tlsConn) handshake() error {
 	err := c.Conn.(*tls.Conn).HandshakeContext(context.Background()) // net/http has set a deadline
 	var plain tls.RecordHeaderError
 	if errors.As(err, &plain) && plain.Conn != nil && startsLikeHTTP(plain.RecordHeader) {
-		io.WriteString(plain.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nthis port requires https\n") // a write error means that the client has disconnected
+		// A write error means that the client has disconnected.
+		io.WriteString(plain.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nthis port requires https\n")
 	}
 	if err != nil {
 		return err
