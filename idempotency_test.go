@@ -357,3 +357,21 @@ func TestKeysInOlderFile(t *testing.T) {
 		t.Errorf("got %s keys, want 0", got)
 	}
 }
+
+// A stored key with the same fingerprint is another key.
+func TestEqualFingerprints(t *testing.T) {
+	s := newTestService(t)
+	s.once("/ingest?wait=1", "k", smallBody)
+	stored := digestOf(append(make([]byte, 32), "k"...))
+	other := stored
+	other[len(other)-1]++
+	for _, key := range []digest{stored, other} {
+		c, _ := s.writer.db.keys.claim(requestID{key: key, body: digest{1}})
+		previous, herr := findKey(t.Context(), s.reader.Load().QueryRow, c)
+		s.writer.db.keys.done(c, nil)
+		if len(c.candidates) != 1 || previous != nil || (herr == errKeyReused) != (key == stored) {
+			t.Errorf("got %d candidates, %+v and error %v for key %x, want one candidate and 422 only for %x",
+				len(c.candidates), previous, herr, key, stored)
+		}
+	}
+}
