@@ -256,7 +256,8 @@ export function showError(text) {
 
 /** Describes the entries in the list. */
 function listStatus() {
-  const { entries, atEnd, anchored, query } = state;
+  const { entries, atEnd, anchored, query, kinds } = state;
+  if (kinds) return `${formatCount(kinds)} ${kinds === 1 ? "kind" : "kinds"} of entries, the most frequent first`;
   if (anchored) return `around entry ${query.open || entries[0]?.id} `;
   if (!entries.length) return "";
   if (atEnd) return entryCount(entries.length);

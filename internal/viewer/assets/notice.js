@@ -16,7 +16,7 @@ const notice = byId("notice", HTMLElement);
 export function showNotice() {
   const { query, entries, failure, isBusy } = state;
   const hasFilters = isFiltered(query);
-  document.body.classList.toggle("blank", !entries.length && !hasFilters && !isBusy);
+  document.body.classList.toggle("blank", !entries.length && !state.kinds && !hasFilters && !isBusy);
   if (entries.length || isBusy || (state.kinds && !failure)) {
     hideNotice();
     return;
