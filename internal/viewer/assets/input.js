@@ -191,7 +191,9 @@ addEventListener("keydown", (event) => {
   const { key, target } = event;
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (!(target instanceof HTMLElement) || document.querySelector("dialog[open]")) return;
-  const isInField = target.closest("input, select, textarea") !== null;
+  // After a dialog was closed, an element in it may keep the focus for a moment.
+  const isShown = target.checkVisibility();
+  const isInField = isShown && target.closest("input, select, textarea") !== null;
   if (key === "Escape") {
     if (isInField) list.focus();
     else closeSelected();
@@ -199,7 +201,7 @@ addEventListener("keydown", (event) => {
   }
   if (isInField) return;
   if (key === "Enter") {
-    if (!target.closest("button, summary")) openSelected(event);
+    if (!isShown || !target.closest("button, summary")) openSelected(event);
     return;
   }
   const keys = state.query.noKeys ? MOVES : { ...MOVES, ...SHORTCUTS };
