@@ -10,7 +10,7 @@ import { changeQuery, reload, state } from "./state.js";
 
 const MAX_SUGGESTIONS = 6;
 
-const notice = byId("notice", HTMLElement);
+const notice = byId("notice");
 
 /** Shows why the list is empty, if it is. */
 export function showNotice() {
