@@ -125,10 +125,10 @@ func (c *fieldCounter) reserve(n int) bool {
 }
 
 // repeats reports whether the values of the field repeat often enough to be of use
-// as a filter: on average, each occurs at least twice.
+// as a filter: most of them are counted, and on average each occurs at least twice.
 func (f *fieldCounts) repeats() bool {
-	distinct := int64(len(f.values)) + f.others
-	return distinct == 1 || 2*distinct <= f.entries+f.others
+	distinct := int64(len(f.values))
+	return 2*f.others < f.entries && distinct > 0 && (distinct == 1 || 2*distinct <= f.entries)
 }
 
 // appendJSON appends the response of /logs/fields: the fields whose values repeat,

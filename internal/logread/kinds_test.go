@@ -201,6 +201,14 @@ func TestFields(t *testing.T) {
 	if body != want {
 		t.Errorf("GET /logs/fields =\n%s, want\n%s", body, want)
 	}
+	// Values that are not counted, or that hardly repeat, do not make a field.
+	c := newFieldCounter()
+	for i := range 30_000 {
+		c.add(&visitedEntry{details: fmt.Sprintf(`{"ms":%d,"stack":"%s"}`, i%15_000, strings.Repeat("x", 300))})
+	}
+	if got := string(c.appendJSON(nil, 5)); !strings.HasSuffix(got, `"fields":[]}`+"\n") {
+		t.Errorf("got %s, want no fields", got)
+	}
 	_, body = l.get("/logs/fields?details.service=cart")
 	if !strings.HasPrefix(body, `{"entries":33,`) {
 		t.Errorf("GET /logs/fields?details.service=cart = %s, want 33 entries", body)

@@ -20,7 +20,7 @@ import (
 
 const (
 	callTimeout = 60 * time.Second // for a response of Chromium
-	waitTimeout = 30 * time.Second  // for a condition in a page
+	waitTimeout = 30 * time.Second // for a condition in a page
 	exitTimeout = 10 * time.Second // for Chromium to exit
 )
 

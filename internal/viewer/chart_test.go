@@ -50,7 +50,7 @@ func TestPageHistogramLive(t *testing.T) {
 	warning.level = "warning"
 	s.deliver(warning)
 	p.wait(`levelButtons() === "fatal 0,error 2,unknown 0,warn 1"`)
-	p.check(`$$("#bars .bar-warn").length`, 1)
+	p.check(`$$("#bars .lv-warn").length`, 1)
 	p.check(`$("#bars").getAttribute("aria-label").startsWith("3 entries from ")`, true)
 }
 

@@ -1,7 +1,7 @@
 // Package viewer serves the page that shows the log.
 //
 // The page is static: index.html, style.css and JavaScript modules, without a
-// build step. It contains no log data and needs no API key. Its scripts read the
+// build step. They are served without comments. The page contains no log data and needs no API key. Its scripts read the
 // log from /logs and the routes below it like any other client, and ask
 // the user for a key if these routes require one.
 //
@@ -101,13 +101,14 @@ func newBundle() *bundle {
 	}
 	levels := levelNames()
 	hash.Write(levels)
-	b := &bundle{version: hex.EncodeToString(hash.Sum(nil)[:8]), files: make(map[string]file)}
+	b := &bundle{version: hex.EncodeToString(hash.Sum(nil)[:4]), files: make(map[string]file)}
 	for name, body := range bodies {
 		if name == pageName {
 			body = bytes.Replace(body, []byte(preloadsPlaceholder), preloads(names), 1)
 			body = bytes.ReplaceAll(body, []byte(versionPlaceholder), []byte("/"+b.version+"/"))
 			body = bytes.Replace(body, []byte(levelsPlaceholder), levels, 1)
 		}
+		body = stripped(name, body)
 		b.files[name] = file{contentTypes[path.Ext(name)], body, compress(body)}
 	}
 	return b

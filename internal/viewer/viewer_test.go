@@ -83,7 +83,7 @@ func TestPageFiles(t *testing.T) {
 			continue
 		}
 		w := request(assetPath(name))
-		if w.Code != http.StatusOK || w.Body.String() != readAsset(t, name) {
+		if want := stripped(name, []byte(readAsset(t, name))); w.Code != http.StatusOK || w.Body.String() != string(want) {
 			t.Errorf("%s: got status %d and %d bytes, want 200 and the embedded file", name, w.Code, w.Body.Len())
 		}
 		if got, want := w.Header().Get("Content-Type"), contentTypes[path.Ext(name)]; got != want {
@@ -97,6 +97,46 @@ func TestPageFiles(t *testing.T) {
 		if got := request(path).Code; got == http.StatusOK {
 			t.Errorf("%s: got status %d, want an error", path, got)
 		}
+	}
+}
+
+func TestStripped(t *testing.T) {
+	const script = `// A comment.
+//
+// Another.
+
+/**
+ * @param {string} name
+ */
+export function f(/** @type {number} */ n) { // why
+  const url = "http://x//y";
+  /* one
+   * two */
+  return n * 2 / 3; //  why
+}
+`
+	const wantScript = `export function f(n){const url = "http://x//y";return n * 2 / 3;}
+`
+	if got := string(stripped("x.js", []byte(script))); got != wantScript {
+		t.Errorf("script:\n%q, want\n%q", got, wantScript)
+	}
+	const style = "/* Page */\n\n* {\n  margin: 0;\n}\n\na,\nb > c {\n  color: red; /* why */\n}\n"
+	const wantStyle = "*{margin:0}a,b > c{color:red}"
+	if got := string(stripped("x.css", []byte(style))); got != wantStyle {
+		t.Errorf("style:\n%q, want\n%q", got, wantStyle)
+	}
+}
+
+// The page must stay small.
+func TestPageSize(t *testing.T) {
+	const limit = 100 << 10
+	total, compressed := 0, 0
+	for _, f := range preparedBundle().files {
+		total += len(f.body)
+		compressed += len(f.gzipped)
+	}
+	if total > limit {
+		t.Errorf("the files have %d bytes, want at most %d; compressed, they have %d", total, limit, compressed)
 	}
 }
 

@@ -28,11 +28,11 @@ const LABEL_DISTANCE = 118;
 const CHARACTER_WIDTH = 6;
 const TIP_DISTANCE = 8;
 
-const box = byId("chart", HTMLElement);
+const box = byId("chart");
 const bars = byId("bars", SVGSVGElement);
-const outliers = byId("outliers", HTMLElement);
-const note = byId("chartNote", HTMLElement);
-const tip = byId("tip", HTMLElement);
+const outliers = byId("outliers");
+const note = byId("chartNote");
+const tip = byId("tip");
 
 /**
  * What is drawn, and where. A slot is the space of one bucket.
@@ -329,7 +329,7 @@ function barGroup({ chart, slotWidth, height }, levels, sums, max) {
       const part = (full * count) / sum;
       y -= part;
       const size = { x, y: y.toFixed(2), width, height: part.toFixed(2) };
-      group.append(svgElement("rect", { class: `bar-${level}`, ...size }));
+      group.append(svgElement("rect", { class: `bar lv-${level}`, ...size }));
     }
   }
   return group;

@@ -25,14 +25,14 @@ const searchInput = byId("search", HTMLInputElement);
 const range = byId("range", HTMLSelectElement);
 const zone = byId("zone", HTMLButtonElement);
 const live = byId("live", HTMLButtonElement);
-const liveText = byId("liveText", HTMLElement);
-const filters = byId("filters", HTMLElement);
-const status = byId("status", HTMLElement);
-const announcement = byId("announcement", HTMLElement);
-const busy = byId("busy", HTMLElement);
-const entriesBox = byId("entries", HTMLElement);
-const columns = byId("columns", HTMLElement);
-const orderNote = byId("orderNote", HTMLElement);
+const liveText = byId("liveText");
+const filters = byId("filters");
+const status = byId("status");
+const announcement = byId("announcement");
+const busy = byId("busy");
+const entriesBox = byId("entries");
+const columns = byId("columns");
+const orderNote = byId("orderNote");
 
 /** Updates everything in this module. */
 export function showControls() {
@@ -69,7 +69,7 @@ function showBar() {
   press("kindsView", showsKinds);
   press("fieldsButton", showsFields);
   press("wrap", wrap);
-  byId("order", HTMLElement).textContent = asc ? "Oldest first" : "Newest first";
+  byId("order").textContent = asc ? "Oldest first" : "Newest first";
   document.body.classList.toggle("kinds-view", showsKinds);
   document.body.classList.toggle("fields-view", showsFields);
   document.body.classList.toggle("wrap", wrap);
@@ -87,7 +87,7 @@ function showBar() {
  * @param {boolean} isPressed
  */
 function press(name, isPressed) {
-  byId(name, HTMLElement).setAttribute("aria-pressed", String(isPressed));
+  byId(name).setAttribute("aria-pressed", String(isPressed));
 }
 
 /** @param {string} name */
@@ -256,7 +256,8 @@ export function showError(text) {
 
 /** Describes the entries in the list. */
 function listStatus() {
-  const { entries, atEnd, anchored, query } = state;
+  const { entries, atEnd, anchored, query, kinds } = state;
+  if (kinds) return `${formatCount(kinds)} ${kinds === 1 ? "kind" : "kinds"} of entries, the most frequent first`;
   if (anchored) return `around entry ${query.open || entries[0]?.id} `;
   if (!entries.length) return "";
   if (atEnd) return entryCount(entries.length);

@@ -8,15 +8,15 @@ const MAX_MARKS = 100;
 
 /**
  * Returns the element of index.html with the given id.
- * @template {Element} T
+ * @template {Element} [T=HTMLElement]
  * @param {string} id
- * @param {new () => T} type the class that the element must have
+ * @param {new () => T} [type] the class that the element must have
  * @returns {T}
  */
 export function byId(id, type) {
   const found = document.getElementById(id);
-  if (!(found instanceof type)) throw new Error(`no ${type.name} with id ${id}`);
-  return found;
+  if (!(found instanceof (type ?? HTMLElement))) throw new Error(`no such element: ${id}`);
+  return /** @type {T} */ (/** @type {unknown} */ (found));
 }
 
 /**

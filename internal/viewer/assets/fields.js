@@ -18,7 +18,7 @@ const MORE = 50;
  * @property {{ value: string, count: number }[]} values
  */
 
-const box = byId("fields", HTMLElement);
+const box = byId("fields");
 
 /** The field of which more values are shown. */
 let expanded = "";

@@ -29,7 +29,7 @@ const FOCUS_MS = 100;
 /** The element that had the focus last. @type {Element | null} */
 let focused = null;
 
-const list = byId("list", HTMLElement);
+const list = byId("list");
 
 const searchForm = byId("searchForm", HTMLFormElement);
 const searchInput = byId("search", HTMLInputElement);
@@ -38,7 +38,7 @@ const rangeDialog = byId("rangeDialog", HTMLDialogElement);
 const rangeForm = byId("rangeForm", HTMLFormElement);
 const rangeSince = byId("rangeSince", HTMLInputElement);
 const rangeUntil = byId("rangeUntil", HTMLInputElement);
-const rangeError = byId("rangeError", HTMLElement);
+const rangeError = byId("rangeError");
 const helpDialog = byId("helpDialog", HTMLDialogElement);
 const useKeys = byId("useKeys", HTMLInputElement);
 const forgetKeyButton = byId("forgetKey", HTMLButtonElement);
@@ -81,7 +81,7 @@ function openRangeDialog() {
   const now = Date.now();
   const since = state.chart?.first || now - DEFAULT_RANGE_MS;
   const until = state.chart?.end || now;
-  byId("rangeZone", HTMLElement).textContent = utc
+  byId("rangeZone").textContent = utc
     ? "Times are in UTC."
     : `Times are in local time (${zoneName(now)}).`;
   rangeSince.value = inputTime(since, utc);
@@ -191,7 +191,9 @@ addEventListener("keydown", (event) => {
   const { key, target } = event;
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (!(target instanceof HTMLElement) || document.querySelector("dialog[open]")) return;
-  const isInField = target.closest("input, select, textarea") !== null;
+  // After a dialog was closed, an element in it may keep the focus for a moment.
+  const isShown = target.checkVisibility();
+  const isInField = isShown && target.closest("input, select, textarea") !== null;
   if (key === "Escape") {
     if (isInField) list.focus();
     else closeSelected();
@@ -199,7 +201,7 @@ addEventListener("keydown", (event) => {
   }
   if (isInField) return;
   if (key === "Enter") {
-    if (!target.closest("button, summary")) openSelected(event);
+    if (!isShown || !target.closest("button, summary")) openSelected(event);
     return;
   }
   const keys = state.query.noKeys ? MOVES : { ...MOVES, ...SHORTCUTS };
@@ -244,7 +246,7 @@ const bar = {
   wrap: SHORTCUTS.w,
   download: () => download().catch((error) => showError(errorText(error))),
 };
-for (const [name, act] of Object.entries(bar)) byId(name, HTMLElement).addEventListener("click", act);
+for (const [name, act] of Object.entries(bar)) byId(name).addEventListener("click", act);
 const curl = byId("curl", HTMLButtonElement);
 curl.addEventListener("click", () => copyFor(curl, "Copy as curl", resultsCommand()));
 

@@ -9,7 +9,7 @@ const STORAGE_KEY = "apiKey";
 const dialog = byId("keyDialog", HTMLDialogElement);
 const form = byId("keyForm", HTMLFormElement);
 const input = byId("keyInput", HTMLInputElement);
-const errorText = byId("keyError", HTMLElement);
+const errorText = byId("keyError");
 
 /** Returns the API key, or "" if there is none. */
 export function apiKey() {

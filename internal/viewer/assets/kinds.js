@@ -25,7 +25,7 @@ const BAR_WIDTH = 4;
  * @property {number[]} spark
  */
 
-const list = byId("kinds", HTMLElement);
+const list = byId("kinds");
 
 /**
  * Loads and shows the kinds of the query. Returns how many there are.
@@ -94,7 +94,7 @@ function sparkline(spark, level) {
     if (!count) continue;
     const height = Math.max(1, (count / max) * SPARK_HEIGHT).toFixed(1);
     const place = { x: i * BAR_WIDTH, y: SPARK_HEIGHT - Number(height), width: BAR_WIDTH - 1, height };
-    svg.append(svgElement("rect", { class: `bar-${level}`, ...place }));
+    svg.append(svgElement("rect", { class: `bar lv-${level}`, ...place }));
   }
   return svg;
 }

@@ -20,8 +20,8 @@ const ADD_MS = 250; // between additions of new entries
 const HOLD_MS = 2000; // after the pointer has moved
 const LATE_MS = 1000;
 
-const list = byId("list", HTMLElement);
-const sizer = byId("sizer", HTMLElement);
+const list = byId("list");
+const sizer = byId("sizer");
 const pill = byId("pill", HTMLButtonElement);
 const phone = matchMedia("(max-width: 720px)");
 

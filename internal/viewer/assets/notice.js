@@ -10,13 +10,13 @@ import { changeQuery, reload, state } from "./state.js";
 
 const MAX_SUGGESTIONS = 6;
 
-const notice = byId("notice", HTMLElement);
+const notice = byId("notice");
 
 /** Shows why the list is empty, if it is. */
 export function showNotice() {
   const { query, entries, failure, isBusy } = state;
   const hasFilters = isFiltered(query);
-  document.body.classList.toggle("blank", !entries.length && !hasFilters && !isBusy);
+  document.body.classList.toggle("blank", !entries.length && !state.kinds && !hasFilters && !isBusy);
   if (entries.length || isBusy || (state.kinds && !failure)) {
     hideNotice();
     return;
