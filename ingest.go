@@ -148,17 +148,19 @@ func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (
 		return 0, herr
 	}
 	if err := s.scanner.scan(s.body, in.threshold); err != nil {
+		if isProtobuf(r) {
+			err.reason = "the body is protobuf; send logs in OTLP's format to POST /v1/logs"
+		}
 		in.metrics.received.Add(int64(err.entry + 1))
 		in.metrics.refused.Add(int64(err.entry + 1))
 		return 0, badEntry(err.reason, err.entry, err.offset)
 	}
-	dropped := int64(s.scanner.dropped)
-	in.metrics.received.Add(int64(len(s.scanner.kept)) + dropped)
+	in.metrics.received.Add(int64(len(s.scanner.kept) + s.scanner.dropped))
 	if herr := in.store(s, wait); herr != nil {
-		in.metrics.refused.Add(dropped)
+		in.metrics.refused.Add(int64(s.scanner.dropped))
 		return 0, herr
 	}
-	in.metrics.filtered.Add(dropped)
+	in.metrics.filtered.Add(int64(s.scanner.dropped))
 	if wait {
 		return http.StatusOK, nil
 	}
@@ -177,13 +179,12 @@ func badEntry(reason string, entry, offset int) *httpapi.Error {
 // commit. It counts the entries as accepted or refused, except those that are
 // queued with wait, which the writer counts.
 func (in *ingester) store(s *scratch, wait bool) *httpapi.Error {
-	kept := int64(len(s.scanner.kept))
-	if kept == 0 {
+	if len(s.scanner.kept) == 0 {
 		return nil
 	}
 	b, herr := in.decode(s)
 	if herr != nil {
-		in.metrics.refused.Add(kept)
+		in.metrics.refused.Add(int64(len(s.scanner.kept)))
 		return herr
 	}
 	return in.enqueue(s, b, wait)
@@ -193,6 +194,11 @@ func (in *ingester) store(s *scratch, wait bool) *httpapi.Error {
 // returns after the commit. It counts the rows as store does.
 func (in *ingester) enqueue(s *scratch, b *batch, wait bool) *httpapi.Error {
 	kept := int64(len(b.rows))
+	if kept == 0 { // the decoder has filtered all entries
+		s.reserved.shrink(b.size())
+		b.free()
+		return nil
+	}
 	var committed chan error
 	if wait {
 		committed = make(chan error, 1)
@@ -241,7 +247,7 @@ func (in *ingester) decode(s *scratch) (*batch, *httpapi.Error) {
 // fillBatch decodes the kept entries into b. valid reports whether all are valid
 // UTF-8.
 func (in *ingester) fillBatch(s *scratch, b *batch, valid bool) *httpapi.Error {
-	s.entry.keys = 0
+	s.entry.start(in.threshold)
 	now := entry.AppendTime(s.arrival[:0], in.clock().UTC())
 	for i, e := range s.scanner.kept {
 		herr := s.appendEntry(b, s.body[e.start:e.end], valid, now)
@@ -252,6 +258,7 @@ func (in *ingester) fillBatch(s *scratch, b *batch, valid bool) *httpapi.Error {
 			return herr
 		}
 	}
+	s.scanner.drop(s.entry.filtered)
 	return nil
 }
 
@@ -292,6 +299,11 @@ func rowSize(data []byte) (size int, valid bool) {
 		return size, true
 	}
 	return size + repairGrowth(data), false
+}
+
+// isProtobuf reports whether the client declares the body as protobuf.
+func isProtobuf(r *http.Request) bool {
+	return strings.HasSuffix(r.Header.Get("Content-Type"), "/x-protobuf")
 }
 
 // waitParameter returns the value of the query parameter wait.
