@@ -120,15 +120,16 @@ func (h elasticHandler) acceptBulk(
 	if herr != nil {
 		return result, herr
 	}
-	kept, filtered, failed := int64(result.kept), int64(result.filtered), int64(result.failed)
-	h.metrics.received.Add(kept + filtered + failed)
+	filtered, failed := int64(result.filtered), int64(result.failed)
+	h.metrics.received.Add(int64(result.kept) + filtered + failed)
 	h.metrics.refused.Add(failed)
-	if kept > 0 {
+	if result.kept > 0 {
 		b, herr := h.bulkBatch(q, result)
 		if herr != nil {
-			h.metrics.refused.Add(kept + filtered)
+			h.metrics.refused.Add(int64(result.kept) + filtered)
 			return result, herr
 		}
+		filtered += int64(q.s.entry.filtered)
 		if herr := h.enqueue(q.s, b, wait, nil); herr != nil { // it has counted the kept entries
 			h.metrics.refused.Add(filtered)
 			return result, herr
@@ -172,7 +173,7 @@ func (h elasticHandler) bulkBatch(q *bulkRequest, result bulkResult) (*batch, *h
 	if herr != nil {
 		return nil, herr
 	}
-	s.entry.keys = 0
+	s.entry.start(h.threshold)
 	now := entry.AppendTime(s.arrival[:0], h.clock().UTC())
 	herr = q.each(func(it *esbulk.Item, kept bool, failure *esbulk.Failure) *httpapi.Error {
 		if !kept || failure != nil {

@@ -206,7 +206,7 @@ func (in *ingester) ingest(w http.ResponseWriter, r *http.Request, s *scratch) (
 	}
 	defer s.time.stop()
 	if key == "" {
-		return in.accept(s, wait, nil)
+		return in.accept(r, s, wait, nil)
 	}
 	return in.acceptOnce(r, s, wait, key)
 }
@@ -232,7 +232,7 @@ func (in *ingester) acceptOnce(r *http.Request, s *scratch, wait bool, key strin
 	case previous != nil:
 		c.response = *previous
 	default:
-		_, herr = in.accept(s, wait, c)
+		_, herr = in.accept(r, s, wait, c)
 	}
 	in.keys.done(c, herr)
 	return c.response, herr
@@ -240,30 +240,27 @@ func (in *ingester) acceptOnce(r *http.Request, s *scratch, wait bool, key strin
 
 // accept accepts the entries of a body. c is nil for a request without an
 // idempotency key.
-func (in *ingester) accept(s *scratch, wait bool, c *claim) (resp response, herr *httpapi.Error) {
+func (in *ingester) accept(
+	r *http.Request, s *scratch, wait bool, c *claim,
+) (resp response, herr *httpapi.Error) {
 	// A body has at most one entry for each opening brace.
 	if s.scanner.kept, herr = emptied(&s.reserved, s.scanner.kept, bytes.Count(s.body, []byte("{"))); herr != nil {
 		return resp, herr
 	}
 	if err := s.scanner.scan(s.body, in.threshold); err != nil {
+		if isProtobuf(r) {
+			err.reason = "the body is protobuf; send logs in OTLP's format to POST /v1/logs"
+		}
 		in.metrics.received.Add(int64(err.entry + 1))
 		in.metrics.refused.Add(int64(err.entry + 1))
 		return resp, badEntry(err.reason, err.entry, err.offset)
 	}
-	dropped := int64(s.scanner.dropped)
-	in.metrics.received.Add(int64(len(s.scanner.kept)) + dropped)
-	resp = response{status: http.StatusAccepted, accepted: len(s.scanner.kept), filtered: s.scanner.dropped}
-	if wait {
-		resp.status = http.StatusOK
-	}
-	if c != nil {
-		c.response = resp
-	}
-	if herr := in.store(s, wait, c); herr != nil {
-		in.metrics.refused.Add(dropped)
+	in.metrics.received.Add(int64(len(s.scanner.kept) + s.scanner.dropped))
+	if resp, herr = in.store(s, wait, c); herr != nil {
+		in.metrics.refused.Add(int64(s.scanner.dropped))
 		return resp, herr
 	}
-	in.metrics.filtered.Add(dropped)
+	in.metrics.filtered.Add(int64(s.scanner.dropped))
 	return resp, nil
 }
 
@@ -275,26 +272,39 @@ func badEntry(reason string, entry, offset int) *httpapi.Error {
 	}
 }
 
-// store decodes and queues the kept entries. With wait it returns after their
-// commit. It counts the entries as accepted or refused, except those that are
-// queued with wait, which the writer counts.
-func (in *ingester) store(s *scratch, wait bool, c *claim) *httpapi.Error {
-	kept := int64(len(s.scanner.kept))
-	if kept == 0 {
-		return nil
+// store decodes and queues the kept entries, and returns the response. With wait it
+// returns after their commit. It counts the entries as accepted or refused, except
+// those that are queued with wait, which the writer counts.
+func (in *ingester) store(s *scratch, wait bool, c *claim) (resp response, herr *httpapi.Error) {
+	var b *batch
+	if len(s.scanner.kept) > 0 {
+		if b, herr = in.decode(s); herr != nil {
+			in.metrics.refused.Add(int64(len(s.scanner.kept)))
+			return resp, herr
+		}
 	}
-	b, herr := in.decode(s)
-	if herr != nil {
-		in.metrics.refused.Add(kept)
-		return herr
+	resp = response{status: http.StatusAccepted, accepted: len(s.scanner.kept), filtered: s.scanner.dropped}
+	if wait {
+		resp.status = http.StatusOK
 	}
-	return in.enqueue(s, b, wait, c)
+	if c != nil {
+		c.response = resp
+	}
+	if b == nil {
+		return resp, nil
+	}
+	return resp, in.enqueue(s, b, wait, c)
 }
 
 // enqueue queues b, whose size is part of the request's reservation. With wait it
 // returns after the commit. It counts the rows as store does.
 func (in *ingester) enqueue(s *scratch, b *batch, wait bool, c *claim) *httpapi.Error {
 	kept := int64(len(b.rows))
+	if kept == 0 { // the decoder has filtered all entries
+		s.reserved.shrink(b.size())
+		b.free()
+		return nil
+	}
 	var committed chan error
 	if wait {
 		committed = make(chan error, 1)
@@ -349,7 +359,7 @@ func (in *ingester) decode(s *scratch) (*batch, *httpapi.Error) {
 // fillBatch decodes the kept entries into b. valid reports whether all are valid
 // UTF-8.
 func (in *ingester) fillBatch(s *scratch, b *batch, valid bool) *httpapi.Error {
-	s.entry.keys = 0
+	s.entry.start(in.threshold)
 	now := entry.AppendTime(s.arrival[:0], in.clock().UTC())
 	for i, e := range s.scanner.kept {
 		s.time.step(int(e.end - e.start))
@@ -361,6 +371,7 @@ func (in *ingester) fillBatch(s *scratch, b *batch, valid bool) *httpapi.Error {
 			return herr
 		}
 	}
+	s.scanner.drop(s.entry.filtered)
 	return nil
 }
 
@@ -405,6 +416,11 @@ func rowSize(data []byte) (size int, valid bool) {
 		return size, true
 	}
 	return size + repairGrowth(data), false
+}
+
+// isProtobuf reports whether the client declares the body as protobuf.
+func isProtobuf(r *http.Request) bool {
+	return strings.HasSuffix(r.Header.Get("Content-Type"), "/x-protobuf")
 }
 
 // waitParameter returns the value of the query parameter wait.

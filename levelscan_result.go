@@ -8,6 +8,13 @@ type scanResult struct {
 	dropped int    // the number of entries below it
 }
 
+// drop counts n kept entries as dropped, because the decoder has found a level that
+// the scanner has not. Which of the kept entries they are does not matter any more.
+func (r *scanResult) drop(n int) {
+	r.kept = r.kept[:len(r.kept)-n]
+	r.dropped += n
+}
+
 // A span is the position of an entry in a body: body[start:end], with braces.
 type span struct{ start, end uint32 }
 

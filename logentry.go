@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"reflect"
+	"time"
 	"unicode/utf8"
 
 	"github.com/mailru/easyjson"
@@ -20,7 +21,8 @@ import (
 //
 // The exported fields are the keys that a column may come from: first the keys
 // of the level, then those of the message, then those of the time, each in
-// order of precedence. They are interfaces because the generated code skips a
+// order of precedence. The scanner knows the first keys of the level, but not the
+// others, from LogLevel on. They are interfaces because the generated code skips a
 // null for a field of another type. LogEntry must see a null: if the best level
 // key is null, the entry's level is unknown, even if it has another level key.
 //
@@ -34,6 +36,12 @@ type LogEntry struct {
 	CLEFLevel   field `json:"@l"`
 	NetLevel    field `json:"Level"`
 
+	ConsoleLevel   field `json:"LogLevel"`
+	Loglevel       field `json:"loglevel"`
+	SeverityNumber field `json:"SeverityNumber"`
+	SeverityText   field `json:"SeverityText"`
+	Priority       field `json:"PRIORITY"`
+
 	Message      field `json:"message"`
 	Msg          field `json:"msg"`
 	CLEFMessage  field `json:"@m"`
@@ -41,6 +49,11 @@ type LogEntry struct {
 	NetMessage   field `json:"RenderedMessage"`
 	Event        field `json:"event"`
 	Log          field `json:"log"`
+
+	GELFMessage     field `json:"short_message"`
+	JournaldMessage field `json:"MESSAGE"`
+	ConsoleMessage  field `json:"Message"`
+	Body            field `json:"Body"`
 
 	Timestamp    field `json:"timestamp"`
 	Time         field `json:"time"`
@@ -50,33 +63,43 @@ type LogEntry struct {
 	NetTimestamp field `json:"Timestamp"`
 	Date         field `json:"date"`
 
-	members []member          // of the entry's top level, in order
+	Instant      field `json:"instant"`
+	ASCTime      field `json:"asctime"`
+	TimeISO8601  field `json:"time_iso8601"`
+	TimeLocal    field `json:"time_local"`
+	JournaldTime field `json:"__REALTIME_TIMESTAMP"`
+
+	members memberList        // of the entry's top level
 	first   [columnFields]int // by field: 1 + the index in members of the key's first value, or 0
 	scratch []byte            // a copy of an entry whose UTF-8 was repaired
 	keys    int               // reserved for the text of keys with escapes, in bytes
 	extra   []member          // members to add to the details, which no entry has sent
-	lexer   jlexer.Lexer
+
+	// The threshold for levels that the scanner does not find, and the number of
+	// entries below it.
+	threshold entry.Level
+	filtered  int
+
+	lexer jlexer.Lexer
 }
 
 // Indexes of the fields of LogEntry. TestLogEntryFields checks them.
 const (
-	levelFields   = 0  // up to messageFields
-	messageFields = 7  // up to timeFields
-	timeFields    = 14 // up to columnFields
-	clefTimeField = 18
-	columnFields  = 21
+	levelFields         = 0 // up to lateLevelFields
+	lateLevelFields     = 7 // up to messageFields
+	severityNumberField = 9
+	priorityField       = 11
+	messageFields       = 12 // up to timeFields
+	timeFields          = 23 // up to columnFields
+	clefTimeField       = 27
+	journaldTimeField   = 34
+	columnFields        = 35
 )
 
 // A field is a *columnKey.
 type field interface {
 	easyjson.Marshaler
 	easyjson.Unmarshaler
-}
-
-// A member is a key of an entry, unescaped, and its value as valid JSON.
-type member struct {
-	key   string
-	value []byte
 }
 
 // A columnKey decodes and encodes one field of entry.
@@ -225,6 +248,9 @@ func stringEnd(data []byte, i int) (end int, escaped bool) {
 	return i, escaped
 }
 
+// start prepares the decoding of a request's entries.
+func (e *LogEntry) start(threshold entry.Level) { e.keys, e.threshold, e.filtered = 0, threshold, 0 }
+
 // size returns the memory of the buffers, in bytes.
 func (e *LogEntry) size() int64 { return sizeOf(e.members) + sizeOf(e.scratch) }
 
@@ -236,8 +262,10 @@ func (e *LogEntry) forget() {
 }
 
 // appendRow decodes data, a valid JSON object in valid UTF-8, and appends its row
-// to b. arrival is the text of the time column if the entry's time is missing or
-// unreadable. Neither e.members nor b grows if the caller has made room.
+// to b, unless its level is one that the scanner does not find and is below the
+// threshold. arrival is the text of the time column if the entry's time is missing
+// or unreadable. Neither e.members nor b grows if the caller has made room. An
+// error means that the body is not in a format that /ingest accepts.
 func (e *LogEntry) appendRow(b *batch, data, arrival []byte) error {
 	e.members = e.members[:0]
 	e.first = [columnFields]int{}
@@ -248,79 +276,154 @@ func (e *LogEntry) appendRow(b *batch, data, arrival []byte) error {
 	}
 
 	var r row
-	level := e.firstOf(levelFields, messageFields)
-	b.text, level = e.appendLevel(b.text, level)
+	start := len(b.text)
+	text, level, rank := e.appendLevel(b.text)
+	b.text = text
+	if rank < e.threshold {
+		b.text = b.text[:start]
+		e.filtered++
+		return nil
+	}
+	if rank == entry.LevelUnknown && level < 0 {
+		if err := e.members.checkFormat(); err != nil {
+			b.text = b.text[:start]
+			return err
+		}
+	}
 	r.level = uint32(len(b.text))
 
 	message := e.firstOf(messageFields, timeFields)
+	var nested nestedMember
 	if message >= 0 {
-		if v := e.members[message].value; v[0] == '"' {
-			b.text = entry.AppendUnquoted(b.text, v)
-		} else {
-			b.text = append(b.text, v...)
-		}
+		b.text = appendMessage(b.text, e.members[message].value)
+	} else if nested = e.members.nestedMessage(); nested.value != nil {
+		b.text = appendMessage(b.text, nested.value)
 	}
 	r.message = uint32(len(b.text))
 
-	when := e.firstOf(timeFields, columnFields)
-	if when >= 0 {
-		if t, ok := entry.ParseTime(e.members[when].value); ok {
-			b.text = entry.AppendTime(b.text, t)
-		} else {
-			when = -1
-		}
-	}
-	if when < 0 {
-		b.text = append(b.text, arrival...)
-	}
+	var when int
+	b.text, when = e.appendTime(b.text, arrival)
 	r.timestamp = uint32(len(b.text))
 
-	b.text = e.appendDetails(b.text, level, message, when)
+	b.text = e.appendDetails(b.text, level, message, when, nested)
 	r.details = uint32(len(b.text))
 	b.rows = append(b.rows, r)
 	return nil
 }
 
-// firstOf returns the index in e.members of the first present key among the
-// fields [from, to), or -1.
-func (e *LogEntry) firstOf(from, to int) int {
-	for _, i := range e.first[from:to] {
-		if i > 0 {
-			return i - 1
+// appendMessage appends the text of the message column for a value.
+func appendMessage(dst, v []byte) []byte {
+	if v[0] == '"' {
+		return entry.AppendUnquoted(dst, v)
+	}
+	return append(dst, v...)
+}
+
+// appendTime appends the text of the time column. It returns the index of the
+// member with the time, or -1 if there is none that can be read.
+func (e *LogEntry) appendTime(dst, arrival []byte) (text []byte, member int) {
+	var t time.Time
+	var ok bool
+	switch field := e.firstField(timeFields, columnFields); field {
+	case -1:
+		member = -1
+		t, ok = e.members.nestedTime()
+	case journaldTimeField:
+		member = e.first[field] - 1
+		t, ok = parseJournaldTime(e.members[member].value)
+	default:
+		member = e.first[field] - 1
+		t, ok = parseTime(e.members[member].value)
+	}
+	if !ok {
+		return append(dst, arrival...), -1
+	}
+	return entry.AppendTime(dst, t), member
+}
+
+// firstField returns the first field of [from, to) whose key is present, or -1.
+func (e *LogEntry) firstField(from, to int) int {
+	for field := from; field < to; field++ {
+		if e.first[field] > 0 {
+			return field
 		}
 	}
 	return -1
 }
 
-// appendLevel appends the text of the level column. i is the index of the member
-// with the level, or -1 if there is none. It returns i, or -1 if that member's
-// value is not a level, so that it stays in the details.
-func (e *LogEntry) appendLevel(dst []byte, i int) ([]byte, int) {
+// firstOf returns the index in e.members of the first present key among the
+// fields [from, to), or -1.
+func (e *LogEntry) firstOf(from, to int) int {
+	if field := e.firstField(from, to); field >= 0 {
+		return e.first[field] - 1
+	}
+	return -1
+}
+
+// appendLevel appends the text of the level column. It returns the index of the
+// member with the level, or -1 if there is none or its value is not a level, so
+// that it stays in the details. If the scanner does not find the level, rank is the
+// level's rank; else it is LevelUnknown, because the scanner has filtered the entry.
+func (e *LogEntry) appendLevel(dst []byte) (text []byte, member int, rank entry.Level) {
+	i := e.firstOf(levelFields, lateLevelFields)
 	if i < 0 {
 		if e.first[clefTimeField] > 0 {
-			return append(dst, "info"...), -1 // CLEF omits the level info
+			return append(dst, "info"...), -1, entry.LevelUnknown // CLEF omits the level info
 		}
-		return append(dst, "unknown"...), -1
+		return e.appendLateLevel(dst)
 	}
 	v := e.members[i].value
 	if v[0] == '"' {
 		start := len(dst)
-		return entry.AppendLower(entry.AppendUnquoted(dst, v), start), i
+		return entry.AppendLower(entry.AppendUnquoted(dst, v), start), i, entry.LevelUnknown
 	}
 	l := entry.LevelOf(v)
-	if l == entry.LevelUnknown {
+	if l != entry.LevelUnknown {
+		return append(dst, l.String()...), i, entry.LevelUnknown
+	}
+	if l = e.members.levelOfGELF(v); l == entry.LevelUnknown {
 		i = -1
 	}
-	return append(dst, l.String()...), i
+	return append(dst, l.String()...), i, l
+}
+
+// appendLateLevel appends the text of the level column of an entry without any of
+// the scanner's keys. It returns the index of the member whose value is the level,
+// or -1 if there is none, and the rank of the level.
+func (e *LogEntry) appendLateLevel(dst []byte) (text []byte, member int, l entry.Level) {
+	for field := lateLevelFields; field < messageFields; field++ {
+		i := e.first[field] - 1
+		if i < 0 {
+			continue
+		}
+		v := e.members[i].value
+		switch field {
+		case severityNumberField:
+			l = levelOfNumber(v, entry.LevelBySeverity)
+		case priorityField:
+			l = levelOfNumber(v, entry.LevelBySyslog)
+		default:
+			if l = entry.LevelOf(v); v[0] == '"' {
+				start := len(dst)
+				return entry.AppendLower(entry.AppendUnquoted(dst, v), start), i, l
+			}
+		}
+		if l != entry.LevelUnknown {
+			return append(dst, l.String()...), i, l
+		}
+	}
+	l = e.members.nestedLevel()
+	return append(dst, l.String()...), -1, l
 }
 
 // appendDetails appends an object of all members except those with the given
-// indexes, and of e.extra. It appends nothing if there are no others.
-func (e *LogEntry) appendDetails(dst []byte, level, message, when int) []byte {
+// indexes and the nested member, and of e.extra. It appends nothing if there are no
+// others.
+func (e *LogEntry) appendDetails(dst []byte, level, message, when int, nested nestedMember) []byte {
 	start := len(dst)
 	for i := range e.members {
 		if i != level && i != message && i != when {
-			dst = e.members[i].append(dst, start)
+			dst = e.members.appendDetail(dst, start, i, nested)
 		}
 	}
 	for i := range e.extra {
@@ -330,16 +433,4 @@ func (e *LogEntry) appendDetails(dst []byte, level, message, when int) []byte {
 		dst = append(dst, '}')
 	}
 	return dst
-}
-
-// append appends m to the object that begins at dst[start].
-func (m *member) append(dst []byte, start int) []byte {
-	if len(dst) == start {
-		dst = append(dst, '{')
-	} else {
-		dst = append(dst, ',')
-	}
-	dst = entry.AppendQuoted(dst, m.key)
-	dst = append(dst, ':')
-	return append(dst, m.value...)
 }

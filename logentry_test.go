@@ -197,8 +197,17 @@ func TestLogEntryFields(t *testing.T) {
 	if len(keys) != columnFields {
 		t.Fatalf("%d fields have a tag, want columnFields = %d", len(keys), columnFields)
 	}
-	if got, want := keys[levelFields:messageFields], levelKeys[:clefTimeRank]; !slices.Equal(got, want) {
+	if got, want := keys[levelFields:lateLevelFields], levelKeys[:clefTimeRank]; !slices.Equal(got, want) {
 		t.Errorf("level fields = %q, want the levelKeys %q", got, want)
+	}
+	if got, want := keys[severityNumberField], "SeverityNumber"; got != want {
+		t.Errorf("field severityNumberField = %q, want %q", got, want)
+	}
+	if got, want := keys[priorityField], "PRIORITY"; got != want {
+		t.Errorf("field priorityField = %q, want %q", got, want)
+	}
+	if got, want := keys[journaldTimeField], "__REALTIME_TIMESTAMP"; got != want {
+		t.Errorf("field journaldTimeField = %q, want %q", got, want)
 	}
 	if got, want := keys[messageFields], "message"; got != want {
 		t.Errorf("first message field = %q, want %q", got, want)

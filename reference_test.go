@@ -31,7 +31,10 @@ func referenceRows(body []byte, threshold int) (rows [][4]string, dropped int, e
 		return nil, 0, err
 	}
 	for _, e := range entries {
-		row, rank := referenceRow(e)
+		row, rank, err := referenceRow(e)
+		if err != nil {
+			return nil, 0, err
+		}
 		if rank < threshold {
 			dropped++
 		} else {
@@ -93,22 +96,149 @@ func referenceEntries(body []byte) (entries []json.RawMessage, err error) {
 	}
 }
 
-// referenceRow returns the row of a valid entry and the rank of its level.
-func referenceRow(text json.RawMessage) (row [4]string, rank int) {
-	// A conversion to runes and back repairs UTF-8 as encoding/json does.
-	dec := json.NewDecoder(strings.NewReader(string([]rune(string(text)))))
+// A referenceField is a member of an object.
+type referenceField struct{ key, value string }
+
+// referenceFields returns the members of an object in valid UTF-8.
+func referenceFields(text string) (fields []referenceField) {
+	dec := json.NewDecoder(strings.NewReader(text))
 	dec.Token()
-	type field struct{ key, value string }
-	var fields []field
 	for dec.More() {
 		key, _ := dec.Token()
 		var value json.RawMessage
 		dec.Decode(&value)
-		fields = append(fields, field{key.(string), string(value)})
+		fields = append(fields, referenceField{key.(string), string(value)})
 	}
+	return fields
+}
+
+// referenceMember returns the value at a path of keys in nested objects, or "".
+func referenceMember(text string, path ...string) string {
+	for _, key := range path {
+		if !strings.HasPrefix(text, "{") {
+			return ""
+		}
+		fields := referenceFields(text)
+		i := slices.IndexFunc(fields, func(f referenceField) bool { return f.key == key })
+		if i < 0 {
+			return ""
+		}
+		text = fields[i].value
+	}
+	return text
+}
+
+// referenceInteger returns the value of an integer or of a string with one.
+func referenceInteger(value string) (n int64, ok bool) {
+	n, err := strconv.ParseInt(strings.Trim(value, `"`), 10, 64)
+	return n, err == nil
+}
+
+// referenceString returns the text of a string, or any other value as it is.
+func referenceString(value string) (text string) {
+	if value[0] != '"' {
+		return value
+	}
+	json.Unmarshal([]byte(value), &text)
+	return text
+}
+
+var referenceLevelOf = []string{"", "trace", "debug", "info", "warn", "error", "fatal", "unknown"}
+
+// referenceNumber returns the rank of a number of OpenTelemetry or of syslog.
+func referenceNumber(value string, syslog bool) int {
+	n, ok := referenceInteger(value)
+	switch {
+	case ok && syslog && 0 <= n && n <= 7:
+		return []int{6, 6, 6, 5, 4, 3, 3, 2}[n]
+	case ok && !syslog && 1 <= n && n <= 24:
+		return int(n-1)/4 + 1
+	}
+	return 7
+}
+
+// referenceRankOf returns the rank of the value of a level key.
+func referenceRankOf(value string) int {
+	var number float64
+	switch {
+	case value[0] == '"':
+		return referenceRank(strings.ToLower(referenceString(value)))
+	case json.Unmarshal([]byte(value), &number) == nil && value[0] != 'n' && 10 <= number && number < 70:
+		return int(number / 10)
+	}
+	return 7
+}
+
+// referenceLateLevel returns the level of an entry without any of the
+// referenceLevelKeys, and the key that it comes from, or "".
+func referenceLateLevel(text string) (level string, rank int, key string) {
+	for _, key := range []string{"LogLevel", "loglevel", "SeverityNumber", "SeverityText", "PRIORITY"} {
+		value := referenceMember(text, key)
+		if value == "" {
+			continue
+		}
+		switch key {
+		case "SeverityNumber":
+			rank = referenceNumber(value, false)
+		case "PRIORITY":
+			rank = referenceNumber(value, true)
+		default:
+			if rank = referenceRankOf(value); value[0] == '"' {
+				return strings.ToLower(referenceString(value)), rank, key
+			}
+		}
+		if rank < 7 {
+			return referenceLevelOf[rank], rank, key
+		}
+	}
+	for _, parent := range []string{"log", "record"} {
+		value := referenceMember(text, parent, "level")
+		if strings.HasPrefix(value, "{") {
+			value = referenceMember(value, "name")
+		}
+		if value != "" && referenceRankOf(value) < 7 {
+			return referenceLevelOf[referenceRankOf(value)], referenceRankOf(value), ""
+		}
+	}
+	return "unknown", 7, ""
+}
+
+// referenceFormat returns an error if an entry without a level is a request in
+// another format.
+func referenceFormat(fields []referenceField) error {
+	var event, sourcetype bool
+	for _, f := range fields {
+		event, sourcetype = event || f.key == "event", sourcetype || f.key == "sourcetype"
+	}
+	if event && sourcetype {
+		return errIsHEC
+	}
+	if len(fields) != 1 {
+		return nil
+	}
+	f := fields[0]
+	switch f.key {
+	case "resourceLogs", "resource_logs", "resourceSpans", "resourceMetrics", "streams":
+		if f.value[0] == '[' {
+			return errIsOTLP
+		}
+	case "create", "index", "update", "delete":
+		if f.value[0] == '{' && (len(referenceFields(f.value)) == 0 ||
+			referenceMember(f.value, "_index") != "" || referenceMember(f.value, "_id") != "") {
+			return errIsBulk
+		}
+	}
+	return nil
+}
+
+// referenceRow returns the row of a valid entry and the rank of its level.
+func referenceRow(raw json.RawMessage) (row [4]string, rank int, err error) {
+	// A conversion to runes and back repairs UTF-8 as encoding/json does.
+	text := string([]rune(string(raw)))
+	fields := referenceFields(text)
 	find := func(keys ...string) int {
 		for _, k := range keys {
-			if i := slices.IndexFunc(fields, func(f field) bool { return f.key == k }); i >= 0 {
+			if i := slices.IndexFunc(fields, func(f referenceField) bool { return f.key == k }); i >= 0 {
 				return i
 			}
 		}
@@ -128,26 +258,59 @@ func referenceRow(text json.RawMessage) (row [4]string, rank int) {
 			used[i] = true
 		case json.Unmarshal(v, &number) == nil && v[0] != 'n' && 10 <= number && number < 70:
 			rank = int(number / 10)
-			row[0] = []string{"", "trace", "debug", "info", "warn", "error", "fatal"}[rank]
+			row[0] = referenceLevelOf[rank]
 			used[i] = true
+		case v[0] >= '0' && v[0] <= '9' && find("version") >= 0 && find("host") >= 0:
+			rank = referenceNumber(fields[i].value, true)
+			row[0] = referenceLevelOf[rank]
+			used[i] = rank < 7
 		}
 	} else if find("@t") >= 0 {
 		row[0], rank = "info", 3
+	} else {
+		var key string
+		row[0], rank, key = referenceLateLevel(text)
+		if key != "" {
+			used[find(key)] = true
+		}
+	}
+	if rank == 7 && len(used) == 0 {
+		if err := referenceFormat(fields); err != nil {
+			return row, rank, err
+		}
 	}
 
-	if i := find("message", "msg", "@m", "@mt", "RenderedMessage", "event", "log"); i >= 0 {
-		row[1] = fields[i].value
-		if row[1][0] == '"' {
-			json.Unmarshal([]byte(fields[i].value), &row[1])
-		}
+	if i := find("message", "msg", "@m", "@mt", "RenderedMessage", "event", "log",
+		"short_message", "MESSAGE", "Message", "Body"); i >= 0 {
+		row[1] = referenceString(fields[i].value)
 		used[i] = true
+	} else {
+		for _, parent := range []string{"fields", "record"} {
+			if value := referenceMember(text, parent, "message"); value != "" {
+				row[1] = referenceString(value)
+				i := find(parent)
+				fields[i].value = referenceWithout(fields[i].value, "message")
+				break
+			}
+		}
 	}
 
 	row[2] = "ARRIVAL"
-	if i := find("timestamp", "time", "ts", "@timestamp", "@t", "Timestamp", "date"); i >= 0 {
-		if t, ok := referenceTime(fields[i].value); ok {
+	i := find("timestamp", "time", "ts", "@timestamp", "@t", "Timestamp", "date",
+		"instant", "asctime", "time_iso8601", "time_local", "__REALTIME_TIMESTAMP")
+	value := referenceMember(text, "record", "time", "timestamp")
+	if i >= 0 {
+		if value = fields[i].value; fields[i].key == "__REALTIME_TIMESTAMP" {
+			value = strings.Trim(value, `"`)
+			if _, ok := referenceInteger(value); !ok {
+				value = "null"
+			}
+		}
+	}
+	if value != "" {
+		if t, ok := referenceTime(value); ok {
 			row[2] = t.UTC().Format("2006-01-02T15:04:05.000000000Z")
-			used[i] = true
+			used[i] = i >= 0
 		}
 	}
 
@@ -159,7 +322,8 @@ func referenceRow(text json.RawMessage) (row [4]string, rank int) {
 			enc.SetEscapeHTML(false)
 			enc.Encode(f.key)
 			// Undo the escapes of two characters that only JavaScript needs.
-			quoted := strings.NewReplacer(`\\`, `\\`, `\u2028`, "\u2028", `\u2029`, "\u2029").Replace(strings.TrimSpace(key.String()))
+			quoted := strings.NewReplacer(`\\`, `\\`, `\u2028`, "\u2028", `\u2029`, "\u2029").
+				Replace(strings.TrimSpace(key.String()))
 			details = append(details, quoted+":"+f.value)
 		}
 	}
@@ -167,7 +331,35 @@ func referenceRow(text json.RawMessage) (row [4]string, rank int) {
 	if details != nil {
 		row[3] = "{" + strings.Join(details, ",") + "}"
 	}
-	return row, rank
+	return row, rank, nil
+}
+
+// referenceWithout returns an object without its first member key, and else byte
+// for byte.
+func referenceWithout(object, key string) string {
+	type span struct{ start, end int }
+	var spans []span
+	removed := -1
+	dec := json.NewDecoder(strings.NewReader(object))
+	dec.Token()
+	for dec.More() {
+		start := int(dec.InputOffset())
+		start += strings.IndexByte(object[start:], '"')
+		name, _ := dec.Token()
+		var value json.RawMessage
+		dec.Decode(&value)
+		if name == key && removed < 0 {
+			removed = len(spans)
+		}
+		spans = append(spans, span{start, int(dec.InputOffset())})
+	}
+	from, to := spans[removed].start, spans[removed].end
+	if removed > 0 {
+		from = spans[removed-1].end
+	} else if len(spans) > 1 {
+		to = spans[1].start
+	}
+	return object[:from] + object[to:]
 }
 
 // referenceRank returns the rank of a level name in lower case.
@@ -198,8 +390,15 @@ func referenceTime(value string) (t time.Time, ok bool) {
 		if t, err := time.Parse("2006-01-02", text); err == nil {
 			return t, true
 		}
+		if t, err := time.Parse("02/Jan/2006:15:04:05 -0700",
+			strings.TrimSuffix(strings.TrimPrefix(text, "["), "]")); err == nil {
+			return t, strings.HasPrefix(text, "[") == strings.HasSuffix(text, "]")
+		}
 		if len(text) < 14 || text[13] != ':' {
 			return t, false // time.Parse would accept an hour of one digit
+		}
+		if text[4] == '/' && text[7] == '/' {
+			text = text[:4] + "-" + text[5:7] + "-" + text[8:]
 		}
 		for _, separator := range []string{"T", "t", " "} {
 			for _, zone := range []string{"", "Z07:00", "z", "-07:00", "-0700", "-07"} {
@@ -208,6 +407,13 @@ func referenceTime(value string) (t time.Time, ok bool) {
 				}
 			}
 		}
+	case '{':
+		seconds, epoch := referenceMember(value, "seconds"), referenceMember(value, "epochSecond")
+		nanos, nanoOf := referenceMember(value, "nanos"), referenceMember(value, "nanoOfSecond")
+		s, ok := referenceInteger(seconds + epoch)
+		n, okNanos := referenceInteger("0" + nanos + nanoOf)
+		t := time.Unix(s, n)
+		return t, ok && okNanos && n < 1e9 && t.UTC().Year() >= 0 && t.UTC().Year() <= 9999
 	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
 		if f, err := strconv.ParseFloat(value, 64); err != nil || f > 1e19 || f < -1e19 {
 			return t, false
@@ -242,6 +448,7 @@ func referenceTime(value string) (t time.Time, ok bool) {
 func programRows(body []byte, threshold entry.Level) (rows [][4]string, dropped int, err error) {
 	s := &scratch{entry: newLogEntry(), body: body}
 	s.begin(&ingester{memory: &budget{limit: math.MaxInt64}}, testAccount())
+	s.entry.start(threshold)
 	if err := s.scanner.scan(body, threshold); err != nil {
 		return nil, 0, err
 	}
@@ -252,7 +459,11 @@ func programRows(body []byte, threshold entry.Level) (rows [][4]string, dropped 
 	}
 	size := b.size()
 	for _, k := range s.scanner.kept {
-		if err := decodeEntry(s, b, body[k.start:k.end]); err != nil {
+		switch err := decodeEntry(s, b, body[k.start:k.end]); err {
+		case nil:
+		case errIsOTLP, errIsOther, errIsLoki, errIsBulk, errIsHEC:
+			return nil, 0, err
+		default:
 			return nil, 0, errors.Join(errDecoder, err)
 		}
 	}
@@ -269,7 +480,7 @@ func programRows(body []byte, threshold entry.Level) (rows [][4]string, dropped 
 		}
 		rows = append(rows, row)
 	}
-	return rows, s.scanner.dropped, nil
+	return rows, s.scanner.dropped + s.entry.filtered, nil
 }
 
 // decodeEntry appends the row of an entry to b, with ARRIVAL as the arrival time.
@@ -314,7 +525,23 @@ func FuzzRows(f *testing.F) {
 		`{}`, `[]`, `[{},{}]`, "{}\n{}", `{"level":50,"ts":1700000000.5,"msg":null,"a\"\n\u0001":[1, 2]}`,
 		`{"level":"DEBUG-4","@t":1e10,"log.level":"x","level":"error","\u006c":"\ud800\udc00\ud800"}`,
 		"{\"message\":\"\xff\",\"level\":\"\xc3\\u00dc\",\"time\":\"2026-11-22 15:24:00,5+01\"}",
-		`{"ts":-0.999999999999,"level":69.999}`, `{"time":"2026-11-22","@t":0}`, `{"time":"2026-11-22t15:24:00.5z"}`, `{"date":-99999999999.9}`,
+		`{"LogLevel":"Error","Message":"a","Timestamp":"2026/11/25 12:00:00"}`,
+		`{"SeverityNumber":9,"SeverityText":"INFO","Body":"a"}`,
+		`{"PRIORITY":"3","MESSAGE":"a","__REALTIME_TIMESTAMP":"1764072000123456"}`,
+		`{"instant":{"epochSecond":1764072000,"nanoOfSecond":5},"loglevel":"WARN"}`,
+		`{"version":"1.1","host":"a","short_message":"b","level":3,"timestamp":1764072000.5}`, `{"level":3,"host":"a"}`,
+		`{"fields":{"a":1 , "message":"m", "b":2},"level":"INFO","target":"x"}`, `{"fields":{"message":"m" , "b":2}}`,
+		`{"fields":{ "message":"m" }}`,
+		`{"text":"x","record":{"level":{"name":"ERROR","no":40},` +
+			`"message":"m","time":{"repr":"x","timestamp":1764072000.25}}}`,
+		`{"log":{"level":"info"},"message":"m","time_local":"25/Nov/2026:12:00:00 +0100"}`,
+		`{"time":"[25/Nov/2026:12:00:00 +0100]"}`,
+		`{"time":{"seconds":"1764072000","nanos":7}}`, `{"event":"a","sourcetype":"b"}`, `{"streams":[]}`,
+		`{"resourceLogs":[]}`,
+		`{"create":{"_index":"a"}}{}`, `{"index":{}}`, `{"index":{"a":1}}`,
+		`{"log":{"level":{"name":"warn"}},"record":{"level":"error"}}`,
+		`{"ts":-0.999999999999,"level":69.999}`, `{"time":"2026-11-22","@t":0}`, `{"time":"2026-11-22t15:24:00.5z"}`,
+		`{"date":-99999999999.9}`,
 	} {
 		f.Add([]byte(body), uint8(3))
 	}
@@ -326,7 +553,14 @@ func FuzzRows(f *testing.F) {
 			t.Fatalf("rows of %q: error %v, want %v", body, gotErr, wantErr)
 		}
 		if gotDropped != wantDropped || len(got) != len(want) {
-			t.Fatalf("rows of %q: %d rows and %d dropped, want %d and %d", body, len(got), gotDropped, len(want), wantDropped)
+			t.Fatalf(
+				"rows of %q: %d rows and %d dropped, want %d and %d",
+				body,
+				len(got),
+				gotDropped,
+				len(want),
+				wantDropped,
+			)
 		}
 		for i := range want {
 			if got[i] != want[i] {

@@ -212,3 +212,15 @@ func LevelBySeverity(n int64) Level {
 	}
 	return Level((n + 3) / 4)
 }
+
+// LevelBySyslog returns the rank of a severity of syslog: 0 to 2 is fatal, 3 error, 4
+// warn, 5 and 6 info, 7 debug. Any other number is unknown.
+// https://www.rfc-editor.org/rfc/rfc5424#section-6.2.1
+func LevelBySyslog(n int64) Level {
+	if n < 0 || n > 7 {
+		return LevelUnknown
+	}
+	return [...]Level{
+		LevelFatal, LevelFatal, LevelFatal, LevelError, LevelWarn, LevelInfo, LevelInfo, LevelDebug,
+	}[n]
+}

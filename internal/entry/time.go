@@ -11,9 +11,10 @@ import (
 )
 
 // ParseTime parses the JSON value of a time key: an RFC 3339 time, one of its
-// common variants (a space in place of the T, a comma before the fraction, an
-// offset without a colon or without minutes, no offset for UTC, only a date), or
-// an epoch number. value is valid JSON without white space around it. The result
+// common variants (a space in place of the T, a comma before the fraction, slashes
+// in the date, an offset without a colon or without minutes, no offset for UTC,
+// only a date), a time of an access log (25/Nov/2026:12:00:00 +0000, also in
+// brackets), or an epoch number. value is valid JSON without white space around it. The result
 // is in UTC. ok is false if the value cannot be parsed, is longer than 4 KiB, or is
 // outside the years 0 to 9999.
 func ParseTime(value []byte) (t time.Time, ok bool) {
@@ -43,9 +44,13 @@ func parseTimeText(s string) (time.Time, bool) {
 		return t, err == nil
 	}
 	if s[len("2006-01-02T15")] != ':' {
-		return time.Time{}, false // time.Parse would accept an hour of one digit
+		return parseAccessTime(s) // time.Parse would accept an hour of one digit
 	}
 	s = withCapitals(s)
+	date := "2006-01-02"
+	if s[4] == '/' {
+		date = "2006/01/02"
+	}
 	zone := ""
 	switch i := strings.LastIndexAny(s[dateTime:], "Z+-"); {
 	case i < 0:
@@ -59,13 +64,22 @@ func parseTimeText(s string) (time.Time, bool) {
 		zone = "-07"
 	}
 	layout := time.RFC3339
-	if s[10] != 'T' || (zone != "Z07:00" && zone != "-07:00") {
-		layout = "2006-01-02" + s[10:11] + "15:04:05" + zone
+	if s[4] == '/' || s[10] != 'T' || (zone != "Z07:00" && zone != "-07:00") {
+		layout = date + s[10:11] + "15:04:05" + zone
 		if s[10] != 'T' && s[10] != ' ' {
 			return time.Time{}, false
 		}
 	}
 	t, err := time.Parse(layout, s)
+	return t, err == nil
+}
+
+// parseAccessTime parses a time as the access logs of nginx and Apache have it.
+func parseAccessTime(s string) (time.Time, bool) {
+	if s[0] == '[' && s[len(s)-1] == ']' {
+		s = s[1 : len(s)-1]
+	}
+	t, err := time.Parse("02/Jan/2006:15:04:05 -0700", s)
 	return t, err == nil
 }
 

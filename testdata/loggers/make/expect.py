@@ -14,7 +14,7 @@ import sys
 
 LEVEL = ["level", "severity", "lvl", "log.level", "levelname", "@l", "Level"]
 MESSAGE = ["message", "msg", "@m", "@mt", "RenderedMessage", "event", "log"]
-TIME = ["timestamp", "time", "ts", "@timestamp", "@t", "Timestamp", "date"]
+TIME = ["timestamp", "time", "ts", "@timestamp", "@t", "Timestamp", "date", "asctime"]
 
 BELOW = {
     "trace", "verbose", "silly",
@@ -154,6 +154,10 @@ def row(entry):
             used.add(at)
     elif any(key == "@t" for key, _, _ in entry):
         name = "info"
+    else:
+        at = first(entry, ["log"])
+        if at is not None and entry[at][2].startswith("{"):
+            name = json.loads(entry[at][2]).get("level")
     if name is None:
         name = "unknown"
 

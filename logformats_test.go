@@ -1,0 +1,231 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// The forms of entries whose level, message or time is not under a common key.
+var otherFormats = []struct {
+	name, entry string
+	want        [4]string // level, message, timestamp, details
+}{
+	{
+		"GELF",
+		`{"version":"1.1","host":"a","short_message":"m","full_message":"m\nn",` +
+			`"timestamp":1764072000.123,"level":3,"_user":1}`,
+		[4]string{"error", "m", "2025-11-25T12:00:00.123000000Z",
+			`{"version":"1.1","host":"a","full_message":"m\nn","_user":1}`},
+	},
+	{
+		"journald",
+		`{"__REALTIME_TIMESTAMP":"1764072000123456","PRIORITY":"4","MESSAGE":"m","_PID":"7"}`,
+		[4]string{"warn", "m", "2025-11-25T12:00:00.123456000Z", `{"_PID":"7"}`},
+	},
+	{
+		".NET console",
+		`{"EventId":0,"LogLevel":"Critical","Category":"Shop","Message":"m","State":{"Message":"m"}}`,
+		[4]string{"critical", "m", "ARRIVAL", `{"EventId":0,"Category":"Shop","State":{"Message":"m"}}`},
+	},
+	{
+		"tracing",
+		`{"timestamp":"2025-11-25T12:00:00.1Z","level":"ERROR","fields":{"message":"m","user":1},"target":"shop"}`,
+		[4]string{"error", "m", "2025-11-25T12:00:00.100000000Z", `{"fields":{"user":1},"target":"shop"}`},
+	},
+	{
+		"loguru",
+		`{"text":"t\n","record":{"level":{"icon":"x","name":"ERROR","no":40},` +
+			`"message":"m","time":{"repr":"r","timestamp":1764072000.5}}}`,
+		[4]string{"error", "m", "2025-11-25T12:00:00.500000000Z",
+			`{"text":"t\n","record":{"level":{"icon":"x","name":"ERROR","no":40},` +
+				`"time":{"repr":"r","timestamp":1764072000.5}}}`},
+	},
+	{
+		"ECS with a nested level",
+		`{"@timestamp":"2025-11-25T12:00:00Z","log":{"level":"error","logger":"a"},"message":"m"}`,
+		[4]string{"error", "m", "2025-11-25T12:00:00.000000000Z", `{"log":{"level":"error","logger":"a"}}`},
+	},
+	{
+		"OpenTelemetry's names",
+		`{"Timestamp":"1764072000123456789","SeverityText":"ERROR2","SeverityNumber":18,"Body":"m"}`,
+		[4]string{"error", "m", "ARRIVAL", `{"Timestamp":"1764072000123456789","SeverityText":"ERROR2"}`},
+	},
+	{
+		"log4j",
+		`{"instant":{"epochSecond":1764072000,"nanoOfSecond":123000000},"loglevel":"FATAL","message":"m"}`,
+		[4]string{"fatal", "m", "2025-11-25T12:00:00.123000000Z", "NULL"},
+	},
+	{
+		"seconds and nanoseconds",
+		`{"timestamp":{"nanos":5,"seconds":"1764072000"},"severity":"ERROR","message":"m"}`,
+		[4]string{"error", "m", "2025-11-25T12:00:00.000000005Z", "NULL"},
+	},
+	{
+		"Python's asctime",
+		`{"asctime":"2025-11-25 12:00:00,123","levelname":"ERROR","message":"m"}`,
+		[4]string{"error", "m", "2025-11-25T12:00:00.123000000Z", "NULL"},
+	},
+	{
+		"nginx",
+		`{"time_local":"25/Nov/2025:13:00:00 +0100","status":200}`,
+		[4]string{"unknown", "", "2025-11-25T12:00:00.000000000Z", `{"status":200}`},
+	},
+	{
+		"nginx in ISO 8601",
+		`{"time_iso8601":"2025-11-25T13:00:00+01:00","status":200}`,
+		[4]string{"unknown", "", "2025-11-25T12:00:00.000000000Z", `{"status":200}`},
+	},
+	{
+		"Apache",
+		`{"time":"[25/Nov/2025:13:00:00 +0100]","status":200}`,
+		[4]string{"unknown", "", "2025-11-25T12:00:00.000000000Z", `{"status":200}`},
+	},
+	{
+		"a number that is no level of GELF",
+		`{"level":3,"host":"a"}`,
+		[4]string{"unknown", "", "ARRIVAL", `{"level":3,"host":"a"}`},
+	},
+	{
+		"values that are neither levels nor times",
+		`{"PRIORITY":"x","SeverityNumber":0,"instant":{"epochSecond":"x"},"log":{"level":5},` +
+			`"record":{"level":{"name":"audit"},"time":{}}}`,
+		[4]string{
+			"unknown",
+			`{"level":5}`,
+			"ARRIVAL",
+			`{"PRIORITY":"x","SeverityNumber":0,"instant":{"epochSecond":"x"},` +
+				`"record":{"level":{"name":"audit"},"time":{}}}`,
+		},
+	},
+	{
+		"the only member of a nested object",
+		`{"fields": { "message" : "m" } }`,
+		[4]string{"unknown", "m", "ARRIVAL", `{"fields":{  }}`},
+	},
+	{
+		"the last member of a nested object",
+		`{"fields":{"a":1 , "message":{"b":2} }}`,
+		[4]string{"unknown", `{"b":2}`, "ARRIVAL", `{"fields":{"a":1 }}`},
+	},
+}
+
+func TestOtherFormats(t *testing.T) {
+	for _, c := range otherFormats {
+		t.Run(c.name, func(t *testing.T) {
+			if got := decodeRow(t, c.entry, "ARRIVAL"); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// An entry is filtered by a level that only the decoder finds.
+func TestLateLevelsAreFiltered(t *testing.T) {
+	for _, c := range []struct{ name, dropped, kept string }{
+		{"GELF", `{"version":"1.1","host":"a","level":6}`, `{"version":"1.1","host":"a","level":2}`},
+		{"journald", `{"PRIORITY":"5"}`, `{"PRIORITY":"3"}`},
+		{".NET console", `{"LogLevel":"Information"}`, `{"LogLevel":"Error"}`},
+		{"loguru", `{"record":{"level":{"name":"SUCCESS"}}}`, `{"record":{"level":{"name":"CRITICAL"}}}`},
+		{"ECS", `{"log":{"level":"warn"}}`, `{"log":{"level":"error"}}`},
+		{"SeverityText", `{"SeverityText":"Warn"}`, `{"SeverityText":"audit"}`},
+		{"SeverityNumber", `{"SeverityNumber":16}`, `{"SeverityNumber":17}`},
+		{"loglevel", `{"loglevel":"DEBUG"}`, `{"loglevel":"ERROR"}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newTestService(t)
+			for _, step := range []struct {
+				body               string
+				accepted, filtered int
+			}{
+				{c.dropped + c.kept + `{"level":"info"}` + c.dropped, 1, 3},
+				{c.dropped, 0, 1},
+				{c.kept + c.kept, 2, 0},
+			} {
+				w := s.post(step.body)
+				want := fmt.Sprintf(`{"accepted":%d,"filtered":%d}`+"\n", step.accepted, step.filtered)
+				if w.Code != http.StatusOK || w.Body.String() != want {
+					t.Errorf("%s: got %d %s, want 200 %s", step.body, w.Code, w.Body, want)
+				}
+			}
+			if rows := readRows(t, s.path); len(rows) != 3 {
+				t.Errorf("got %d rows, want 3", len(rows))
+			}
+			body := `{"create":{}}` + "\n" + c.dropped + "\n" + `{"create":{}}` + "\n" + c.kept + "\n"
+			if w := s.bulk("/elasticsearch/_bulk?wait=1", body); w.Code != http.StatusOK {
+				t.Errorf("bulk: got %d %s, want 200", w.Code, w.Body)
+			}
+			if rows := readRows(t, s.path); len(rows) != 4 {
+				t.Errorf("got %d rows, want 4", len(rows))
+			}
+		})
+	}
+}
+
+// A body in the format of another route or service gets 400 with the route to use.
+func TestWrongEndpoint(t *testing.T) {
+	s := newTestService(t)
+	for _, c := range []struct{ name, body, contentType, want string }{
+		{"OTLP", otlpJSON(17), "", "POST /v1/logs"},
+		{"OTLP in protobuf", otlpProto(17), "application/x-protobuf", "POST /v1/logs"},
+		{"traces", `{"resourceSpans":[]}`, "", "accepts only logs"},
+		{"metrics", `{"resourceMetrics":[]}`, "", "accepts only logs"},
+		{"bulk", `{"create":{}}` + "\n" + `{"message":"a","level":"info"}`, "", "POST /elasticsearch/_bulk"},
+		{"bulk with index", `{"index":{"_index":"a"}}` + "\n" + `{"message":"a"}`, "", "POST /elasticsearch/_bulk"},
+		{"bulk delete", `{"delete":{"_id":"a"}}`, "", "POST /elasticsearch/_bulk"},
+		{"Loki", `{"streams":[{"stream":{"a":"b"},"values":[["1","x"]]}]}`, "", "Loki"},
+		{"Splunk", `{"time":1,"event":"a","sourcetype":"b"}{"event":{"a":1},"sourcetype":"c"}`, "", "Splunk"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := s.post(c.body, "Content-Type", c.contentType)
+			checkError(t, w, http.StatusBadRequest)
+			if !strings.Contains(w.Body.String(), c.want) {
+				t.Errorf("got %s, want it to contain %s", w.Body, c.want)
+			}
+		})
+	}
+	for _, body := range []string{
+		`{"event":"structlog","level":"error"}`, `{"event":"a"}`, `{"index":{"a":1}}`, `{"create":1}`, `{"streams":1}`,
+		`{"streams":[],"level":"error"}`, `{"resourceLogs":[],"a":1}`, `{"event":"a","sourcetype":"b","level":"error"}`,
+	} {
+		if w := s.post(body); w.Code != http.StatusOK {
+			t.Errorf("%s: got %d %s, want 200", body, w.Code, w.Body)
+		}
+	}
+}
+
+// The table in docs/storage.md lists all keys in the order of LogEntry's fields.
+func TestKeysAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("docs/storage.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys []string
+	for field := range reflect.TypeFor[LogEntry]().Fields() {
+		if key, ok := field.Tag.Lookup("json"); ok {
+			keys = append(keys, key)
+		}
+	}
+	for column, want := range map[string][]string{
+		"level":     keys[levelFields:messageFields],
+		"message":   keys[messageFields:timeFields],
+		"timestamp": keys[timeFields:columnFields],
+	} {
+		cell := regexp.MustCompile("(?m)^\\| `" + column + "` \\| (`[^|]*`)[^|`]* \\|").FindSubmatch(text)
+		if cell == nil {
+			t.Errorf("docs/storage.md has no row with the keys of %s", column)
+			continue
+		}
+		var got []string
+		for _, key := range regexp.MustCompile("`([^`]+)`").FindAllSubmatch(cell[1], -1) {
+			got = append(got, string(key[1]))
+		}
+		if strings.Join(got, " ") != strings.Join(want, " ") {
+			t.Errorf("docs/storage.md lists for %s\n got %q\nwant %q", column, got, want)
+		}
+	}
+}
