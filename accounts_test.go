@@ -120,16 +120,46 @@ func TestSharesLeaveSpace(t *testing.T) {
 func TestQueueShares(t *testing.T) {
 	s := newStalledService(t, "-max-body", "1MiB")
 	body := `{"level":"error","msg":"` + strings.Repeat("x", 100_000) + `"}`
-	post := func(addr string) int {
-		r := httptest.NewRequest("POST", "/ingest", strings.NewReader(body))
-		r.RemoteAddr = addr
-		w := httptest.NewRecorder()
-		s.handler.ServeHTTP(w, r)
-		return w.Code
+	for post(s, "192.0.2.1:1", body) == http.StatusAccepted {
 	}
-	for post("192.0.2.1:1") == http.StatusAccepted {
-	}
-	if got := post("192.0.2.2:1"); got != http.StatusAccepted {
+	if got := post(s, "192.0.2.2:1", body); got != http.StatusAccepted {
 		t.Errorf("got status %d for another client, want 202", got)
 	}
+	if err := s.queue.notReady(); err != nil {
+		t.Errorf("got not ready with the error %v, want ready", err)
+	}
+}
+
+// Nor does a client with a batch that is larger than the queue.
+func TestQueueOversizeBatch(t *testing.T) {
+	s := newStalledService(t, "-queue", "1MiB")
+	large := `{"level":"error","msg":"` + strings.Repeat("x", 2<<20) + `"}`
+	if got := post(s, "192.0.2.1:1", large); got != http.StatusAccepted {
+		t.Errorf("got status %d for the first batch, want 202", got)
+	}
+	waited := make(chan int)
+	go func() { waited <- post(s, "192.0.2.3:1", large) }()
+	waitFor(t, "the second large batch waits", func() bool { return s.queue.waiting.Load() == 1 })
+	if got := post(s, "192.0.2.2:1", smallBody); got != http.StatusAccepted || s.queue.waiting.Load() != 1 {
+		t.Errorf("got status %d for a small batch with %d waiting, want 202 and 1", got, s.queue.waiting.Load())
+	}
+	if got := receive(t, "the response", waited); got != http.StatusServiceUnavailable {
+		t.Errorf("got status %d for the second large batch, want 503", got)
+	}
+	if excess := s.queue.oversize.Load(); excess <= 0 {
+		t.Errorf("got %d bytes above the limit, want more than 0", excess)
+	}
+	s.stop()
+	if excess := s.queue.oversize.Load(); excess != 0 {
+		t.Errorf("got %d bytes above the limit at the end, want 0", excess)
+	}
+}
+
+// post sends body to s from an address, and returns the status of the response.
+func post(s *testService, addr, body string) int {
+	r := httptest.NewRequest("POST", "/ingest", strings.NewReader(body))
+	r.RemoteAddr = addr
+	w := httptest.NewRecorder()
+	s.handler.ServeHTTP(w, r)
+	return w.Code
 }

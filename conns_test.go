@@ -149,6 +149,37 @@ func TestFullTableIsFair(t *testing.T) {
 	}
 }
 
+// One address cannot use all connections, even if none can be replaced.
+func TestConnectionShare(t *testing.T) {
+	table := newConnTable(pipetest.NewListener(), 100, newAccounts([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}))
+	add := func(addr string) (*limitedConn, int) {
+		client, server := net.Pipe()
+		t.Cleanup(func() { client.Close() })
+		c := table.newConn(addressConn{server, addr})
+		return c, table.add(c)
+	}
+	n := 0
+	c, result := add("192.0.2.1:1")
+	for ; result == connAdded; c, result = add("192.0.2.1:1") {
+		c.BeginRequest()
+		n++
+	}
+	if want := 100 * shareFactor / (shareFactor + 1); result != connRefused || n < want-1 || n > want+shareFactor {
+		t.Errorf("got %d connections and result %d for one address, want about %d and %d", n, result, want, connRefused)
+	}
+	for i := range 3 { // each counts as another address
+		if _, result := add("10.0.0.1:1"); result != connAdded {
+			t.Errorf("connection %d of a trusted proxy: got result %d, want %d", i, result, connAdded)
+		}
+	}
+	if c, result := add("192.0.2.2:1"); result != connAdded || c.Close() != nil {
+		t.Errorf("another address: got result %d, want %d", result, connAdded)
+	}
+	if n := table.accounts.get(netip.MustParseAddr("192.0.2.2")).conns; n != 0 {
+		t.Errorf("got %d connections after Close, want 0", n)
+	}
+}
+
 func TestHTTP2ConnectionLimit(t *testing.T) {
 	table := newConnTable(pipetest.NewListener(), 2*maxHTTP2, newAccounts(nil))
 	allow := func(addr string) *limitedConn {
