@@ -339,6 +339,12 @@ func (d *database) write(batches []*batch) (int64, error) {
 		// A failed commit may still be in the WAL, where the next open recovers
 		// it. A stale connection is therefore reopened before the lookup.
 		d.inDoubt = &inDoubtCommit{lastID, err}
+		if d.stale {
+			// If the sync of the WAL failed, overwrite the commit, so that the
+			// next open does not recover rows that are not on disk. If this fails
+			// too, resolveInDoubt deals with the commit.
+			d.rewriteVersion()
+		}
 	}
 }
 
@@ -398,14 +404,13 @@ func (d *database) resolveInDoubt(batches []*batch) (applied bool, err error) {
 }
 
 // settleOnDisk makes the outcome of a commit in doubt survive a crash. If the
-// sync of the WAL failed, the commit can be read from the WAL, but a later sync
-// does not write it to the disk.
+// sync of the WAL failed, the WAL can have content that a later sync does not
+// write to the disk.
 func (d *database) settleOnDisk(applied bool) error {
-	if applied {
-		// Copy the commit into the database, and sync that.
-		if err := d.conn.checkpoint(); err != nil {
-			return err
-		}
+	// Copy the content of the WAL into the database, and sync that. If a reader
+	// prevents it, only an applied commit is not yet safe.
+	if err := d.conn.checkpoint(); err != nil && applied {
+		return err
 	}
 	// A crash could restore the old WAL, even if SQLite has deleted or truncated
 	// it. The next transaction overwrites it and syncs it, and the directory if

@@ -280,8 +280,8 @@ func TestInDoubtCommitReopens(t *testing.T) {
 			if w.queue.notReady() == nil {
 				t.Error("got a ready queue while the database cannot be opened, want an error")
 			}
-			if old.failures != failures {
-				t.Errorf("got %d queries of the old connection, want 0", failures-old.failures)
+			if got := failures - old.failures; got > 1 {
+				t.Errorf("got %d queries of the old connection, want only that of overwriting the commit", got)
 			}
 			runSQL(t, w.path, "DROP TABLE logs", "ALTER TABLE ours RENAME TO logs")
 			err := receive(t, "the outcome of the commit", committed)
