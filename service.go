@@ -41,7 +41,7 @@ type service struct {
 // creates the reserve file of the retention, but starts neither the writer nor
 // the server.
 func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
-	reader, err := logread.Open(cfg.db, log)
+	reader, err := logread.Open(cfg.db, logread.Config{Log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
 	s.reader.Store(reader)
 	db.onReopen = s.reopenReader
 	s.server = newServer(s.routes())
-	s.server.RegisterOnShutdown(func() { s.reader.Load().EndTails() })
+	s.server.RegisterOnShutdown(func() { s.reader.Load().Shutdown() })
 	s.server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
 	return s, nil
 }
@@ -103,7 +103,7 @@ func (s *service) start(l net.Listener) <-chan error {
 
 // reopenReader makes the next reads use the file that is at the path now.
 func (s *service) reopenReader() {
-	reader, err := logread.Open(s.cfg.db, s.log)
+	reader, err := logread.Open(s.cfg.db, logread.Config{Log: s.log})
 	if err != nil {
 		s.log.Error("cannot open the new database for reading; serving the old one", "err", err)
 		return
