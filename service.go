@@ -46,7 +46,8 @@ type service struct {
 // creates the reserve file of the retention, but starts neither the writer nor
 // the server.
 func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
-	reader, err := logread.Open(cfg.db, log)
+	accounts := newAccounts(cfg.trustedProxies)
+	reader, err := logread.Open(cfg.db, logread.Config{Log: log, ClientAddr: accounts.addressOf})
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +58,7 @@ func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
 		queue:    newQueue(int64(cfg.queue)),
 		memory:   &budget{limit: int64(cfg.memory)},
 		headers:  &budget{limit: headerBudget},
-		accounts: newAccounts(cfg.trustedProxies),
+		accounts: accounts,
 		written:  make(chan struct{}),
 
 		refusalDelay: refusalDelay,
@@ -78,7 +79,7 @@ func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
 	s.reader.Store(reader)
 	db.onReopen = s.reopenReader
 	s.server = newServer(s.routes())
-	s.server.RegisterOnShutdown(func() { s.reader.Load().EndTails() })
+	s.server.RegisterOnShutdown(func() { s.reader.Load().Shutdown() })
 	s.server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
 	return s, nil
 }
@@ -128,7 +129,7 @@ func (s *service) listener(l net.Listener) net.Listener {
 
 // reopenReader makes the next reads use the file that is at the path now.
 func (s *service) reopenReader() {
-	reader, err := logread.Open(s.cfg.db, s.log)
+	reader, err := logread.Open(s.cfg.db, logread.Config{Log: s.log, ClientAddr: s.accounts.addressOf})
 	if err != nil {
 		s.log.Error("cannot open the new database for reading; serving the old one", "err", err)
 		return
@@ -261,11 +262,14 @@ func (s *service) gauges() gauges {
 // countedMemory returns the memory that the service counts, by class.
 func (s *service) countedMemory() []memoryClass {
 	queued := s.queue.bytes.Load()
+	reads, tails := s.reader.Load().Memory()
 	return []memoryClass{
 		{"connections", s.connectionMemory()},
 		{"headers", s.headers.used.Load()},
 		{"requests", max(0, s.memory.used.Load()-queued)},
 		{"queue", queued},
+		{"reads", reads},
+		{"tails", tails},
 	}
 }
 

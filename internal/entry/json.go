@@ -59,8 +59,12 @@ var shortEscapes = [' ']byte{'\b': 'b', '\f': 'f', '\n': 'n', '\r': 'r', '\t': '
 // AppendQuoted appends s as a JSON string. Each byte of invalid UTF-8 becomes
 // U+FFFD.
 func AppendQuoted[T ~string | ~[]byte](dst []byte, s T) []byte {
+	return append(AppendEscaped(append(dst, '"'), s), '"')
+}
+
+// AppendEscaped is AppendQuoted without the quotes.
+func AppendEscaped[T ~string | ~[]byte](dst []byte, s T) []byte {
 	const hex = "0123456789abcdef"
-	dst = append(dst, '"')
 	done := 0 // the length of the part of s that is in dst
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -83,7 +87,7 @@ func AppendQuoted[T ~string | ~[]byte](dst []byte, s T) []byte {
 		}
 		done = i + 1
 	}
-	return append(append(dst, s[done:]...), '"')
+	return append(dst, s[done:]...)
 }
 
 // AppendRepaired appends s with each byte of invalid UTF-8 replaced by U+FFFD,

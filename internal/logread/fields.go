@@ -183,18 +183,18 @@ func (f *fieldCounts) appendJSON(dst []byte, top int) []byte {
 // matching entries, with their most common values. It reads blocks of entries until
 // it has found at least fieldEntries.
 func (r *Reader) ServeFields(w http.ResponseWriter, req *http.Request) {
-	q, slot, ok := r.startRead(w, req, time.Now(), "before", "after", "top")
+	rd, ok := r.startCount(w, req, time.Now(), "before", "after", "top")
 	if !ok {
 		return
 	}
-	defer r.reads.release(slot)
+	defer rd.close()
 
 	c := newFieldCounter()
 	enough := func() bool { return c.entries >= fieldEntries }
-	if err := r.scanner.each(req.Context(), slot, q, visitor{visit: c.add, details: true}, enough); err != nil {
+	if err := r.scanner.each(rd.ctx, rd.lease, rd.query, visitor{visit: c.add, details: true}, enough); err != nil {
 		r.writeReadError(w, req, err)
 		return
 	}
 	httpapi.SetJSON(w)
-	w.Write(c.appendJSON(nil, q.top)) // a write error means that the client has disconnected
+	w.Write(c.appendJSON(nil, rd.query.top)) // a write error means that the client has disconnected
 }

@@ -14,18 +14,15 @@ import (
 // scan then fails, it aborts the connection, so that the client cannot take a
 // part for the whole.
 func (r *Reader) ServeLogs(w http.ResponseWriter, req *http.Request) {
-	q, slot, ok := r.startRead(w, req, time.Now(), "before", "after", "limit")
+	rd, ok := r.startRead(w, req, time.Now(), "before", "after", "limit")
 	if !ok {
 		return
 	}
-	defer r.reads.release(slot)
+	defer rd.close()
 
-	resp := &logsResponse{
-		w:      w,
-		gzip:   httpapi.AcceptsGzip(req.Header),
-		ndjson: httpapi.AcceptsNDJSON(req.Header),
-	}
-	err := r.scanner.search(req.Context(), slot, q, resp)
+	resp := newLogsResponse(rd, httpapi.AcceptsNDJSON(req.Header), httpapi.AcceptsGzip(req.Header))
+	defer resp.close()
+	err := r.scanner.search(rd.ctx, rd.lease, rd.query, resp.partWriter)
 	if err == nil {
 		err = resp.finish()
 	}
@@ -45,14 +42,15 @@ func (r *Reader) ServeLogs(w http.ResponseWriter, req *http.Request) {
 // time and level.
 func (r *Reader) ServeHistogram(w http.ResponseWriter, req *http.Request) {
 	now := time.Now()
-	q, slot, ok := r.startRead(w, req, now, "before", "after", "buckets")
+	rd, ok := r.startRead(w, req, now, "before", "after", "buckets")
 	if !ok {
 		return
 	}
-	defer r.reads.release(slot)
+	defer rd.close()
 
+	q := rd.query
 	h := newHistogram(q, now)
-	if err := r.scanner.count(req.Context(), slot, q, h.count); err != nil {
+	if err := r.scanner.count(rd.ctx, rd.lease, q, h.count); err != nil {
 		r.writeReadError(w, req, err)
 		return
 	}
@@ -75,6 +73,12 @@ func (r *Reader) ServeTail(w http.ResponseWriter, req *http.Request) {
 			return
 		}
 	}
+	rd := &read{reader: r, query: q, account: account{&r.memory, &r.memory.tails}, client: newClientWriter(w)}
+	if !rd.open(req, r.openTails, r.tailSteps) {
+		writeBusy(w)
+		return
+	}
+	defer rd.close()
 	notify, ok := r.hub.join()
 	if !ok {
 		writeBusy(w)
@@ -97,17 +101,16 @@ func (r *Reader) ServeTail(w http.ResponseWriter, req *http.Request) {
 	if q.after == math.MinInt64 || q.after > newest {
 		last = newest // no id was given, or one from another database
 	}
-	t := &tail{reader: r, query: q, last: last, w: w, rc: http.NewResponseController(w)}
-	r.runTail(req.Context(), t, notify)
+	r.runTail(newTail(rd, last), notify)
 }
 
 // runTail runs t until the client disconnects or the tails are stopped.
-func (r *Reader) runTail(ctx context.Context, t *tail, notify <-chan struct{}) {
-	ctx, cancel := context.WithCancel(ctx)
+func (r *Reader) runTail(t *tail, notify <-chan struct{}) {
+	ctx, cancel := context.WithCancel(t.ctx)
 	defer cancel()
-	defer t.stop()
+	defer t.client.stop()
 	unregister := context.AfterFunc(r.hub.ctx, func() {
-		t.stop()
+		t.client.stop()
 		cancel()
 	})
 	defer unregister()

@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"log-ingester/internal/logtest"
@@ -29,7 +31,7 @@ type testLog struct {
 func openTestLog(t testing.TB) *testLog {
 	t.Helper()
 	db := logtest.New(t)
-	r, err := Open(db.Path, slog.New(slog.DiscardHandler))
+	r, err := Open(db.Path, Config{Log: slog.New(slog.DiscardHandler)})
 	must(t, err)
 	t.Cleanup(func() {
 		if err := r.Close(); err != nil {
@@ -45,7 +47,7 @@ func newTestLog(t testing.TB) *testLog {
 	l := openTestLog(t)
 	l.server = httptest.NewServer(l.routes())
 	t.Cleanup(func() {
-		l.reader.EndTails()
+		l.reader.Shutdown()
 		l.server.Close()
 	})
 	return l
@@ -155,6 +157,44 @@ type hookedRecorder struct {
 func (w *hookedRecorder) Write(p []byte) (int, error) {
 	w.beforeWrite()
 	return w.ResponseRecorder.Write(p)
+}
+
+// addressCount makes the addresses of holdSlot different.
+var addressCount atomic.Uint32
+
+// holdSlot takes a slot as a client with an address of its own, and returns a
+// function that releases it.
+func holdSlot(t testing.TB, s *slots) (release func()) {
+	t.Helper()
+	n := addressCount.Add(1)
+	addr := netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
+	slot, err := s.acquire(context.Background(), addr)
+	must(t, err)
+	return func() { s.release(slot, addr) }
+}
+
+// checkNoSlotsHeld checks that all slots are free and all memory is given back, except
+// that of the large entry.
+func (l *testLog) checkNoSlotsHeld() {
+	l.t.Helper()
+	r := l.reader
+	for name, s := range map[string]*slots{
+		"open reads": r.openReads, "open tails": r.openTails, "read steps": r.readSteps,
+		"tail steps": r.tailSteps, "large entries": r.large.slots, "compressors": r.compressors.slots,
+	} {
+		if len(s.held) != 0 || s.total != 0 {
+			l.t.Errorf("%s: %d slots are held, want none", name, s.total)
+		}
+	}
+	reads, tails := r.Memory()
+	if large := int64(cap(r.large.entry.text)); reads != large || tails != 0 || r.memory.growth.Load() != 0 {
+		l.t.Errorf("Memory() = %d, %d, want %d, 0", reads, tails, large)
+	}
+}
+
+// newLease returns a lease for a scan.
+func (l *testLog) newLease() *lease {
+	return &lease{slots: l.reader.readSteps, passes: l.reader.scanner.passes, slot: noSlot}
 }
 
 // newWork returns the work of a scan that is never cancelled.

@@ -7,13 +7,9 @@ import (
 	"time"
 )
 
-const (
-	maxTails = 32
-
-	// tailPoll is how often a hub looks for entries that other processes wrote.
-	// The writer's commits are reported immediately.
-	tailPoll = 150 * time.Millisecond
-)
+// tailPoll is how often a hub looks for entries that other processes wrote. The
+// writer's commits are reported immediately.
+const tailPoll = 150 * time.Millisecond
 
 // A hub notifies tails of new entries. While there are tails, a goroutine waits
 // for commits of the writer, and polls the database for those of other processes.
@@ -58,12 +54,12 @@ func signal(c chan struct{}) {
 	}
 }
 
-// join adds a tail, unless there are too many or the hub is stopped. The channel
-// holds a token when there are new entries.
+// join adds a tail, unless the hub is stopped. The channel holds a token when there
+// are new entries.
 func (h *hub) join() (notify chan struct{}, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.tails) >= maxTails || h.ctx.Err() != nil {
+	if h.ctx.Err() != nil {
 		return nil, false
 	}
 	if len(h.tails) == 0 {

@@ -196,18 +196,18 @@ func appendTimeOrNull(dst []byte, t int64, hasTime bool) []byte {
 // ServeKinds handles GET /logs/kinds: the matching entries, grouped by level and by
 // the pattern of their messages.
 func (r *Reader) ServeKinds(w http.ResponseWriter, req *http.Request) {
-	q, slot, ok := r.startRead(w, req, time.Now(), "before", "after", "limit", "from", "to")
+	rd, ok := r.startCount(w, req, time.Now(), "before", "after", "limit", "from", "to")
 	if !ok {
 		return
 	}
-	defer r.reads.release(slot)
+	defer rd.close()
 
-	c := newKindCounter(q.from, q.to)
+	c := newKindCounter(rd.query.from, rd.query.to)
 	always := func() (enough bool) { return false }
-	if err := r.scanner.each(req.Context(), slot, q, visitor{visit: c.add}, always); err != nil {
+	if err := r.scanner.each(rd.ctx, rd.lease, rd.query, visitor{visit: c.add}, always); err != nil {
 		r.writeReadError(w, req, err)
 		return
 	}
 	httpapi.SetJSON(w)
-	w.Write(c.appendJSON(nil, q.limit)) // a write error means that the client has disconnected
+	w.Write(c.appendJSON(nil, rd.query.limit)) // a write error means that the client has disconnected
 }

@@ -3,8 +3,8 @@ package logread
 import (
 	"database/sql/driver"
 	"strconv"
-	"strings"
 	"time"
+	"unsafe"
 
 	"modernc.org/sqlite"
 
@@ -21,10 +21,6 @@ const (
 	// if the disk is slow.
 	defaultStepWork = 32 << 20
 	stepTime        = 50 * time.Millisecond
-
-	// largeEntry is the size of message and details from which an entry is matched
-	// between two steps. Matching it can take long.
-	largeEntry = 256 << 10
 )
 
 // A countFunc counts an entry. It must not keep level after it returns. t is the
@@ -46,14 +42,14 @@ type pass struct {
 	filter *filter
 	count  countFunc // if set, matching entries go to count and not to found
 	each   *visitor  // if set, matching entries go to each
-	found  []int64   // ids of matching entries in the current block
+	found  idSet     // ids of matching entries in the current block
 	times  timeSpan  // of the entries visited in the current block
 
 	stepWork  int64 // bytes that a step examines
 	stepEnd   int64 // value of work.total at which the step ends
 	stepStart time.Time
-	timed     int64         // value of work.examined when the time was last checked
-	large     *visitedEntry // the last entry of the step, if it must still be matched
+	timed     int64 // value of work.examined when the time was last checked
+	visited   int64 // id of the last entry visited
 }
 
 // A visitedEntry has the columns of an entry that a pass needs.
@@ -70,16 +66,17 @@ func (p *pass) needsTimes() bool {
 }
 
 // startBlock resets what the pass recorded about the previous block.
-func (p *pass) startBlock() {
-	p.found = p.found[:0]
+func (p *pass) startBlock(b block) {
+	p.found.reset(b)
 	p.times = emptySpan
 }
 
-// startStep resets what the pass recorded about the previous step.
-func (p *pass) startStep() {
+// startStep resets what the pass recorded about the previous step. The step visits
+// entries from the id first on.
+func (p *pass) startStep(first int64) {
 	p.stepEnd = p.work.total() + p.stepWork
 	p.stepStart = time.Now()
-	p.large = nil
+	p.visited = first - 1
 }
 
 // stepEnds reports whether the step must end.
@@ -100,10 +97,7 @@ func (p *pass) stepEnds() bool {
 // that the pass does not need is NULL, because each column costs time in every
 // row.
 func (p *pass) statement() string {
-	id, level, message, timestamp, details := "NULL", "NULL", "NULL", "NULL", "NULL"
-	if p.count == nil {
-		id = "id"
-	}
+	level, message, timestamp, details := "NULL", "NULL", "NULL", "NULL"
 	if p.count != nil || p.each != nil && !p.each.details || !p.filter.anyLevel {
 		level = "level"
 	}
@@ -122,19 +116,25 @@ func (p *pass) statement() string {
 	if p.filter.kind != "" || p.each != nil && !p.each.details {
 		message = "message"
 	}
-	return "SELECT id FROM logs WHERE id <= ? AND id >= ? AND log_visit(?, " +
-		id + ", " + level + ", " + message + ", " + timestamp + ", " + details + ") ORDER BY id LIMIT 1"
+	return "SELECT id FROM logs WHERE id <= ? AND id >= ? AND log_visit(?, id, " +
+		level + ", " + message + ", " + timestamp + ", " + details + ") ORDER BY id LIMIT 1"
 }
 
 // visit processes a row: id, level, message, timestamp, details. It reports
 // whether the step ends with this row.
 func (p *pass) visit(columns []driver.Value) (stepEnds bool, err error) {
-	e := visitedEntry{
+	p.visitEntry(&visitedEntry{
+		id:      columns[0].(int64),
 		level:   columnText(columns[1]),
 		message: columnText(columns[2]),
 		details: columnText(columns[4]),
-	}
-	timestamp := columnText(columns[3])
+	}, columnText(columns[3]))
+	return p.stepEnds(), p.work.err
+}
+
+// visitEntry processes an entry.
+func (p *pass) visitEntry(e *visitedEntry, timestamp string) {
+	p.visited = e.id
 	p.work.examine(visitCost + len(e.level) + len(timestamp))
 	if p.needsTimes() {
 		if e.t, e.hasTime = entry.ParseStoredTime(timestamp); e.hasTime {
@@ -142,24 +142,30 @@ func (p *pass) visit(columns []driver.Value) (stepEnds bool, err error) {
 		}
 	}
 	if p.filter.matchesTime(e.t, e.hasTime) && p.filter.matchesLevel(e.level) {
-		if p.count == nil {
-			e.id = columns[0].(int64)
-		}
-		if len(e.message)+len(e.details) >= largeEntry {
-			p.large = e.clone()
-			return true, p.work.err
-		}
-		p.match(&e)
+		p.match(e)
 	}
-	return p.stepEnds(), p.work.err
 }
 
-// clone copies e, whose text belongs to SQLite.
-func (e visitedEntry) clone() *visitedEntry {
-	e.level = strings.Clone(e.level)
-	e.message = strings.Clone(e.message)
-	e.details = strings.Clone(e.details)
-	return &e
+// visitLarge processes an entry with large values. Its level and its time are cut to maxValue:
+// the names of levels and the times that are recognized are shorter.
+func (p *pass) visitLarge(r *row) error {
+	p.visitEntry(&visitedEntry{
+		id:      r.id,
+		level:   viewText(r.level[:min(len(r.level), maxValue)]),
+		message: viewText(r.message),
+		details: viewText(r.details),
+	}, viewText(r.timestamp[:min(len(r.timestamp), maxValue)]))
+	return p.work.err
+}
+
+// viewText returns the bytes of b as a string without copying them.
+func viewText(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// trim frees memory that the pass needs only during a step.
+func (p *pass) trim() {
+	if cap(p.work.buf) > 4<<10 {
+		p.work.buf = nil
+	}
 }
 
 // match passes e on if the text and the fields of the filter match.
@@ -174,22 +180,12 @@ func (p *pass) match(e *visitedEntry) {
 		p.work.examine(len(e.message) + len(e.details))
 		p.each.visit(e)
 	default:
-		p.found = append(p.found, e.id)
+		p.found.add(e.id)
 	}
 }
 
-// finishStep matches the entry that the step left for later, if any. No statement
-// may be open.
-func (p *pass) finishStep() error {
-	if p.large != nil {
-		p.match(p.large)
-		p.large = nil
-	}
-	return p.work.err
-}
-
-// passes holds the pass of each slot.
-type passes []pass
+// passes holds the pass of each slot for which a statement can run.
+type passes []*pass
 
 // visit is the SQL function log_visit(slot, id, level, message, timestamp,
 // details). It gives a row to the pass of the slot. It returns false, so that the

@@ -12,8 +12,12 @@
 //     by the bytes it has examined, also inside an entry.
 //   - A partial response is never presented as complete. If a response fails
 //     after its first bytes were sent, the connection is aborted.
-//   - The numbers of concurrent scans and tails are bounded. A client that exceeds
-//     a limit gets a 503 with Retry-After.
+//   - The memory of all reads and tails is bounded; see memory.go. SQLite reads no
+//     value above 64 KiB, except one large entry at a time, which all reads share.
+//   - The numbers of open reads, tails and concurrent steps are bounded, and shared
+//     fairly between client addresses. A read that waits for its client takes part
+//     in no other limit than the number of open reads. A client that exceeds a limit
+//     gets a 503 with Retry-After.
 //
 // It must not depend on package main, and knows neither the queue nor the
 // writer. It learns of commits through Reader.Committed, and of entries that
@@ -24,46 +28,94 @@ package logread
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"log/slog"
+	"net/http"
+	"net/netip"
 	"time"
 )
 
 const (
-	maxReads     = 4 // concurrent scans for /logs and /logs/histogram
-	maxTailReads = 2 // concurrent scans for tails; each is short
+	maxReads = 64 // open requests, without tails
+	maxTails = 32
 
-	slotTimeout = time.Second // how long a scan waits for a free slot
+	maxCounts   = 2        // open requests to /logs/kinds and /logs/fields, besides the limit maxReads
+	countMemory = 10 << 20 // of such a request, in bytes
+
+	maxReadSteps = 4 // concurrent steps of these requests
+	maxTailSteps = 2 // concurrent steps for tails
+
+	slotTimeout = time.Second // how long a request waits until it may be open
 )
+
+// errShutdown is the error of a read that does not end in time at a shutdown.
+var errShutdown = errors.New("service is shutting down")
+
+// A Config configures a Reader.
+type Config struct {
+	Log *slog.Logger
+
+	// ClientAddr returns the address of a request's client, by which the limits are
+	// shared. IPv6 addresses of one /64 network count as one. The default is the
+	// request's RemoteAddr.
+	ClientAddr func(*http.Request) netip.Addr
+}
 
 // A Reader serves the routes that read the log, from one database file. It has
 // its own connections.
 type Reader struct {
-	log     *slog.Logger
-	db      *database
-	scanner *scanner
-	hub     *hub
+	log         *slog.Logger
+	clientAddr  func(*http.Request) netip.Addr
+	memory      memory
+	db          *database
+	large       *largeEntries
+	scanner     *scanner
+	compressors *compressors
+	hub         *hub
 
 	slotTimeout time.Duration
-	reads       slots // for /logs and /logs/histogram
-	tailReads   slots // for tails
+	openReads   *slots // for all but tails
+	openTails   *slots
+	openCounts  *slots // for /logs/kinds and /logs/fields
+	readSteps   *slots
+	tailSteps   *slots
+
+	shutdown      context.Context // done when a shutdown begins
+	startShutdown context.CancelFunc
 }
 
 // Open opens the existing database at path for reading.
-func Open(path string, log *slog.Logger) (*Reader, error) {
-	passes := make(passes, maxReads+maxTailReads)
+func Open(path string, config Config) (*Reader, error) {
+	r := &Reader{
+		log:         config.Log,
+		clientAddr:  config.ClientAddr,
+		slotTimeout: slotTimeout,
+		openReads:   newSlots(0, maxReads, true),
+		openTails:   newSlots(0, maxTails, true),
+		openCounts:  newSlots(0, maxCounts, true),
+		readSteps:   newSlots(0, maxReadSteps, false),
+		tailSteps:   newSlots(maxReadSteps, maxTailSteps, false),
+	}
+	if r.clientAddr == nil {
+		r.clientAddr = remoteAddr
+	}
+	reads := account{&r.memory, &r.memory.reads}
+	r.compressors = newCompressors(reads)
+
+	passes := make(passes, maxReadSteps+maxTailSteps)
 	db, err := openDatabase(path, passes.visit, len(passes))
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{
-		log:         log,
-		db:          db,
-		scanner:     &scanner{db: db, passes: passes, timeout: scanTimeout, stepWork: defaultStepWork},
-		hub:         newHub(db, log),
-		slotTimeout: slotTimeout,
-		reads:       newSlots(0, maxReads),
-		tailReads:   newSlots(maxReads, maxTailReads),
-	}, nil
+	large, err := openLargeEntries(path, reads)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	r.db, r.large = db, large
+	r.scanner = &scanner{db: db, large: large, passes: passes, timeout: scanTimeout, stepWork: defaultStepWork}
+	r.hub = newHub(db, config.Log)
+	r.shutdown, r.startShutdown = context.WithCancel(context.Background())
+	return r, nil
 }
 
 // Committed reports that the entries up to lastID are committed. It is cheap,
@@ -76,14 +128,27 @@ func (r *Reader) QueryRow(ctx context.Context, query string, args ...any) *sql.R
 	return r.db.QueryRowContext(ctx, query, args...)
 }
 
-// EndTails stops all tails and rejects new ones, so that a server can shut down
-// without waiting for them.
-func (r *Reader) EndTails() { r.hub.stop() }
+// Memory returns the bytes that reads and tails use: their buffers, and the large
+// entry that is loaded for one of them, with SQLite's copy of it. It does not include
+// the page caches of the connections.
+func (r *Reader) Memory() (reads, tails int64) {
+	return r.memory.reads.Load(), r.memory.tails.Load()
+}
 
-// Close stops the tails, waits for them, and closes the connections. Reads in
-// progress may finish.
+// Shutdown stops all tails, rejects new ones, and gives reads one more second, so
+// that a server can shut down without waiting for slow clients.
+func (r *Reader) Shutdown() {
+	r.hub.stop()
+	r.startShutdown()
+}
+
+// Close stops the tails, waits for them and for the reads in progress, and closes
+// the connections.
 func (r *Reader) Close() error {
 	r.hub.stop()
 	r.hub.wait()
-	return r.db.Close()
+	r.openReads.close()
+	r.openReads.wait()
+	r.startShutdown() // release the context
+	return errors.Join(r.large.close(), r.db.Close())
 }

@@ -20,7 +20,7 @@ func TestReaderCannotWrite(t *testing.T) {
 }
 
 func TestOpenMissingFile(t *testing.T) {
-	_, err := Open(filepath.Join(t.TempDir(), "missing.db"), nil)
+	_, err := Open(filepath.Join(t.TempDir(), "missing.db"), Config{})
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Open of a missing file = %v, want fs.ErrNotExist", err)
 	}

@@ -1,6 +1,7 @@
 package logread
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -22,18 +23,93 @@ func parseRequest(w http.ResponseWriter, req *http.Request, now time.Time, extra
 	return q, true
 }
 
-// startRead is parseRequest for a request that needs one scan. It also acquires a
-// slot. If ok is true, the caller must release the slot to r.reads.
+// A read is an open request that reads the log.
+type read struct {
+	reader  *Reader
+	query   *query
+	account account
+	client  *clientWriter
+	lease   *lease
+	ctx     context.Context
+	close   func()
+}
+
+// startRead is parseRequest for a request that runs a scan. It waits until the
+// client may have one more open read. If ok is true, the caller must close the
+// read.
 func (r *Reader) startRead(
 	w http.ResponseWriter, req *http.Request, now time.Time, extra ...string,
-) (q *query, slot int, ok bool) {
-	if q, ok = parseRequest(w, req, now, extra...); !ok {
-		return nil, 0, false
+) (rd *read, ok bool) {
+	q, ok := parseRequest(w, req, now, extra...)
+	if !ok {
+		return nil, false
 	}
-	if slot, ok = r.reads.acquire(req.Context(), r.slotTimeout); !ok {
+	account := account{&r.memory, &r.memory.reads}
+	rd = &read{reader: r, query: q, account: account, client: newClientWriter(w)}
+	if ok = rd.open(req, r.openReads, r.readSteps); !ok {
 		writeBusy(w)
+		return nil, false
 	}
-	return q, slot, ok
+	ctx, cancel := context.WithCancelCause(rd.ctx)
+	rd.ctx = ctx
+	unregister := context.AfterFunc(r.shutdown, func() {
+		rd.client.stop()
+		time.AfterFunc(stopTimeout, func() { cancel(errShutdown) })
+	})
+	release := rd.close
+	rd.close = func() {
+		unregister()
+		rd.client.finish()
+		cancel(nil)
+		release()
+	}
+	return rd, true
+}
+
+// startCount is startRead for a request that counts kinds or fields. Such requests
+// need more memory, so fewer of them can be open.
+func (r *Reader) startCount(
+	w http.ResponseWriter, req *http.Request, now time.Time, extra ...string,
+) (rd *read, ok bool) {
+	if rd, ok = r.startRead(w, req, now, extra...); !ok {
+		return nil, false
+	}
+	ctx, cancel := context.WithTimeout(rd.ctx, r.slotTimeout)
+	defer cancel()
+	slot, err := r.openCounts.acquire(ctx, rd.lease.addr)
+	if err != nil {
+		rd.close()
+		writeBusy(w)
+		return nil, false
+	}
+	rd.account.add(countMemory)
+	closeRead := rd.close
+	rd.close = func() {
+		rd.account.add(-countMemory)
+		r.openCounts.release(slot, rd.lease.addr)
+		closeRead()
+	}
+	return rd, true
+}
+
+// open waits until the client may have one more of the open requests. It sets the
+// fields lease, ctx and close.
+func (rd *read) open(req *http.Request, open, steps *slots) (ok bool) {
+	addr := shareAddr(rd.reader.clientAddr(req))
+	ctx, cancel := context.WithTimeout(req.Context(), rd.reader.slotTimeout)
+	defer cancel()
+	slot, err := open.acquire(ctx, addr)
+	if err != nil {
+		return false
+	}
+	rd.account.add(readMemory)
+	rd.ctx = req.Context()
+	rd.lease = &lease{addr: addr, slots: steps, passes: rd.reader.scanner.passes, slot: noSlot}
+	rd.close = func() {
+		rd.account.add(-readMemory)
+		open.release(slot, addr)
+	}
+	return true
 }
 
 func writeBadRequest(w http.ResponseWriter, err error) {
@@ -51,6 +127,8 @@ func (r *Reader) writeReadError(w http.ResponseWriter, req *http.Request, err er
 	switch {
 	case req.Context().Err() != nil:
 		// The client has disconnected.
+	case errors.Is(err, errShutdown):
+		writeUnavailable(w, "1", err.Error())
 	case errors.Is(err, errScanTimeout):
 		writeUnavailable(w, "10", fmt.Sprintf("the search took longer than %v; "+
 			"narrow it with since, after (an id) or a smaller limit", r.scanner.timeout))

@@ -1,60 +1,64 @@
 package logread
 
 import (
-	"compress/gzip"
-	"errors"
-	"net/http"
-	"sync"
-	"time"
+	"context"
+	"net/netip"
 )
 
-const (
-	writeTimeout = 10 * time.Second // for each part of a response
-	flushSize    = 64 << 10         // approximate size of a part in bytes
-	minGzipSize  = 1024             // compression hardly saves a packet below this size
-)
+// minGzipSize is the size from which a response is compressed, in bytes. Below it,
+// compression hardly saves a packet.
+const minGzipSize = 1024
 
-// gzipWriters are reused, because each is larger than most responses.
-var gzipWriters = sync.Pool{New: func() any {
-	z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // fails only for an invalid level
-	return z
-}}
-
-// A logsResponse is a sink that writes entries as the response of /logs. The
-// response is complete only after finish.
+// A logsResponse is the response of /logs. It is complete only after finish.
 type logsResponse struct {
-	w       http.ResponseWriter
-	gzip    bool
-	ndjson  bool
+	*partWriter
+	client      *clientWriter
+	ctx         context.Context // of the request
+	addr        netip.Addr
+	ndjson      bool
+	gzip        *gzipStream // nil if the response is not compressed
+	compressors *compressors
+
 	rows    int
-	buf     []byte
 	started bool // the status has been sent
-	z       *gzip.Writer
+	last    bool // the next part is the last one
 }
 
-func (resp *logsResponse) add(r *row) (full bool) {
+// newLogsResponse returns an empty response to rd.
+func newLogsResponse(rd *read, ndjson, gzip bool) *logsResponse {
+	resp := &logsResponse{
+		client:      rd.client,
+		ctx:         rd.ctx,
+		addr:        rd.lease.addr,
+		ndjson:      ndjson,
+		compressors: rd.reader.compressors,
+	}
+	if gzip {
+		resp.gzip = new(gzipStream)
+	}
+	resp.partWriter = newPartWriter(resp, rd.account, resp.write)
+	return resp
+}
+
+// begin is part of the interface frame.
+func (resp *logsResponse) begin(dst []byte, _ int64) []byte {
+	resp.rows++
 	switch {
 	case resp.ndjson:
-	case resp.rows == 0:
-		resp.buf = append(resp.buf, "[\n"...)
+		return dst
+	case resp.rows == 1:
+		return append(dst, "[\n"...)
 	default:
-		resp.buf = append(resp.buf, ",\n"...)
+		return append(dst, ",\n"...)
 	}
-	resp.rows++
-	resp.buf = r.appendJSON(resp.buf)
-	if resp.ndjson {
-		resp.buf = append(resp.buf, '\n')
-	}
-	return len(resp.buf) >= flushSize
 }
 
-// flush sends the entries added since the last flush. It then removes the write
-// deadline until the next part: HTTP/2 resets a stream at its deadline, even if
-// nothing is being written.
-func (resp *logsResponse) flush() error {
-	err := resp.write()
-	_ = http.NewResponseController(resp.w).SetWriteDeadline(time.Time{}) // not supported by every ResponseWriter
-	return err
+// end is part of the interface frame.
+func (resp *logsResponse) end(dst []byte) []byte {
+	if resp.ndjson {
+		return append(dst, '\n')
+	}
+	return dst
 }
 
 // finish sends the rest and the end of the response.
@@ -66,49 +70,43 @@ func (resp *logsResponse) finish() error {
 	default:
 		resp.buf = append(resp.buf, "\n]\n"...)
 	}
-	if !resp.started && len(resp.buf) < minGzipSize {
-		resp.gzip = false
-	}
-	err := resp.write()
-	if resp.z != nil {
-		err = errors.Join(err, resp.z.Close())
-		gzipWriters.Put(resp.z)
-	}
+	resp.last = true
+	err := resp.send(resp.buf)
+	resp.reset()
 	return err
 }
 
 // start sets the headers. The first write sends them.
 func (resp *logsResponse) start() {
 	resp.started = true
-	h := resp.w.Header()
+	h := resp.client.w.Header()
 	h.Set("Content-Type", "application/json")
 	if resp.ndjson {
 		h.Set("Content-Type", "application/x-ndjson")
 	}
 	h.Set("Vary", "Accept, Accept-Encoding")
-	if resp.gzip {
+	if resp.gzip != nil {
 		h.Set("Content-Encoding", "gzip")
-		resp.z = gzipWriters.Get().(*gzip.Writer)
-		resp.z.Reset(resp.w)
 	}
 }
 
-// write writes the buffer under a new write deadline, which stays set.
-func (resp *logsResponse) write() error {
+// write sends a part.
+func (resp *logsResponse) write(part []byte) error {
 	if !resp.started {
+		if resp.last && len(part) < minGzipSize {
+			resp.gzip = nil
+		}
 		resp.start()
 	}
-	// Not every ResponseWriter supports deadlines. Without one, it may block.
-	_ = http.NewResponseController(resp.w).SetWriteDeadline(time.Now().Add(writeTimeout))
-	var err error
-	if resp.z != nil {
-		_, err = resp.z.Write(resp.buf)
-	} else {
-		_, err = resp.w.Write(resp.buf)
+	if resp.gzip != nil {
+		var err error
+		if part, err = resp.gzip.compress(resp.ctx, resp.compressors, resp.addr, part, resp.last); err != nil {
+			return err
+		}
 	}
-	resp.buf = resp.buf[:0]
-	if cap(resp.buf) > 4*flushSize {
-		resp.buf = nil // grown by a large entry
+	_, err := resp.client.Write(part)
+	if !resp.last {
+		resp.client.clearDeadline()
 	}
 	return err
 }

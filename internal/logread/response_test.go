@@ -14,7 +14,8 @@ import (
 func TestLogsResponseSlowScan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := serveHTTP2(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			resp := logsResponse{w: w, ndjson: true}
+			rd := &read{reader: new(Reader), client: newClientWriter(w), lease: new(lease)}
+			resp := newLogsResponse(rd, true, false)
 			for _, message := range []string{"first", "second", "third"} {
 				resp.add(&row{message: []byte(message)})
 				if err := resp.flush(); err != nil {

@@ -23,6 +23,15 @@ func (r *row) scan(rows *sql.Rows) error {
 	return rows.Scan(&r.id, &r.level, &r.message, &r.timestamp, &r.details)
 }
 
+// maxJSON returns an upper bound of what appendJSON appends, in bytes.
+func (r *row) maxJSON() int {
+	const names = len(`{"id":-9223372036854775808,"level":"","message":"","timestamp":"","details":""}`)
+	return names + maxEscape*(len(r.level)+len(r.message)+len(r.timestamp)+len(r.details))
+}
+
+// maxEscape is how many bytes of JSON one byte of text can become: \u0000.
+const maxEscape = 6
+
 // appendJSON appends r as a JSON object on one line.
 func (r *row) appendJSON(dst []byte) []byte {
 	dst = append(dst, `{"id":`...)
@@ -44,11 +53,16 @@ func appendDetails(dst []byte, details sql.RawBytes) []byte {
 	if !json.Valid(details) {
 		return entry.AppendQuoted(dst, details)
 	}
+	return appendOneLine(dst, details)
+}
+
+// appendOneLine appends valid JSON, or a part of it, as appendDetails does.
+func appendOneLine(dst, s []byte) []byte {
 	start := len(dst)
-	if utf8.Valid(details) {
-		dst = append(dst, details...)
+	if utf8.Valid(s) {
+		dst = append(dst, s...)
 	} else {
-		dst = entry.AppendRepaired(dst, details)
+		dst = entry.AppendRepaired(dst, s)
 	}
 	// In valid JSON, a line break can occur only between tokens.
 	for i, c := range dst[start:] {

@@ -150,9 +150,7 @@ func TestScanTimeout(t *testing.T) {
 	for _, target := range []string{"/logs?q=nowhere", "/logs/histogram"} {
 		checkError(t, l.serve(target), http.StatusServiceUnavailable, "narrow")
 	}
-	if got := len(l.reader.reads); got != maxReads {
-		t.Errorf("%d slots are free, want %d", got, maxReads)
-	}
+	l.checkNoSlotsHeld()
 	must(t, held.Close())
 	l.reader.scanner.timeout = scanTimeout
 	if got := len(decodeEntries(t, l.serve("/logs?limit=5").Body.String())); got != 5 {
@@ -167,7 +165,7 @@ func (l *testLog) countUntilCancelled(rawQuery string) (n int, err error) {
 	defer cancel()
 	q, err := parseQuery(rawQuery, time.Now())
 	must(l.t, err)
-	err = l.reader.scanner.count(ctx, 0, q, func(string, int64, bool) {
+	err = l.reader.scanner.count(ctx, l.newLease(), q, func(string, int64, bool) {
 		cancel()
 		n++
 	})
@@ -203,7 +201,7 @@ func TestScanLargeEntries(t *testing.T) {
 	l := newTestLog(t)
 	var all, odd []int64
 	for i := range 12 {
-		n := []int{10, largeEntry - len(`{"odd":1,"s":""}`), largeEntry + 10}[i%3]
+		n := []int{10, maxValue, maxValue + 1}[i%3]
 		details := fmt.Sprintf(`{"odd":%d,"s":"%s"}`, i%2, strings.Repeat("x", max(0, n-len(`{"odd":1,"s":""}`))))
 		id := l.insert(testEntry{"error", "large", fillTime(i + 1), details})
 		all = slices.Insert(all, 0, id)
@@ -251,7 +249,7 @@ func TestScanStepsAllowCheckpoint(t *testing.T) {
 	q, err := parseQuery("q=xx", time.Now())
 	must(t, err)
 	n := 0
-	err = l.reader.scanner.count(context.Background(), 0, q, func(string, int64, bool) {
+	err = l.reader.scanner.count(context.Background(), l.newLease(), q, func(string, int64, bool) {
 		switch n++; n {
 		case 1:
 			l.fill(1)
@@ -272,11 +270,11 @@ func TestScanStepsAllowCheckpoint(t *testing.T) {
 // No statement is open while a large entry is matched.
 func TestScanLargeEntryAllowsCheckpoint(t *testing.T) {
 	l := openTestLog(t)
-	l.insert(testEntry{"error", strings.Repeat("x", largeEntry), "", nil})
+	l.insert(testEntry{"error", strings.Repeat("x", maxValue+1), "", nil})
 	q, err := parseQuery("q=xx", time.Now())
 	must(t, err)
 	n := 0
-	err = l.reader.scanner.count(context.Background(), 0, q, func(string, int64, bool) {
+	err = l.reader.scanner.count(context.Background(), l.newLease(), q, func(string, int64, bool) {
 		n++
 		l.fill(1)
 		if busy, log, _ := l.checkpoint("TRUNCATE"); busy || log != 0 {
@@ -288,32 +286,32 @@ func TestScanLargeEntryAllowsCheckpoint(t *testing.T) {
 	}
 }
 
-// A slowSink is full after each entry, and its flushes take long.
-type slowSink struct{ flushes int }
-
-func (s *slowSink) add(*row) bool { return true }
-
-func (s *slowSink) flush() error {
-	s.flushes++
-	time.Sleep(time.Hour)
-	return nil
-}
-
-// The clock of a search stops while its client is slow.
+// The clock of a search stops while its client is slow, and while it waits for a
+// slot.
 func TestSearchSlowSink(t *testing.T) {
-	for _, query := range []string{"limit=30", "limit=30&q=entry"} {
+	for _, query := range []string{"limit=3000", "limit=3000&q=entry"} {
 		t.Run(query, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := openTestLog(t)
-				l.fill(40)
+				l.fill(4000)
+				l.insert(testEntry{"error", strings.Repeat("entry", maxValue), "", nil})
 				q, err := parseQuery(query, time.Now(), "limit")
 				must(t, err)
-				var sink slowSink
-				if err := l.reader.scanner.search(context.Background(), 0, q, &sink); err != nil {
+				sent := 0
+				slow := newPartWriter(tailFrame{}, account{&l.reader.memory, &l.reader.memory.reads}, func([]byte) error {
+					for range maxReadSteps {
+						release := holdSlot(t, l.reader.readSteps)
+						time.AfterFunc(time.Hour, release)
+					}
+					time.Sleep(time.Minute)
+					sent++
+					return nil
+				})
+				if err := l.reader.scanner.search(context.Background(), l.newLease(), q, slow); err != nil {
 					t.Errorf("search() = %v", err)
 				}
-				if sink.flushes != 30 {
-					t.Errorf("search flushed %d times, want 30", sink.flushes)
+				if sent < 5 {
+					t.Errorf("search sent %d parts, want at least 5", sent)
 				}
 			})
 		})

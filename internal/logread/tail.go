@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"sync"
+	"slices"
+	"strconv"
 	"time"
 )
 
@@ -15,23 +15,34 @@ const (
 	tailPace = 40 * time.Millisecond
 
 	tailWindow    = 20_000 // ids searched for one batch
+	tailBurst     = 500    // entries in one batch
 	tailHeartbeat = 15 * time.Second
-	stopTimeout   = time.Second // for pending writes after a tail was stopped
 )
 
 // A tail sends new entries to one client. Its fields belong to the goroutine that
-// runs it, except the write deadline.
+// runs it.
 type tail struct {
-	reader *Reader
-	query  *query
-	last   int64 // the client needs only entries with a higher id
-	w      http.ResponseWriter
-	rc     *http.ResponseController
-	batch  tailBatch
-
-	mu      sync.Mutex // guards the write deadline
-	stopped bool       // the deadline must not change any more
+	*read
+	last int64 // the client needs only entries with a higher id
+	part *partWriter
 }
+
+// newTail returns a tail for the client of rd, which has the entries up to last.
+func newTail(rd *read, last int64) *tail {
+	t := &tail{read: rd, last: last}
+	t.client.endless = true
+	t.part = newPartWriter(tailFrame{}, rd.account, t.send)
+	return t
+}
+
+// A tailFrame formats entries as server-sent events.
+type tailFrame struct{}
+
+func (tailFrame) begin(dst []byte, id int64) []byte {
+	return append(strconv.AppendInt(append(dst, "id: "...), id, 10), "\ndata: "...)
+}
+
+func (tailFrame) end(dst []byte) []byte { return append(dst, "\n\n"...) }
 
 // run sends entries until ctx is done or a write fails.
 func (t *tail) run(ctx context.Context, notify <-chan struct{}) error {
@@ -88,42 +99,49 @@ func (t *tail) step(ctx context.Context, notify <-chan struct{}, heartbeat <-cha
 }
 
 // sendBatch sends the matching entries with an id above t.last, and reports
-// whether it sent anything. If there are more than fit into a batch, or more than
-// tailWindow new ids, it sends the newest entries, after an event named skipped
-// with the range of ids that it left out.
+// whether it sent anything. If there are more than tailBurst, or more than tailWindow
+// new ids, it sends the newest entries, after an event named skipped with the range
+// of ids that it left out.
 func (t *tail) sendBatch(ctx context.Context) (sent bool, err error) {
 	newest := t.reader.db.newest.Load()
 	if newest <= t.last {
 		return false, nil
 	}
-	slot, ok := t.reader.tailReads.acquire(ctx, t.reader.slotTimeout)
-	if !ok {
+	q := *t.query
+	q.after, q.before, q.limit = max(t.last, newest-tailWindow), newest+1, tailBurst
+	defer t.part.close()
+	err = t.reader.scanner.run(ctx, t.lease, t.reader.slotTimeout, func(ctx context.Context) error {
+		ids, err := t.reader.scanner.newest(ctx, t.lease, &q)
+		if err != nil {
+			return err
+		}
+		after := q.after // the batch covers the entries with after < id <= newest
+		if len(ids) == tailBurst {
+			after = ids[len(ids)-1] - 1
+		}
+		if skipped := after - t.last; skipped > 0 {
+			t.part.buf = appendSkipped(t.part.buf, skipped, t.last, after+1)
+		}
+		t.last = newest
+		slices.Reverse(ids)
+		f := &fetcher{db: t.reader.db, large: t.reader.large, lease: t.lease, dst: t.part}
+		_, err = f.fetch(ctx, ids, oldestFirst)
+		sent = len(ids) > 0 || !t.part.empty()
+		return err
+	})
+	if errors.Is(err, errNoSlot) {
 		return false, nil // the next batch will contain the entries
 	}
-	q := *t.query
-	q.after, q.before, q.limit = max(t.last, newest-tailWindow), newest+1, tailBurst+1
-	defer t.batch.reset()
-	err = t.reader.scanner.search(ctx, slot, &q, &t.batch)
-	t.reader.tailReads.release(slot)
-
-	after := q.after // the batch covers the entries with after < id <= newest
-	if errors.Is(err, errBatchFull) {
-		after = t.batch.lastID - 1
-	} else if err != nil {
+	if err != nil {
 		return false, err
 	}
-	events := t.batch.oldestFirst()
-	if skipped := after - t.last; skipped > 0 {
-		events = append([][]byte{skippedEvent(skipped, t.last, after+1)}, events...)
-	}
-	t.last = newest
-	return len(events) > 0, t.send(events...)
+	return sent, t.part.flush()
 }
 
-// skippedEvent reports that the entries with after < id < before, of which there
+// appendSkipped reports that the entries with after < id < before, of which there
 // are at most skipped, were not sent.
-func skippedEvent(skipped, after, before int64) []byte {
-	return fmt.Appendf(nil, "event: skipped\ndata: {\"skipped\":%d,\"after\":%d,\"before\":%d}\n\n",
+func appendSkipped(dst []byte, skipped, after, before int64) []byte {
+	return fmt.Appendf(dst, "event: skipped\ndata: {\"skipped\":%d,\"after\":%d,\"before\":%d}\n\n",
 		skipped, after, before)
 }
 
@@ -135,42 +153,13 @@ func (t *tail) sendID() error {
 }
 
 // send writes events and flushes them to the client.
-func (t *tail) send(events ...[]byte) error {
-	if len(events) == 0 {
-		return nil
-	}
-	t.setDeadline(time.Now().Add(writeTimeout))
-	for _, event := range events {
-		if _, err := t.w.Write(event); err != nil {
-			return err
-		}
-	}
-	if err := t.rc.Flush(); err != nil {
+func (t *tail) send(events []byte) error {
+	if _, err := t.client.Write(events); err != nil {
 		return err
 	}
-	// HTTP/2 resets a stream at its deadline, even if nothing is being written.
-	t.setDeadline(time.Time{})
+	if err := t.client.flush(); err != nil {
+		return err
+	}
+	t.client.clearDeadline()
 	return nil
-}
-
-// setDeadline sets the write deadline, unless the tail is stopped. The zero time
-// means no deadline.
-func (t *tail) setDeadline(at time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.stopped {
-		_ = t.rc.SetWriteDeadline(at) // not supported by every ResponseWriter
-	}
-}
-
-// stop gives pending writes one more second, so that a stalled client cannot
-// delay shutdown. After stop, no deadline may be set, because the handler may have
-// returned. Any goroutine may call stop.
-func (t *tail) stop() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.stopped {
-		t.stopped = true
-		_ = t.rc.SetWriteDeadline(time.Now().Add(stopTimeout)) // not supported by every ResponseWriter
-	}
 }

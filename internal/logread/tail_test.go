@@ -194,12 +194,12 @@ func TestTailShutdown(t *testing.T) {
 	l.tail("/logs/tail?after=0") // reads nothing
 	l.fill(tailBurst)
 	if e := client.next(); e.id == "" {
-		t.Error("tail ended before EndTails")
+		t.Error("tail ended before Shutdown")
 	}
 	if got := len(readerGoroutines()); got < 3 {
 		t.Errorf("%d goroutines run, want one for each tail and one that polls", got)
 	}
-	l.reader.EndTails()
+	l.reader.Shutdown()
 	for client.next() != (tailEvent{}) { // until the stream ends
 	}
 	checkError(t, l.serve("/logs/tail"), http.StatusServiceUnavailable, "too many")
@@ -246,12 +246,11 @@ func TestTailHeartbeatWhenBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := openTestLog(t)
 		l.fill(3)
-		for range maxTailReads {
-			slot := <-l.reader.tailReads // so that no scan can start
-			defer l.reader.tailReads.release(slot)
+		for range maxTailSteps {
+			defer holdSlot(t, l.reader.tailSteps)() // so that no scan can start
 		}
 		time.AfterFunc(time.Second, func() { l.reader.Committed(l.fill(1)) })
-		time.AfterFunc(2*tailHeartbeat+5*time.Second, l.reader.EndTails)
+		time.AfterFunc(2*tailHeartbeat+5*time.Second, l.reader.Shutdown)
 		w := l.serve("/logs/tail")
 		if got := strings.Count(w.Body.String(), "id: 3\n"); got != 3 {
 			t.Errorf("tail sent %d ids, want one at the start and two heartbeats", got)
@@ -276,7 +275,7 @@ func TestTailStopDeadline(t *testing.T) {
 	check := func(t *testing.T, flushed func(l *testLog)) {
 		synctest.Test(t, func(t *testing.T) {
 			l := openTestLog(t)
-			time.AfterFunc(tailHeartbeat/2, l.reader.EndTails)
+			time.AfterFunc(tailHeartbeat/2, l.reader.Shutdown)
 			var deadline time.Time
 			returned := false
 			w := &deadlineRecorder{ResponseRecorder: httptest.NewRecorder()}
@@ -299,17 +298,25 @@ func TestTailStopDeadline(t *testing.T) {
 	t.Run("waiting", func(t *testing.T) { check(t, func(*testLog) {}) })
 	t.Run("sending", func(t *testing.T) {
 		check(t, func(l *testLog) {
-			l.reader.EndTails()
+			l.reader.Shutdown()
 			time.Sleep(time.Millisecond)
 			synctest.Wait()
 		})
 	})
 }
 
+// One address gets half of the tails, and all addresses together at most maxTails.
 func TestTailsAreBounded(t *testing.T) {
 	l := newTestLog(t)
-	for range maxTails {
+	l.reader.slotTimeout = time.Millisecond
+	for range maxTails / 2 {
 		l.tail("/logs/tail")
+	}
+	if resp, body := l.get("/logs/tail"); resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("GET /logs/tail = %d %s, want 503", resp.StatusCode, body)
+	}
+	for range maxTails / 2 {
+		defer holdSlot(t, l.reader.openTails)()
 	}
 	checkError(t, l.serve("/logs/tail"), http.StatusServiceUnavailable, "too many")
 }

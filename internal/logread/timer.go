@@ -7,21 +7,31 @@ import "time"
 type pausableTimer struct {
 	timer   *time.Timer
 	left    time.Duration
+	running bool
 	resumed time.Time
 }
 
-func startTimer(d time.Duration, f func()) *pausableTimer {
-	return &pausableTimer{timer: time.AfterFunc(d, f), left: d, resumed: time.Now()}
+// newPausedTimer returns a timer that starts with resume.
+func newPausedTimer(d time.Duration, f func()) *pausableTimer {
+	t := &pausableTimer{timer: time.AfterFunc(d, f), left: d}
+	t.timer.Stop()
+	return t
 }
 
 func (t *pausableTimer) pause() {
-	t.timer.Stop()
-	t.left -= time.Since(t.resumed)
+	if t.running {
+		t.running = false
+		t.timer.Stop()
+		t.left -= time.Since(t.resumed)
+	}
 }
 
 func (t *pausableTimer) resume() {
-	t.resumed = time.Now()
-	t.timer.Reset(t.left)
+	if !t.running {
+		t.running = true
+		t.resumed = time.Now()
+		t.timer.Reset(t.left)
+	}
 }
 
 func (t *pausableTimer) stop() { t.timer.Stop() }

@@ -10,7 +10,7 @@ import (
 func TestPausableTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var fired atomic.Bool
-		timer := startTimer(10*time.Second, func() { fired.Store(true) })
+		timer := newPausedTimer(10*time.Second, func() { fired.Store(true) })
 		check := func(want bool) {
 			t.Helper()
 			synctest.Wait()
@@ -18,8 +18,13 @@ func TestPausableTimer(t *testing.T) {
 				t.Errorf("fired = %v, want %v", got, want)
 			}
 		}
+		time.Sleep(time.Hour)
+		check(false)
+		timer.resume()
+		timer.resume() // has no effect
 		time.Sleep(4 * time.Second)
 		timer.pause()
+		timer.pause() // has no effect
 		time.Sleep(time.Hour)
 		check(false)
 		timer.resume()
@@ -32,7 +37,8 @@ func TestPausableTimer(t *testing.T) {
 
 func TestPausableTimerStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		timer := startTimer(time.Second, func() { t.Error("stopped timer fired") })
+		timer := newPausedTimer(time.Second, func() { t.Error("stopped timer fired") })
+		timer.resume()
 		timer.stop()
 		time.Sleep(2 * time.Second)
 	})

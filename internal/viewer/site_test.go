@@ -49,7 +49,7 @@ func newSite(t testing.TB) *site {
 func newSiteBehind(t testing.TB, middleware func(next http.Handler) http.Handler) *site {
 	t.Helper()
 	db := logtest.New(t)
-	reader, err := logread.Open(db.Path, slog.New(slog.DiscardHandler))
+	reader, err := logread.Open(db.Path, logread.Config{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func (s *site) fill(n int) { s.db.Fill(n) }
 func (s *site) deliver(entries ...testEntry) { s.reader.Committed(s.insert(entries...)) }
 
 // endTails ends all tails.
-func (s *site) endTails() { s.reader.EndTails() }
+func (s *site) endTails() { s.reader.Shutdown() }
 
 // closeConnections closes all connections of the server.
 func (s *site) closeConnections() { s.server.CloseClientConnections() }
