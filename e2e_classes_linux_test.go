@@ -56,7 +56,7 @@ func (p *process) checkMemoryClasses(when string, scrape func() map[string]float
 func TestMemoryClasses(t *testing.T) {
 	p := start(t, filepath.Join(t.TempDir(), "logs.db"))
 	idle := p.checkMemoryClasses("idle", p.metrics)
-	want := []string{"connections", "files", "free", "garbage", "headers", "other", "queue", "requests"}
+	want := []string{"connections", "files", "free", "garbage", "headers", "other", "queue", "reads", "requests", "tails"}
 	if got := slices.Sorted(maps.Keys(idle)); !slices.Equal(got, want) {
 		t.Errorf("got classes %v, want %v", got, want)
 	}
