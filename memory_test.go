@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -177,6 +178,29 @@ func TestRequestReservationFails(t *testing.T) {
 	if n := len(s.accounts.all); n != 0 {
 		t.Errorf("got %d accounts after the requests, want none", n)
 	}
+}
+
+// A request that does not fit into the budget holds no memory while it waits for
+// its response.
+func TestRefusalIsDelayed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStalledService(t, "-memory", "1MiB", "-max-body", "512KiB")
+		s.refusalDelay = refusalDelay
+		server := servePipes(t, s.routes(), 10)
+		body := strings.Repeat(smallBody, 1000)
+		s.memory.refuse = func(n int64) bool { return n > 16<<10 }
+		client := server.dial()
+		began := time.Now()
+		client.Send(head("/ingest", len(body)), body, 1, 0)
+		time.Sleep(refusalDelay / 2)
+		if n := s.memory.used.Load(); n != 0 {
+			t.Errorf("got %d bytes in use during the delay, want 0", n)
+		}
+		got, err := client.Response()
+		if took := time.Since(began); err != nil || !strings.HasPrefix(got, "503 ") || took != refusalDelay {
+			t.Errorf("got response %q and error %v after %v, want 503 after %v", got, err, took, refusalDelay)
+		}
+	})
 }
 
 // A scratch in the pool does not refer to a large body.
