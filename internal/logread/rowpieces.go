@@ -51,11 +51,26 @@ func (p *rowPieces) append(dst []byte, r *row, room int) []byte {
 	return dst
 }
 
-// appendText appends a part of a text, up to the index end of dst.
+// appendText appends as much of a text as fits up to the index end of dst.
 func (p *rowPieces) appendText(dst, text []byte, end int) []byte {
-	n := p.next(text, (end-len(dst)-minRoom/4)/maxEscape)
-	p.offset += len(n)
-	return entry.AppendEscaped(dst, n)
+	return p.appendColumn(dst, text, end, maxEscape, entry.AppendEscaped[[]byte])
+}
+
+// appendColumn appends as much of a column as fits up to the index end of dst. add
+// appends at most growth bytes for each byte of the column.
+func (p *rowPieces) appendColumn(
+	dst, text []byte, end, growth int, add func(dst, s []byte) []byte,
+) []byte {
+	for {
+		rest := text[p.offset:]
+		// Do not cut a rune in two.
+		n := runeCut(rest, max(0, (end-len(dst)-minRoom/4)/growth))
+		dst = add(dst, rest[:n])
+		p.offset += n
+		if p.offset == len(text) || end-len(dst) < minRoom {
+			return dst
+		}
+	}
 }
 
 // appendDetails appends a part of the details and, after the last part, the end of
@@ -69,9 +84,7 @@ func (p *rowPieces) appendDetails(dst, details []byte, end int) []byte {
 		dst = p.appendText(dst, details, end)
 	} else {
 		const maxRepair = len("\ufffd")
-		n := p.next(details, (end-len(dst)-minRoom/4)/maxRepair)
-		p.offset += len(n)
-		dst = appendOneLine(dst, n)
+		dst = p.appendColumn(dst, details, end, maxRepair, appendOneLine)
 	}
 	if p.offset < len(details) {
 		return dst
@@ -84,11 +97,4 @@ func (p *rowPieces) appendDetails(dst, details []byte, end int) []byte {
 	}
 	p.column = columnsEnd
 	return append(dst, '}')
-}
-
-// next returns the next part of a column, of at most n bytes. It does not cut a
-// rune in two.
-func (p *rowPieces) next(text []byte, n int) []byte {
-	rest := text[p.offset:]
-	return rest[:runeCut(rest, max(n, 0))]
 }
