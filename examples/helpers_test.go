@@ -126,11 +126,20 @@ func (e *endpoint) addr() string { return net.JoinHostPort(e.host, e.port) }
 // startService starts the service and waits until it takes logs.
 func (e *endpoint) startService() {
 	e.t.Helper()
-	cmd := exec.Command(serviceBinary, "-addr", e.addr(), "-db", e.db, "-level", "trace")
-	cmd.Env = []string{"LOG_INGESTER_API_KEYS=" + apiKey}
-	e.service = startProcess(e.t, cmd)
+	start := func() {
+		cmd := exec.Command(serviceBinary, "-addr", e.addr(), "-db", e.db, "-level", "trace")
+		cmd.Env = []string{"LOG_INGESTER_API_KEYS=" + apiKey}
+		e.service = startProcess(e.t, cmd)
+	}
+	start()
 	eventually(e.t, "the service gets ready", func() bool {
 		if e.service.exited() {
+			// A process that another test is starting has a copy of the listener
+			// that was closed before, until it executes its program.
+			if strings.Contains(e.service.stderr.String(), "address already in use") {
+				start()
+				return false
+			}
 			e.t.Fatalf("the service exited: %s", e.service.stderr.String())
 		}
 		res, err := client.Get("http://" + e.addr() + "/readyz")
