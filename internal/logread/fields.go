@@ -16,8 +16,6 @@ import (
 
 const (
 	fieldEntries = 20_000 // entries after which a count of fields ends
-	defaultTop   = 5
-	maxTop       = 100
 
 	// These limits bound the memory of a fieldCounter to about 10 MiB.
 	maxFields        = 200

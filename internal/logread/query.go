@@ -18,6 +18,8 @@ const (
 	maxLimit       = 10_000
 	defaultBuckets = 100
 	maxBuckets     = 500
+	defaultTop     = 5
+	maxTop         = 100
 	maxParameters  = 64   // a fieldWalk can evaluate this many fields
 	maxText        = 2000 // bytes of q; the page accepts 500 characters
 	maxFieldName   = 500  // bytes; each dot can nest a fieldWalk one level deeper
