@@ -121,7 +121,7 @@ func (h elasticHandler) acceptBulk(
 		return result, herr
 	}
 	filtered, failed := int64(result.filtered), int64(result.failed)
-	h.metrics.received.Add(int64(result.kept) + filtered + failed)
+	h.metrics.countReceived(endpointBulk, int64(result.kept)+filtered+failed)
 	h.metrics.refused.Add(failed)
 	if result.kept > 0 {
 		b, herr := h.bulkBatch(q, result)

@@ -251,11 +251,11 @@ func (in *ingester) accept(
 		if isProtobuf(r) {
 			err.reason = "the body is protobuf; send logs in OTLP's format to POST /v1/logs"
 		}
-		in.metrics.received.Add(int64(err.entry + 1))
+		in.metrics.countReceived(endpointIngest, int64(err.entry+1))
 		in.metrics.refused.Add(int64(err.entry + 1))
 		return resp, badEntry(err.reason, err.entry, err.offset)
 	}
-	in.metrics.received.Add(int64(len(s.scanner.kept) + s.scanner.dropped))
+	in.metrics.countReceived(endpointIngest, int64(len(s.scanner.kept)+s.scanner.dropped))
 	if resp, herr = in.store(s, wait, c); herr != nil {
 		in.metrics.refused.Add(int64(s.scanner.dropped))
 		return resp, herr
@@ -305,6 +305,7 @@ func (in *ingester) enqueue(s *scratch, b *batch, wait bool, c *claim) *httpapi.
 		b.free()
 		return nil
 	}
+	levels := countLevels(b) // before the writer owns b
 	var committed chan error
 	if wait {
 		committed = make(chan error, 1)
@@ -327,6 +328,7 @@ func (in *ingester) enqueue(s *scratch, b *batch, wait bool, c *claim) *httpapi.
 	}
 	if !wait {
 		in.metrics.accepted.Add(kept)
+		in.metrics.countAccepted(&levels)
 		return nil
 	}
 	// Wait even if the client seems to have disconnected: a client that only
@@ -334,7 +336,18 @@ func (in *ingester) enqueue(s *scratch, b *batch, wait bool, c *claim) *httpapi.
 	if err := <-committed; err != nil {
 		return httpapi.Errorf(http.StatusServiceUnavailable, "the database cannot accept writes: %v", err)
 	}
+	in.metrics.countAccepted(&levels)
 	return nil
+}
+
+// countLevels returns the numbers of the rows of b by level.
+func countLevels(b *batch) (counts levelCounts) {
+	start := uint32(0)
+	for i := range b.rows {
+		counts[entry.LevelByName(b.text[start:b.rows[i].level])]++
+		start = b.rows[i].details
+	}
+	return counts
 }
 
 // decode returns a batch of the kept entries, whose size it has added to the

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"log-ingester/internal/entry"
 )
 
 // metrics holds the counters of the service. Any goroutine may update them.
@@ -14,10 +16,13 @@ import (
 // accepted + filtered + refused, and accepted = stored + the entries in the
 // queue.
 type metrics struct {
-	received atomic.Int64 // entries found in request bodies
+	received atomic.Int64 // entries found in request bodies, by endpoint in receivedBy
 	accepted atomic.Int64 // entries that are or will be stored
 	filtered atomic.Int64 // entries below the threshold
 	refused  atomic.Int64 // entries of requests that were refused
+
+	receivedBy [len(endpoints)]atomic.Int64
+	acceptedBy [entry.LevelUnknown + 1]atomic.Int64 // by level; entry 0 is not used
 
 	stored  atomic.Int64 // entries committed to the database
 	deleted atomic.Int64 // entries deleted by retention
@@ -26,6 +31,36 @@ type metrics struct {
 	commits   durationHistogram
 	failures  atomic.Int64              // failed transactions
 	lastError atomic.Pointer[time.Time] // when the last transaction failed, or nil
+}
+
+// An endpoint is a route that accepts entries, as an index of endpoints.
+type endpoint int
+
+const (
+	endpointIngest endpoint = iota
+	endpointOTLP
+	endpointBulk
+)
+
+var endpoints = [...]string{"/ingest", "/v1/logs", "/elasticsearch/_bulk"}
+
+// countReceived counts n entries in the body of a request.
+func (m *metrics) countReceived(e endpoint, n int64) {
+	m.received.Add(n)
+	m.receivedBy[e].Add(n)
+}
+
+// levelCounts are numbers of entries by level.
+type levelCounts [entry.LevelUnknown + 1]int64
+
+// countAccepted counts entries as accepted, by level. The writer and store count
+// their sum.
+func (m *metrics) countAccepted(counts *levelCounts) {
+	for l, n := range counts {
+		if n > 0 {
+			m.acceptedBy[l].Add(n)
+		}
+	}
 }
 
 // gauges are the values that /metrics reads from other parts of the service.
@@ -40,7 +75,7 @@ type gauges struct {
 	version, commit, goVersion           string
 }
 
-// countedStatuses are the statuses that /ingest responds with. 401 and 403 are
+// countedStatuses are the statuses that the endpoints respond with. 401 and 403 are
 // also counted on other routes.
 var countedStatuses = [...]int{200, 202, 400, 401, 403, 405, 413, 415, 422, 503}
 
@@ -99,11 +134,19 @@ func (m *metrics) text(readGauges func() gauges) []byte {
 	e.value(`result="accepted"`, float64(accepted))
 	e.value(`result="filtered"`, float64(m.filtered.Load()))
 	e.value(`result="refused"`, float64(m.refused.Load()))
+	e.family("endpoint_entries_total", "counter", "Entries found in request bodies, by the route that received them.")
+	for i, name := range endpoints {
+		e.value(`endpoint="`+name+`"`, float64(m.receivedBy[i].Load()))
+	}
+	e.family("level_entries_total", "counter", "Accepted entries by level.")
+	for l := entry.LevelTrace; l <= entry.LevelUnknown; l++ {
+		e.value(`level="`+l.String()+`"`, float64(m.acceptedBy[l].Load()))
+	}
 	e.family("entries_stored_total", "counter", "Entries committed to the database.")
 	e.value("", float64(stored))
 	e.family("entries_deleted_total", "counter", "Entries deleted by -retain or -max-db.")
 	e.value("", float64(m.deleted.Load()))
-	e.family("requests_total", "counter", "Responses of /ingest by status; 401 and 403 of all routes.")
+	e.family("requests_total", "counter", "Responses of the routes that accept entries, by status; 401 and 403 of all routes.")
 	for i, status := range countedStatuses {
 		e.value(`code="`+strconv.Itoa(status)+`"`, float64(m.responses[i].Load()))
 	}

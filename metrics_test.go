@@ -17,6 +17,8 @@ func TestMetrics(t *testing.T) {
 	s.post(`[{"level":"error"},{"level":"error"},]`)
 	s.post(strings.Repeat(" ", 2000))
 	s.do("GET", "/ingest", nil)
+	s.postOTLP("/v1/logs?wait=1", otlpProtoType, otlpProto(9, 21, 0))
+	s.bulk("/elasticsearch/_bulk?wait=1", `{"create":{}}`+"\n"+`{"log":{"level":"err"}}`+"\n"+`{"create":{}}`+"\n"+`{"PRIORITY":"7"}`)
 	w := s.do("GET", "/metrics", nil)
 	if w.Code != 200 || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain; version=0.0.4") {
 		t.Errorf("got %d %v, want 200 and the content type of the text format", w.Code, w.Header())
@@ -26,26 +28,33 @@ func TestMetrics(t *testing.T) {
 	}
 	got := parseMetrics(t, w.Body.String())
 	for name, want := range map[string]float64{
-		`entries_received_total`:                    7,
-		`entries_total{result="accepted"}`:          1,
-		`entries_total{result="filtered"}`:          3,
-		`entries_total{result="refused"}`:           3,
-		`entries_stored_total`:                      1,
-		`entries_deleted_total`:                     0,
-		`requests_total{code="200"}`:                1,
-		`requests_total{code="202"}`:                1,
-		`requests_total{code="400"}`:                1,
-		`requests_total{code="405"}`:                1,
-		`requests_total{code="413"}`:                1,
-		`requests_total{code="503"}`:                0,
-		`queue_entries`:                             0,
-		`queue_bytes`:                               0,
-		`queue_limit_bytes`:                         8 << 20,
-		`memory_bytes`:                              0,
-		`memory_limit_bytes`:                        64 << 20,
-		`commit_duration_seconds_count`:             1,
-		`commit_duration_seconds_bucket{le="+Inf"}`: 1,
-		`write_failures_total`:                      0,
+		`entries_received_total`:                                  12,
+		`entries_total{result="accepted"}`:                        4,
+		`entries_total{result="filtered"}`:                        5,
+		`entries_total{result="refused"}`:                         3,
+		`endpoint_entries_total{endpoint="/ingest"}`:              7,
+		`endpoint_entries_total{endpoint="/v1/logs"}`:             3,
+		`endpoint_entries_total{endpoint="/elasticsearch/_bulk"}`: 2,
+		`level_entries_total{level="error"}`:                      2,
+		`level_entries_total{level="fatal"}`:                      1,
+		`level_entries_total{level="unknown"}`:                    1,
+		`level_entries_total{level="info"}`:                       0,
+		`entries_stored_total`:                                    4,
+		`entries_deleted_total`:                                   0,
+		`requests_total{code="200"}`:                              3,
+		`requests_total{code="202"}`:                              1,
+		`requests_total{code="400"}`:                              1,
+		`requests_total{code="405"}`:                              1,
+		`requests_total{code="413"}`:                              1,
+		`requests_total{code="503"}`:                              0,
+		`queue_entries`:                                           0,
+		`queue_bytes`:                                             0,
+		`queue_limit_bytes`:                                       8 << 20,
+		`memory_bytes`:                                            0,
+		`memory_limit_bytes`:                                      64 << 20,
+		`commit_duration_seconds_count`:                           3,
+		`commit_duration_seconds_bucket{le="+Inf"}`:               3,
+		`write_failures_total`:                                    0,
 	} {
 		if v, ok := got[name]; !ok || v != want {
 			t.Errorf("%s: got %v, want %v", name, v, want)

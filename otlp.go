@@ -95,7 +95,7 @@ func (h otlpHandler) request(s *scratch, isJSON bool) (*otlp.Request, *httpapi.E
 // counts all records.
 func (h otlpHandler) store(s *scratch, q *otlp.Request, result otlp.Result, wait bool) *httpapi.Error {
 	kept, filtered, rejected := int64(result.Kept), int64(result.Filtered), int64(result.Rejected)
-	h.metrics.received.Add(kept + filtered + rejected)
+	h.metrics.countReceived(endpointOTLP, kept+filtered+rejected)
 	h.metrics.refused.Add(rejected)
 	if kept > 0 {
 		b, herr := h.batch(s, q, result)
