@@ -182,10 +182,13 @@ func (l *testLog) checkNoSlotsHeld() {
 		"open reads": r.openReads, "open tails": r.openTails, "read steps": r.readSteps,
 		"tail steps": r.tailSteps, "large entries": r.large.slots, "compressors": r.compressors.slots,
 	} {
+		s.mu.Lock()
 		if len(s.held) != 0 || s.total != 0 {
 			l.t.Errorf("%s: %d slots are held, want none", name, s.total)
 		}
+		s.mu.Unlock()
 	}
+	defer holdSlot(l.t, r.large.slots)()
 	reads, tails := r.Memory()
 	if large := int64(cap(r.large.entry.text)); reads != large || tails != 0 || r.memory.growth.Load() != 0 {
 		l.t.Errorf("Memory() = %d, %d, want %d, 0", reads, tails, large)

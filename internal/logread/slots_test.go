@@ -63,6 +63,7 @@ func TestSlotsOrder(t *testing.T) {
 		}
 		s.release(5, addrA)
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		if want := []string{"C", "A", "B1", "B2"}; !slices.Equal(order, want) {
 			t.Errorf("got order %v, want %v", order, want)
 		}
