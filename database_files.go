@@ -77,7 +77,11 @@ func (f *openFiles) prepare(path string) (os.FileInfo, error) {
 	}
 	// A leftover WAL belongs to a database that was moved; SQLite would delete
 	// it.
-	if err := f.quarantineWAL(dbfile.Sidecar(path, "-wal")); err != nil {
+	wal := dbfile.Sidecar(path, "-wal")
+	if err := syncMove(wal); err != nil {
+		return nil, err
+	}
+	if err := f.quarantineWAL(wal); err != nil {
 		return nil, err
 	}
 	if missing {
@@ -100,6 +104,9 @@ func (f *openFiles) clearStaleWAL() error {
 	case !errors.Is(err, dbfile.ErrReplaced):
 		return err
 	}
+	if err := syncMove(f.wal.Name); err != nil {
+		return err
+	}
 	if _, err := f.wal.Check(); err == nil {
 		if err := f.quarantineWAL(f.wal.Name); err != nil {
 			return err
@@ -110,6 +117,12 @@ func (f *openFiles) clearStaleWAL() error {
 	}
 	return nil
 }
+
+// syncMove makes sure that the move of the database with the given WAL survives
+// a power loss. A file system can reorder changes of a directory: if only the
+// renaming of the WAL or the creation of the next database survived, the moved
+// database would be back at its path without its WAL, or would be lost.
+func syncMove(wal string) error { return dbfile.SyncDir(filepath.Dir(wal)) }
 
 // quarantineWAL renames the WAL of a database that was moved, or removes it if
 // it is empty. The WAL may be missing.
@@ -122,11 +135,6 @@ func (f *openFiles) quarantineWAL(wal string) error {
 		return err
 	case info.Size() == 0:
 		return os.Remove(wal)
-	}
-	// A file system can reorder the two renames. If only this one survived a
-	// power loss, the database would be back at its path without its WAL.
-	if err := dbfile.SyncDir(filepath.Dir(wal)); err != nil {
-		return err
 	}
 	quarantined := wal + "." + time.Now().UTC().Format("20060102T150405.000000000Z")
 	if err := os.Rename(wal, quarantined); err != nil {
