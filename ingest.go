@@ -151,7 +151,8 @@ func (in *ingester) acceptOnce(r *http.Request, s *scratch, wait bool, key strin
 	id := newRequestID(r, key, s.body)
 	c, first := in.keys.claim(id)
 	if !first {
-		// The first request may take long, and the body is not needed any more.
+		// The response of the first request may take long. Release the body, which
+		// is no longer needed.
 		s.reserved.shrink(s.size())
 		s.drop()
 		return c.repeat(id)
@@ -235,7 +236,7 @@ func (in *ingester) store(s *scratch, wait bool, c *claim) *httpapi.Error {
 	}
 	if c != nil {
 		c.queued = true
-		s.reserved.handOver(claimSize) // so does the writer with it
+		s.reserved.handOver(claimSize) // the writer releases it too
 	}
 	if !wait {
 		in.metrics.accepted.Add(kept)
