@@ -11,7 +11,8 @@ import (
 	"log-ingester/internal/httpapi"
 )
 
-// maxIdempotencyKey is the length of the longest key that a client may choose.
+// maxIdempotencyKey is the length of the longest valid key, without quotes and
+// escapes.
 const maxIdempotencyKey = 255
 
 // idempotencyKey returns the value of the header Idempotency-Key, or "" if r has
@@ -113,7 +114,7 @@ type claim struct {
 	err        *httpapi.Error // why the request failed, or nil
 	done       chan struct{}  // closed when the request has its response
 
-	queued bool   // the writer releases the claim
+	queued bool   // the writer will release the claim
 	row    int64  // the key's id in the table; the writer sets it
 	next   *claim // in the same batch
 }
@@ -158,8 +159,8 @@ func (t *claimTable) claim(id requestID) (c *claim, first bool) {
 	return c, true
 }
 
-// done gives the response of a request to those that wait for it: c.response, or
-// err if that is not nil. Unless the request is queued, it releases the claim.
+// done gives c.response, or err if it is not nil, to the repetitions that wait.
+// Unless the request is queued, it releases the claim.
 func (t *claimTable) done(c *claim, err *httpapi.Error) {
 	c.err = err
 	close(c.done)

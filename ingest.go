@@ -324,7 +324,7 @@ func (in *ingester) enqueue(s *scratch, b *batch, wait bool, c *claim) *httpapi.
 	}
 	if c != nil {
 		c.queued = true
-		s.reserved.handOver(claimSize) // so does the writer with it
+		s.reserved.handOver(claimSize) // the writer releases it too
 	}
 	if !wait {
 		in.metrics.accepted.Add(kept)

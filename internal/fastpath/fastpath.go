@@ -5,8 +5,9 @@
 // goroutine that watches the connection than the service spends on the logs. A
 // Listener parses the first header of a connection with http.ReadRequest and
 // keeps its bytes. If the next header is equal byte for byte, except for the
-// digits of Content-Length and the value of Idempotency-Key, it has the same
-// meaning otherwise and is not parsed again. The same handlers run in both cases.
+// digits of Content-Length and the value of Idempotency-Key, all its other fields
+// have the same meaning, and it is not parsed again. The same handlers run in both
+// cases.
 //
 // # What it accepts
 //
