@@ -1,9 +1,11 @@
 package logread
 
 import (
+	"math"
 	"strings"
 
 	"log-ingester/internal/entry"
+	"log-ingester/internal/summary"
 )
 
 // A filter selects entries. All conditions that are set must hold. A filter is
@@ -76,4 +78,41 @@ func (f *filter) matchesLevel(level string) bool {
 // Entries without a readable time are in no range.
 func (f *filter) matchesTime(t int64, hasTime bool) bool {
 	return !f.hasTimeRange || hasTime && f.since <= t && t < f.until
+}
+
+// times returns the time range of the filter. It includes all times if no range is set.
+func (f *filter) times() summary.TimeRange {
+	if !f.hasTimeRange {
+		return summary.TimeRange{Since: math.MinInt64, Until: math.MaxInt64}
+	}
+	return summary.TimeRange{Since: f.since, Until: f.until}
+}
+
+// rankSet returns the ranks of all levels that the filter selects: bit 1<<rank is set.
+func (f *filter) rankSet() uint8 {
+	if f.anyLevel {
+		return math.MaxUint8
+	}
+	ranks := f.ranks
+	for _, name := range f.names {
+		ranks |= 1 << entry.LevelByName([]byte(name))
+	}
+	return ranks
+}
+
+// hasCounts reports whether counts by time and level are sufficient to count the
+// entries that the filter selects.
+func (f *filter) hasCounts() bool {
+	return len(f.names) == 0 && f.text == nil && f.fields == nil
+}
+
+// probe returns the test of the filter against a summary.
+func (f *filter) probe() (p summary.Probe) {
+	if f.text != nil {
+		p.AddText(string(f.text.runes))
+	}
+	for _, field := range f.fields {
+		p.AddField(field.name, field.values)
+	}
+	return p
 }
