@@ -94,16 +94,16 @@ func (p *pass) statement() string {
 	if p.count == nil {
 		id = "id"
 	}
-	if p.count != nil || !p.filter.anyLevel {
+	if p.count != nil || p.filter.selectsLevels() {
 		level = "level"
 	}
 	if p.needsTimes() {
 		timestamp = "timestamp"
 	}
-	if p.filter.text != nil {
+	if p.filter.selectsText() {
 		message, details = "message", "details"
 	}
-	if p.filter.fields != nil {
+	if p.filter.selectsFields() {
 		details = "details"
 	}
 	return "SELECT id FROM logs WHERE id <= ? AND id >= ? AND log_visit(?, " +

@@ -208,7 +208,7 @@ func (sc *scan) visitBlocks(ctx context.Context, s *segment, blocks uint64, ids 
 func (sc *scan) addCounts(ctx context.Context, s *segment, ids idRange) (done bool, err error) {
 	within := sc.q.times()
 	first, last, ok := s.Span()
-	if ok && sc.q.anyLevel && (!sc.q.hasTimeRange || within.Since <= first && last < within.Until) {
+	if ok && !sc.q.selectsLevels() && (!sc.q.hasTimeRange || within.Since <= first && last < within.Until) {
 		sc.counts.Cover(first, last)
 	}
 	rest, ok := sc.counts.Merge(s.counts, sc.q.rankSet(), within, !sc.q.hasTimeRange)

@@ -119,7 +119,7 @@ func (r *segmentReader) candidates(ctx context.Context, s *segment) (uint64, err
 	if r.q.hasTimeRange {
 		blocks &= s.WithTimes(r.q.times())
 	}
-	if !r.q.anyLevel {
+	if r.q.selectsLevels() {
 		blocks &= s.WithLevels(r.q.rankSet())
 	}
 	if blocks != 0 && !r.probe.IsEmpty() {

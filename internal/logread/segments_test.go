@@ -123,6 +123,15 @@ func randomFilter(r *rand.Rand) url.Values {
 			"STRASSE", "本語", "0.52.12", "1234", "ff", "k", "a\"b", `c:\logs`, "😀", "user_id\": 12", "\ufffd",
 			"deadbeefdeadbeef", fmt.Sprintf("%08x", r.Uint32())))
 	}
+	if r.IntN(4) == 0 {
+		v.Set("words", pick(r, "user not", `"not found" user`, "timeout -zanzibar", "-user", `zanzibar -"service":`, "-x 1 2"))
+	}
+	if r.IntN(4) == 0 {
+		v.Set("not.level", pick(r, "error", "critical", "fatal,err,warn,odd", "unknown"))
+	}
+	if r.IntN(4) == 0 {
+		v.Set(pick(r, "not.details.service", "not.details.user.id", "not.details.ok"), pick(r, "checkout", "7", "true"))
+	}
 	for range r.IntN(3) {
 		switch r.IntN(6) {
 		case 0:
@@ -365,7 +374,7 @@ func FuzzSummary(f *testing.F) {
 		var fl filter
 		fl.anyLevel = true
 		if text != "" {
-			fl.text = newFoldedText(text)
+			fl.texts = []*foldedText{newFoldedText(text)}
 		}
 		if name != "" {
 			fl.fields = []fieldFilter{{name: name, values: []string{value}}}
