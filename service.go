@@ -33,6 +33,8 @@ type service struct {
 	accounts *accounts
 	conns    *connTable // set by start
 	writer   *writer
+	summary  *summarizer
+	load     *loadMeter
 	reader   atomic.Pointer[logread.Reader] // reads the file that the writer has open
 
 	server   *http.Server
@@ -46,11 +48,6 @@ type service struct {
 // creates the reserve file of the retention, but starts neither the writer nor
 // the server.
 func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
-	accounts := newAccounts(cfg.trustedProxies)
-	reader, err := logread.Open(cfg.db, logread.Config{Log: log, ClientAddr: accounts.addressOf})
-	if err != nil {
-		return nil, err
-	}
 	s := &service{
 		cfg:      cfg,
 		log:      log,
@@ -58,10 +55,15 @@ func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
 		queue:    newQueue(int64(cfg.queue)),
 		memory:   &budget{limit: int64(cfg.memory)},
 		headers:  &budget{limit: headerBudget},
-		accounts: accounts,
+		accounts: newAccounts(cfg.trustedProxies),
 		written:  make(chan struct{}),
 
 		refusalDelay: refusalDelay,
+	}
+	s.load = &loadMeter{received: s.metrics.received.Load}
+	reader, err := s.openReader()
+	if err != nil {
+		return nil, err
 	}
 	s.auth = &authorizer{keys: cfg.keys, metrics: s.metrics}
 	s.writer = &writer{
@@ -72,10 +74,12 @@ func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
 		log:       log,
 		metrics:   s.metrics,
 		committed: func(lastID int64) { s.reader.Load().Committed(lastID) },
+		jobs:      make(chan writerJob),
 	}
 	if cfg.maxDB > 0 {
 		db.keys.index.limit = min(maxKeys, int64(cfg.maxDB)/8/keyBytes)
 	}
+	s.summary = newSummarizer(cfg.db, s.writer.jobs, s.load.isBusy, log)
 	s.reader.Store(reader)
 	db.onReopen = s.reopenReader
 	s.server = newServer(s.routes())
@@ -91,6 +95,7 @@ func (s *service) start(l net.Listener) <-chan error {
 		defer close(s.written)
 		s.writer.run()
 	}()
+	s.summary.start()
 	s.conns = newConnTable(l, s.maxConnections(), s.accounts)
 	served := make(chan error, 1)
 	listener := s.listener(s.conns)
@@ -127,9 +132,18 @@ func (s *service) listener(l net.Listener) net.Listener {
 	return &headerListener{l, s.headers, nil}
 }
 
+// openReader opens the file that is at the path now for reading.
+func (s *service) openReader() (*logread.Reader, error) {
+	return logread.Open(s.cfg.db, logread.Config{
+		Log:        s.log,
+		ClientAddr: s.accounts.addressOf,
+		IsBusy:     s.load.isBusy,
+	})
+}
+
 // reopenReader makes the next reads use the file that is at the path now.
 func (s *service) reopenReader() {
-	reader, err := logread.Open(s.cfg.db, logread.Config{Log: s.log, ClientAddr: s.accounts.addressOf})
+	reader, err := s.openReader()
 	if err != nil {
 		s.log.Error("cannot open the new database for reading; serving the old one", "err", err)
 		return
@@ -310,6 +324,7 @@ func (s *service) shutdown() error {
 		s.log.Warn("closing connections with unfinished requests", "err", err)
 		s.server.Close() // its error is about connections that are being dropped
 	}
+	s.summary.stop()
 	s.queue.stop()
 	select {
 	case <-s.written:

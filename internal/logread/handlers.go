@@ -50,7 +50,7 @@ func (r *Reader) ServeHistogram(w http.ResponseWriter, req *http.Request) {
 
 	q := rd.query
 	h := newHistogram(q, now)
-	if err := r.scanner.count(rd.ctx, rd.lease, q, h.count); err != nil {
+	if err := r.scanner.count(rd.ctx, rd.lease, q, h.count, h.counts); err != nil {
 		r.writeReadError(w, req, err)
 		return
 	}

@@ -2,16 +2,16 @@ package logread
 
 import "math/bits"
 
-// An idSet is a set of ids of one block. It takes 2 KiB, however many ids it
-// holds.
+// An idSet is a set of ids that differ by less than the size of a block. It takes
+// 2 KiB, however many ids it holds.
 type idSet struct {
-	first int64 // lowest id of the block
+	first int64 // the lowest id that it can hold
 	words [1 << blockBits / 64]uint64
 }
 
-// reset empties the set, for the ids of block b.
-func (s *idSet) reset(b block) {
-	s.first = b.first()
+// reset empties the set, for ids from first on.
+func (s *idSet) reset(first int64) {
+	s.first = first
 	clear(s.words[:])
 }
 

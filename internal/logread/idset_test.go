@@ -12,7 +12,7 @@ func TestIDSet(t *testing.T) {
 	for _, b := range []block{-1, 0, 7, math.MinInt64 >> blockBits, math.MaxInt64 >> blockBits} {
 		for _, n := range []int{0, 1, 3, 200, 5000} {
 			var s idSet
-			s.reset(b)
+			s.reset(b.first())
 			var want []int64
 			for range n {
 				want = append(want, b.first()+random.Int64N(1<<blockBits))

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"modernc.org/sqlite"
+
+	"log-ingester/internal/summary"
 )
 
 // keepLoaded is how long a large entry stays loaded.
@@ -147,7 +149,7 @@ func (ls *largeEntries) store(_ *sqlite.FunctionContext, args []driver.Value) (d
 	for i, column := range columns {
 		text, isBlob := args[i].([]byte)
 		if !isBlob {
-			text = []byte(columnText(args[i]))
+			text = []byte(summary.ColumnText(args[i]))
 		}
 		if len(text) > cap(e.text)-len(e.text) {
 			return nil, errEntryChanged // since its size was read

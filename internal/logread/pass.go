@@ -2,13 +2,13 @@ package logread
 
 import (
 	"database/sql/driver"
-	"strconv"
 	"time"
 	"unsafe"
 
 	"modernc.org/sqlite"
 
 	"log-ingester/internal/entry"
+	"log-ingester/internal/summary"
 )
 
 const (
@@ -42,8 +42,8 @@ type pass struct {
 	filter *filter
 	count  countFunc // if set, matching entries go to count and not to found
 	each   *visitor  // if set, matching entries go to each
-	found  idSet     // ids of matching entries in the current block
-	times  timeSpan  // of the entries visited in the current block
+	found  idSet     // ids of matching entries in the current part
+	times  timeSpan  // of the entries visited in the current part
 
 	stepWork  int64 // bytes that a step examines
 	stepEnd   int64 // value of work.total at which the step ends
@@ -65,9 +65,10 @@ func (p *pass) needsTimes() bool {
 	return p.filter.hasTimeRange || p.count != nil || p.each != nil && !p.each.details
 }
 
-// startBlock resets what the pass recorded about the previous block.
-func (p *pass) startBlock(b block) {
-	p.found.reset(b)
+// startPart resets what the pass recorded about the previous part. The part starts
+// at the id first.
+func (p *pass) startPart(first int64) {
+	p.found.reset(first)
 	p.times = emptySpan
 }
 
@@ -98,16 +99,16 @@ func (p *pass) stepEnds() bool {
 // row.
 func (p *pass) statement() string {
 	level, message, timestamp, details := "NULL", "NULL", "NULL", "NULL"
-	if p.count != nil || p.each != nil && !p.each.details || !p.filter.anyLevel {
+	if p.count != nil || p.each != nil && !p.each.details || p.filter.selectsLevels() {
 		level = "level"
 	}
 	if p.needsTimes() {
 		timestamp = "timestamp"
 	}
-	if p.filter.text != nil {
+	if p.filter.selectsText() {
 		message, details = "message", "details"
 	}
-	if p.filter.fields != nil {
+	if p.filter.selectsFields() {
 		details = "details"
 	}
 	if p.each != nil && p.each.details {
@@ -125,10 +126,10 @@ func (p *pass) statement() string {
 func (p *pass) visit(columns []driver.Value) (stepEnds bool, err error) {
 	p.visitEntry(&visitedEntry{
 		id:      columns[0].(int64),
-		level:   columnText(columns[1]),
-		message: columnText(columns[2]),
-		details: columnText(columns[4]),
-	}, columnText(columns[3]))
+		level:   summary.ColumnText(columns[1]),
+		message: summary.ColumnText(columns[2]),
+		details: summary.ColumnText(columns[4]),
+	}, summary.ColumnText(columns[3]))
 	return p.stepEnds(), p.work.err
 }
 
@@ -193,20 +194,4 @@ type passes []*pass
 // matching entries, so the statement need not return them.
 func (ps passes) visit(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
 	return ps[args[0].(int64)].visit(args[1:])
-}
-
-// columnText returns a column as text. This service stores only text, but other
-// programs may store other types.
-func columnText(v driver.Value) string {
-	switch v := v.(type) {
-	case string:
-		return v
-	case []byte:
-		return string(v)
-	case int64:
-		return strconv.FormatInt(v, 10)
-	case float64:
-		return strconv.FormatFloat(v, 'g', -1, 64)
-	}
-	return ""
 }

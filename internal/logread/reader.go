@@ -14,7 +14,8 @@
 //     after its first bytes were sent, the connection is aborted.
 //   - The memory of all reads and tails is bounded; see memory.go. SQLite reads no
 //     value above 64 KiB, except one large entry at a time, which all reads share.
-//   - The numbers of open reads, tails and concurrent steps are bounded, and shared
+//   - The numbers of open reads, tails, concurrent steps, and goroutines
+//     that help a scan are bounded, and shared
 //     fairly between client addresses. A read that waits for its client takes part
 //     in no other limit than the number of open reads. A client that exceeds a limit
 //     gets a 503 with Retry-After.
@@ -32,12 +33,15 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"time"
 )
 
 const (
 	maxReads = 64 // open requests, without tails
 	maxTails = 32
+
+	maxHelpers = 7 // goroutines that help scans, if there are as many processors
 
 	maxCounts   = 2        // open requests to /logs/kinds and /logs/fields, besides the limit maxReads
 	countMemory = 10 << 20 // of such a request, in bytes
@@ -59,6 +63,10 @@ type Config struct {
 	// shared. IPv6 addresses of one /64 network count as one. The default is the
 	// request's RemoteAddr.
 	ClientAddr func(*http.Request) netip.Addr
+
+	// IsBusy reports whether clients that send logs need the processors. Scans then use
+	// one processor each. The default is never.
+	IsBusy func() bool
 }
 
 // A Reader serves the routes that read the log, from one database file. It has
@@ -102,7 +110,8 @@ func Open(path string, config Config) (*Reader, error) {
 	reads := account{&r.memory, &r.memory.reads}
 	r.compressors = newCompressors(reads)
 
-	passes := make(passes, maxReadSteps+maxTailSteps)
+	helpers := min(runtime.GOMAXPROCS(0)-1, maxHelpers)
+	passes := make(passes, maxReadSteps+maxTailSteps+helpers)
 	db, err := openDatabase(path, passes.visit, len(passes))
 	if err != nil {
 		return nil, err
@@ -112,7 +121,19 @@ func Open(path string, config Config) (*Reader, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	r.db, r.large = db, large
-	r.scanner = &scanner{db: db, large: large, passes: passes, timeout: scanTimeout, stepWork: defaultStepWork}
+	r.scanner = &scanner{
+		db:        db,
+		large:     large,
+		passes:    passes,
+		timeout:   scanTimeout,
+		stepWork:  defaultStepWork,
+		helpers:   newHelperSlots(maxReadSteps+maxTailSteps, helpers),
+		helpAfter: helpAfter,
+		isBusy:    config.IsBusy,
+	}
+	if config.IsBusy == nil {
+		r.scanner.isBusy = func() bool { return false }
+	}
 	r.hub = newHub(db, config.Log)
 	r.shutdown, r.startShutdown = context.WithCancel(context.Background())
 	return r, nil

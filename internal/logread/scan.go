@@ -6,6 +6,8 @@ import (
 	"errors"
 	"math"
 	"time"
+
+	"log-ingester/internal/summary"
 )
 
 // scanTimeout limits the time of a scan. The time in which it waits for its client or
@@ -23,6 +25,12 @@ type scanner struct {
 	times    blockTimes
 	timeout  time.Duration
 	stepWork int64 // as for pass
+
+	helpers   helperSlots
+	helpAfter time.Duration
+	isBusy    func() bool // reports whether helpers would slow down the ingestion
+
+	ignoreSummaries bool // visit every entry; for tests
 }
 
 // search adds the entries that match q to dst, newest first, and at most q.limit
@@ -35,7 +43,7 @@ func (s *scanner) search(ctx context.Context, l *lease, q *query, dst *partWrite
 		}
 		left := q.limit
 		var ids []int64
-		return s.scanBlocks(ctx, l, q, nil, nil, func(ctx context.Context, found *idSet) (enough bool, err error) {
+		return s.scan(ctx, l, &scan{q: q, blockDone: func(ctx context.Context, found *idSet) (enough bool, err error) {
 			for before := int64(math.MaxInt64); left > 0; before = ids[len(ids)-1] {
 				ids = found.appendBelow(ids[:0], before, min(left, maxFetch))
 				if len(ids) == 0 {
@@ -48,7 +56,7 @@ func (s *scanner) search(ctx context.Context, l *lease, q *query, dst *partWrite
 				left -= n
 			}
 			return true, nil
-		})
+		}})
 	})
 }
 
@@ -58,10 +66,10 @@ func (s *scanner) newest(ctx context.Context, l *lease, q *query) (ids []int64, 
 	if q.matchesAll() {
 		return s.newestOfAll(ctx, q)
 	}
-	err = s.scanBlocks(ctx, l, q, nil, nil, func(_ context.Context, found *idSet) (enough bool, err error) {
+	err = s.scan(ctx, l, &scan{q: q, blockDone: func(_ context.Context, found *idSet) (enough bool, err error) {
 		ids = found.appendBelow(ids, math.MaxInt64, q.limit-len(ids))
 		return len(ids) == q.limit, nil
-	})
+	}})
 	return ids, err
 }
 
@@ -86,21 +94,21 @@ func (s *scanner) newestOfAll(ctx context.Context, q *query) (ids []int64, err e
 	return ids, rows.Err()
 }
 
-// count calls count for every entry that matches q.
-func (s *scanner) count(ctx context.Context, l *lease, q *query, count countFunc) error {
+// count calls count for every entry that matches q, except for those that it adds to
+// counts from summaries. counts may be nil.
+func (s *scanner) count(ctx context.Context, l *lease, q *query, count countFunc, counts *summary.Counts) error {
 	return s.run(ctx, l, 0, func(ctx context.Context) error {
-		blockDone := func(context.Context, *idSet) (bool, error) { return false, nil }
-		return s.scanBlocks(ctx, l, q, count, nil, blockDone)
+		return s.scan(ctx, l, &scan{q: q, count: count, counts: counts})
 	})
 }
 
-// each passes v every entry that matches q, in blocks from newest to oldest and in
-// ascending order within a block. It ends after the block after which enough
-// returns true.
+// each passes v every entry that matches q, in parts from newest to oldest and in
+// ascending order within a part. It ends after the part after which enough returns
+// true.
 func (s *scanner) each(ctx context.Context, l *lease, q *query, v visitor, enough func() bool) error {
 	return s.run(ctx, l, 0, func(ctx context.Context) error {
-		blockDone := func(context.Context, *idSet) (bool, error) { return enough(), nil }
-		return s.scanBlocks(ctx, l, q, nil, &v, blockDone)
+		partDone := func(context.Context, *idSet) (bool, error) { return enough(), nil }
+		return s.scan(ctx, l, &scan{q: q, each: &v, blockDone: partDone})
 	})
 }
 
@@ -127,64 +135,164 @@ func (s *scanner) run(
 	return err
 }
 
-// scanBlocks visits the entries with q.after < id < q.before, in blocks of ids
-// from newest to oldest. It reads each block in ascending order: the kernel only
-// reads ahead forwards, and descending reads from disk are ten times slower.
+// A scan visits the entries with q.after < id < q.before, in blocks of ids from
+// newest to oldest. It reads each block in ascending order: the kernel only reads
+// ahead forwards, and descending reads from disk are ten times slower.
 //
-// If count or each is set, scanBlocks passes it the matching entries. Otherwise it passes
-// blockDone the ids of the block's matching entries. The scan ends if blockDone
-// returns true or an error.
-//
-// A scan skips blocks in which an earlier scan found no time between q.since and
-// q.until. It remembers the times of a block only if it visited the whole block
-// when an entry of a later block already existed: such a block gets no more
-// entries.
-func (s *scanner) scanBlocks(
-	ctx context.Context, l *lease, q *query, count countFunc, each *visitor,
-	blockDone func(ctx context.Context, found *idSet) (enough bool, err error),
-) error {
+// In segments with a summary, it skips the blocks that cannot contain a matching entry.
+// In others, it skips those in which an earlier scan found no time in the range of the
+// query.
+type scan struct {
+	q *query
+
+	// If count or each is set, the scan passes it the matching entries. If count is
+	// not set, it calls blockDone after each part of a block, with the ids of the
+	// matching entries if each is not set. The scan ends if blockDone returns true or
+	// an error.
+	count     countFunc
+	each      *visitor
+	blockDone func(ctx context.Context, found *idSet) (enough bool, err error)
+
+	// If counts is set, the scan adds the stored counts of a segment to it instead of
+	// counting its entries one by one, if that has the same result.
+	counts *summary.Counts
+
+	*scanner
+	lease    *lease
+	pass     *pass
+	next     *sql.Stmt // the highest id up to another
+	segments *segmentReader
+	newest   int64
+	start    time.Time
+	pending  []*part // visited, or given to a helper, but not yet finished; the newest first
+}
+
+// scan executes sc. l must hold a slot.
+func (s *scanner) scan(ctx context.Context, l *lease, sc *scan) (err error) {
 	p := &pass{
 		matcher:  matcher{work: work{ctx: ctx}},
-		filter:   &q.filter,
-		count:    count,
-		each:     each,
+		filter:   &sc.q.filter,
+		count:    sc.count,
+		each:     sc.each,
 		stepWork: s.stepWork,
 	}
 	defer l.scan(p)()
-	next, err := s.db.statement(ctx, "SELECT max(id) FROM logs WHERE id <= ?")
+	sc.scanner, sc.lease, sc.pass, sc.newest, sc.start = s, l, p, s.db.newest.Load(), time.Now()
+	sc.next, err = s.db.statement(ctx, "SELECT max(id) FROM logs WHERE id <= ?")
 	if err != nil {
 		return err
 	}
-
-	newest := s.db.newest.Load()
-	for top := q.before - 1; top > q.after; {
-		var id sql.NullInt64
-		if err := next.QueryRowContext(ctx, top).Scan(&id); err != nil {
-			return err
-		}
-		if !id.Valid || id.Int64 <= q.after {
-			return nil
-		}
-		newest = max(newest, id.Int64)
-		b := blockOf(id.Int64)
-		if !q.hasTimeRange || s.times.mayContain(b, q.since, q.until) {
-			p.startBlock(b)
-			if err := s.visitBlock(ctx, l, p, max(b.first(), q.after+1), id.Int64); err != nil {
-				return err
-			}
-			if p.needsTimes() && b.first() > q.after && b.last() <= top && b.last() < newest {
-				s.times.set(b, p.times)
-			}
-			if enough, err := blockDone(ctx, &p.found); err != nil || enough {
-				return err
-			}
-		}
-		if b.first() <= q.after {
-			return nil
-		}
-		top = b.first() - 1
+	sc.segments, err = newSegmentReader(ctx, s.db, sc.q, s.ignoreSummaries)
+	if err != nil {
+		return err
 	}
-	return nil
+	ctx, cancel := context.WithCancel(ctx)
+	defer sc.awaitHelpers()
+	defer cancel()
+	enough, err := sc.visitAll(ctx)
+	if err == nil && !enough {
+		_, err = sc.finishParts(ctx, 0)
+	}
+	return err
+}
+
+// visitAll visits one part after another. It returns enough if the scan needs no more
+// parts.
+func (sc *scan) visitAll(ctx context.Context) (enough bool, err error) {
+	for top := sc.q.before - 1; top > sc.q.after; {
+		var id sql.NullInt64
+		if err := sc.next.QueryRowContext(ctx, top).Scan(&id); err != nil {
+			return false, err
+		}
+		if !id.Valid || id.Int64 <= sc.q.after {
+			return false, nil
+		}
+		sc.newest = max(sc.newest, id.Int64)
+		number := summary.SegmentOf(id.Int64)
+		segment, err := sc.segments.find(ctx, number)
+		if err != nil {
+			return false, err
+		}
+		first := blockOf(id.Int64).first()
+		if segment != nil {
+			first = summary.FirstID(number, 0)
+			enough, err = sc.visitSegment(ctx, segment, idRange{max(first, sc.q.after+1), id.Int64})
+		} else {
+			enough, err = sc.visitUnsummarized(ctx, idRange{max(first, sc.q.after+1), id.Int64}, top)
+		}
+		if err != nil || enough || first <= sc.q.after {
+			return enough, err
+		}
+		top = first - 1
+	}
+	return false, nil
+}
+
+// visitUnsummarized visits the given ids, which are in one block and are all ids of the
+// block up to top. It remembers the times of a block only if it visits the whole block
+// when an entry of a later block already exists: such a block gets no more entries.
+func (sc *scan) visitUnsummarized(ctx context.Context, ids idRange, top int64) (enough bool, err error) {
+	b := blockOf(ids.last)
+	if sc.q.hasTimeRange && !sc.times.mayContain(b, sc.q.since, sc.q.until) {
+		return false, nil
+	}
+	remember := sc.pass.needsTimes() && b.first() == ids.first && b.last() <= top && b.last() < sc.newest
+	return sc.visitPart(ctx, &part{ids: ids, filter: &sc.q.filter, remember: remember})
+}
+
+// visitSegment visits those of the given ids, all in one segment, that can match.
+func (sc *scan) visitSegment(ctx context.Context, s *segment, ids idRange) (enough bool, err error) {
+	if sc.counts != nil && s.counts != nil && ids.first == summary.FirstID(s.number, 0) &&
+		sc.q.before > summary.FirstID(s.number, s.Blocks)-1 {
+		done, err := sc.addCounts(ctx, s, ids)
+		if done || err != nil {
+			return false, err
+		}
+	}
+	blocks, err := sc.segments.candidates(ctx, s)
+	if err != nil {
+		return false, err
+	}
+	return sc.visitBlocks(ctx, s, blocks, ids, &sc.q.filter)
+}
+
+// visitBlocks visits the ids that are in some blocks of a segment.
+func (sc *scan) visitBlocks(
+	ctx context.Context, s *segment, blocks uint64, ids idRange, filter *filter,
+) (enough bool, err error) {
+	for _, run := range s.runs(blocks, ids) {
+		enough, err := sc.visitPart(ctx, &part{ids: run, filter: filter})
+		if enough || err != nil {
+			return enough, err
+		}
+	}
+	return false, nil
+}
+
+// addCounts adds the stored counts of s, and counts the entries that they do not
+// include. It returns false if the stored counts cannot be used.
+func (sc *scan) addCounts(ctx context.Context, s *segment, ids idRange) (done bool, err error) {
+	within := sc.q.times()
+	first, last, ok := s.Span()
+	if ok && !sc.q.selectsLevels() && (!sc.q.hasTimeRange || within.Since <= first && last < within.Until) {
+		sc.counts.Cover(first, last)
+	}
+	rest, ok := sc.counts.Merge(s.counts, sc.q.rankSet(), within, !sc.q.hasTimeRange)
+	if !ok {
+		return false, nil
+	}
+	if _, err := sc.visitBlocks(ctx, s, ^s.Covered(), ids, &sc.q.filter); err != nil {
+		return false, err
+	}
+	for _, part := range rest {
+		filter := sc.q.filter
+		filter.since, filter.until, filter.hasTimeRange = part.Since, part.Until, true
+		blocks := s.Covered() & s.WithTimes(part) & s.WithLevels(sc.q.rankSet())
+		if _, err := sc.visitBlocks(ctx, s, blocks, ids, &filter); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // visitBlock visits the entries with first <= id <= last. It uses one statement

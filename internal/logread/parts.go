@@ -1,0 +1,177 @@
+package logread
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"log-ingester/internal/summary"
+)
+
+// helpAfter is how long a scan runs before other goroutines help it. In a shorter scan,
+// what a helper reads ahead is often not needed.
+const helpAfter = 3 * time.Millisecond
+
+// A part is a range of ids that a scan visits, at most one block or maxRunBlocks blocks
+// of a segment.
+type part struct {
+	ids      idRange
+	filter   *filter
+	remember bool // record the times of the block that contains the ids
+
+	done   chan struct{} // closed when a helper has visited the part; nil if it had none
+	found  idSet
+	times  timeSpan
+	counts *summary.Counts // what a helper counts, if the scan has counts
+	err    error
+}
+
+// helperSlots holds the numbers of the free slots for goroutines that help a scan.
+type helperSlots chan int
+
+// newHelperSlots returns n free slots, numbered from first.
+func newHelperSlots(first, n int) helperSlots {
+	s := make(helperSlots, n)
+	for i := range n {
+		s <- first + i
+	}
+	return s
+}
+
+// visitPart visits a part, or gives it to a helper if one is free. It returns enough if
+// the scan needs no more parts.
+func (sc *scan) visitPart(ctx context.Context, pt *part) (enough bool, err error) {
+	if !sc.startHelper(ctx, pt) {
+		if err := sc.visitHere(ctx, pt); err != nil {
+			return false, err
+		}
+	}
+	sc.pending = append(sc.pending, pt)
+	return sc.finishParts(ctx, cap(sc.helpers))
+}
+
+// visitHere visits a part in the scan's own goroutine.
+func (sc *scan) visitHere(ctx context.Context, pt *part) error {
+	sc.pass.filter = pt.filter
+	sc.pass.startPart(pt.ids.first)
+	if err := sc.visitBlock(ctx, sc.lease, sc.pass, pt.ids.first, pt.ids.last); err != nil {
+		return err
+	}
+	pt.found, pt.times = sc.pass.found, sc.pass.times
+	return nil
+}
+
+// startHelper gives a part to a helper, if one is free and may help.
+func (sc *scan) startHelper(ctx context.Context, pt *part) bool {
+	if !sc.canBeHelped() {
+		return false
+	}
+	var slot int
+	select {
+	case slot = <-sc.helpers:
+	default:
+		return false
+	}
+	pt.done = make(chan struct{})
+	if sc.counts != nil {
+		pt.counts = sc.counts.Empty()
+	}
+	go func() {
+		defer close(pt.done)
+		defer func() { sc.helpers <- slot }()
+		pt.err = sc.help(ctx, pt, slot)
+	}()
+	return true
+}
+
+// canBeHelped reports whether helpers may visit parts of the scan. Only this goroutine
+// may call sc.count and sc.each, so helpers need counts of their own.
+func (sc *scan) canBeHelped() bool {
+	return sc.each == nil && (sc.count == nil || sc.counts != nil) &&
+		time.Since(sc.start) >= sc.helpAfter && !sc.isBusy()
+}
+
+// help visits a part. If the part has an entry above maxValue, which only the scan
+// itself can read, the error is that of SQLite.
+func (sc *scan) help(ctx context.Context, pt *part, slot int) error {
+	p := &pass{matcher: matcher{work: work{ctx: ctx}}, filter: pt.filter, stepWork: sc.stepWork}
+	if pt.counts != nil {
+		p.count = (&histogram{pt.counts}).count
+	}
+	sc.passes[slot] = p
+	defer func() { sc.passes[slot] = nil }()
+	visit, err := sc.db.statement(ctx, p.statement())
+	if err != nil {
+		return err
+	}
+	p.startPart(pt.ids.first)
+	for first := pt.ids.first; first <= pt.ids.last; {
+		p.startStep(first)
+		var visited int64
+		err := visit.QueryRowContext(ctx, pt.ids.last, first, slot).Scan(&visited)
+		if errors.Is(err, sql.ErrNoRows) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		first = visited + 1
+	}
+	pt.found, pt.times = p.found, p.times
+	return nil
+}
+
+// finishParts processes the results of the visited parts in their order, until at most
+// most parts are left, and further ones that are complete.
+func (sc *scan) finishParts(ctx context.Context, most int) (enough bool, err error) {
+	for len(sc.pending) > 0 {
+		pt := sc.pending[0]
+		if pt.done != nil {
+			select {
+			case <-pt.done:
+			default:
+				if len(sc.pending) <= most {
+					return false, nil
+				}
+				<-pt.done // its context ends it
+			}
+		}
+		sc.pending = sc.pending[1:]
+		if enough, err := sc.finishPart(ctx, pt); err != nil || enough {
+			return enough, err
+		}
+	}
+	return false, nil
+}
+
+// finishPart processes the results of a part.
+func (sc *scan) finishPart(ctx context.Context, pt *part) (enough bool, err error) {
+	if isTooBig(pt.err) {
+		pt.counts = nil // incomplete
+		pt.err = sc.visitHere(ctx, pt)
+	}
+	if pt.err != nil {
+		return false, pt.err
+	}
+	if pt.remember {
+		sc.times.set(blockOf(pt.ids.first), pt.times)
+	}
+	if pt.counts != nil {
+		sc.counts.AddAll(pt.counts)
+	}
+	if sc.count != nil {
+		return false, nil
+	}
+	return sc.blockDone(ctx, &pt.found)
+}
+
+// awaitHelpers waits until no helper works for the scan. The context of the helpers must
+// be done, or there must be no error.
+func (sc *scan) awaitHelpers() {
+	for _, pt := range sc.pending {
+		if pt.done != nil {
+			<-pt.done
+		}
+	}
+}
