@@ -286,6 +286,35 @@ func TestScanLargeEntryAllowsCheckpoint(t *testing.T) {
 	}
 }
 
+// A scan gives its slot to a waiting client after a step.
+func TestScanYields(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := openTestLog(t)
+		l.fill(1000)
+		l.reader.scanner.stepWork = 10 * visitCost
+		for range maxReadSteps - 1 {
+			defer holdSlot(t, l.reader.readSteps)()
+		}
+		q, err := parseQuery("", time.Now())
+		must(t, err)
+		n, counted := 0, 0
+		err = l.reader.scanner.count(context.Background(), l.newLease(), q, func(string, int64, bool) {
+			if n++; n == 1 {
+				go func() {
+					slot, err := l.reader.readSteps.acquire(context.Background(), addrA)
+					must(t, err)
+					counted = n
+					l.reader.readSteps.release(slot, addrA)
+				}()
+				synctest.Wait()
+			}
+		})
+		if err != nil || n != 1000 || counted == 0 || counted > 20 {
+			t.Errorf("another client got the slot after %d of %d entries, want at most 20 of 1000; err = %v", counted, n, err)
+		}
+	})
+}
+
 // The clock of a search stops while its client is slow, and while it waits for a
 // slot.
 func TestSearchSlowSink(t *testing.T) {
