@@ -151,8 +151,7 @@ func (in *ingester) acceptOnce(r *http.Request, s *scratch, wait bool, key strin
 	id := newRequestID(r, key, s.body)
 	c, first := in.keys.claim(id)
 	if !first {
-		// The response of the first request may take long. Release the body, which
-		// is no longer needed.
+		// The first request may take long, and the body is not needed any more.
 		s.reserved.shrink(s.size())
 		s.drop()
 		return c.repeat(id)
