@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"math"
 	"time"
 
 	"log-ingester/internal/summary"
@@ -31,108 +30,6 @@ type scanner struct {
 	isBusy    func() bool // reports whether helpers would slow down the ingestion
 
 	ignoreSummaries bool // visit every entry; for tests
-}
-
-// search adds the entries that match q to dst, newest first, and at most q.limit
-// of them.
-func (s *scanner) search(ctx context.Context, l *lease, q *query, dst *partWriter) error {
-	return s.run(ctx, l, 0, func(ctx context.Context) error {
-		f := &fetcher{db: s.db, large: s.large, lease: l, dst: dst}
-		if q.matchesAll() {
-			return f.fetchRange(ctx, q.after, q.before, q.limit)
-		}
-		left := q.limit
-		var ids []int64
-		return s.scan(ctx, l, &scan{q: q, blockDone: func(ctx context.Context, found *idSet) (enough bool, err error) {
-			for before := int64(math.MaxInt64); left > 0; before = ids[len(ids)-1] {
-				ids = found.appendBelow(ids[:0], before, min(left, maxFetch))
-				if len(ids) == 0 {
-					return false, nil
-				}
-				n, err := f.fetch(ctx, ids, newestFirst)
-				if err != nil {
-					return false, err
-				}
-				left -= n
-			}
-			return true, nil
-		}})
-	})
-}
-
-// newest returns the ids of the newest entries that match q, newest first, and at
-// most q.limit of them. It must be called in run.
-func (s *scanner) newest(ctx context.Context, l *lease, q *query) (ids []int64, err error) {
-	if q.matchesAll() {
-		return s.newestOfAll(ctx, q)
-	}
-	err = s.scan(ctx, l, &scan{q: q, blockDone: func(_ context.Context, found *idSet) (enough bool, err error) {
-		ids = found.appendBelow(ids, math.MaxInt64, q.limit-len(ids))
-		return len(ids) == q.limit, nil
-	}})
-	return ids, err
-}
-
-// newestOfAll is newest for a query that matches every entry.
-func (s *scanner) newestOfAll(ctx context.Context, q *query) (ids []int64, err error) {
-	stmt, err := s.db.statement(ctx, "SELECT id FROM logs WHERE id < ? AND id > ? ORDER BY id DESC LIMIT ?")
-	if err != nil {
-		return nil, err
-	}
-	rows, err := stmt.QueryContext(ctx, q.before, q.after, q.limit)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close() // has no effect after the last row
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
-}
-
-// count calls count for every entry that matches q, except for those that it adds to
-// counts from summaries. counts may be nil.
-func (s *scanner) count(ctx context.Context, l *lease, q *query, count countFunc, counts *summary.Counts) error {
-	return s.run(ctx, l, 0, func(ctx context.Context) error {
-		return s.scan(ctx, l, &scan{q: q, count: count, counts: counts})
-	})
-}
-
-// each passes v every entry that matches q, in parts from newest to oldest and in
-// ascending order within a part. It ends after the part after which enough returns
-// true.
-func (s *scanner) each(ctx context.Context, l *lease, q *query, v visitor, enough func() bool) error {
-	return s.run(ctx, l, 0, func(ctx context.Context) error {
-		partDone := func(context.Context, *idSet) (bool, error) { return enough(), nil }
-		return s.scan(ctx, l, &scan{q: q, each: &v, blockDone: partDone})
-	})
-}
-
-// run calls scan with a slot and a context that is done when ctx is done or the
-// scan has taken too long. It returns the cause if the context ended the scan. It
-// releases the slot. If patience is not 0, it returns errNoSlot if no slot is free
-// for that long.
-func (s *scanner) run(
-	ctx context.Context, l *lease, patience time.Duration, scan func(context.Context) error,
-) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	l.timer = newPausedTimer(s.timeout, func() { cancel(errScanTimeout) })
-	defer l.timer.stop()
-
-	err := l.acquireFirst(ctx, patience)
-	if err == nil {
-		defer l.release()
-		err = scan(ctx)
-	}
-	if err != nil && ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return err
 }
 
 // A scan visits the entries with q.after < id < q.before, in blocks of ids from
@@ -341,4 +238,171 @@ func (s *scanner) visitLarge(ctx context.Context, l *lease, p *pass, last int64)
 		return 0, err
 	}
 	return id, l.acquire(ctx)
+}
+
+// helpAfter is how long a scan runs before other goroutines help it. In a shorter scan,
+// what a helper reads ahead is often not needed.
+const helpAfter = 3 * time.Millisecond
+
+// A part is a range of ids that a scan visits, at most one block or maxRunBlocks blocks
+// of a segment.
+type part struct {
+	ids      idRange
+	filter   *filter
+	remember bool // record the times of the block that contains the ids
+
+	done   chan struct{} // closed when a helper has visited the part; nil if it had none
+	found  idSet
+	times  timeSpan
+	counts *summary.Counts // what a helper counts, if the scan has counts
+	err    error
+}
+
+// helperSlots holds the numbers of the free slots for goroutines that help a scan.
+type helperSlots chan int
+
+// newHelperSlots returns n free slots, numbered from first.
+func newHelperSlots(first, n int) helperSlots {
+	s := make(helperSlots, n)
+	for i := range n {
+		s <- first + i
+	}
+	return s
+}
+
+// visitPart visits a part, or gives it to a helper if one is free. It returns enough if
+// the scan needs no more parts.
+func (sc *scan) visitPart(ctx context.Context, pt *part) (enough bool, err error) {
+	if !sc.startHelper(ctx, pt) {
+		if err := sc.visitHere(ctx, pt); err != nil {
+			return false, err
+		}
+	}
+	sc.pending = append(sc.pending, pt)
+	return sc.finishParts(ctx, cap(sc.helpers))
+}
+
+// visitHere visits a part in the scan's own goroutine.
+func (sc *scan) visitHere(ctx context.Context, pt *part) error {
+	sc.pass.filter = pt.filter
+	sc.pass.startPart(pt.ids.first)
+	if err := sc.visitBlock(ctx, sc.lease, sc.pass, pt.ids.first, pt.ids.last); err != nil {
+		return err
+	}
+	pt.found, pt.times = sc.pass.found, sc.pass.times
+	return nil
+}
+
+// startHelper gives a part to a helper, if one is free and may help.
+func (sc *scan) startHelper(ctx context.Context, pt *part) bool {
+	if !sc.canBeHelped() {
+		return false
+	}
+	var slot int
+	select {
+	case slot = <-sc.helpers:
+	default:
+		return false
+	}
+	pt.done = make(chan struct{})
+	if sc.counts != nil {
+		pt.counts = sc.counts.Empty()
+	}
+	go func() {
+		defer close(pt.done)
+		defer func() { sc.helpers <- slot }()
+		pt.err = sc.help(ctx, pt, slot)
+	}()
+	return true
+}
+
+// canBeHelped reports whether helpers may visit parts of the scan. Only this goroutine
+// may call sc.count and sc.each, so helpers need counts of their own.
+func (sc *scan) canBeHelped() bool {
+	return sc.each == nil && (sc.count == nil || sc.counts != nil) &&
+		time.Since(sc.start) >= sc.helpAfter && !sc.isBusy()
+}
+
+// help visits a part. If the part has an entry above maxValue, which only the scan
+// itself can read, the error is that of SQLite.
+func (sc *scan) help(ctx context.Context, pt *part, slot int) error {
+	p := &pass{matcher: matcher{work: work{ctx: ctx}}, filter: pt.filter, stepWork: sc.stepWork}
+	if pt.counts != nil {
+		p.count = (&histogram{pt.counts}).count
+	}
+	sc.passes[slot] = p
+	defer func() { sc.passes[slot] = nil }()
+	visit, err := sc.db.statement(ctx, p.statement())
+	if err != nil {
+		return err
+	}
+	p.startPart(pt.ids.first)
+	for first := pt.ids.first; first <= pt.ids.last; {
+		p.startStep(first)
+		var visited int64
+		err := visit.QueryRowContext(ctx, pt.ids.last, first, slot).Scan(&visited)
+		if errors.Is(err, sql.ErrNoRows) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		first = visited + 1
+	}
+	pt.found, pt.times = p.found, p.times
+	return nil
+}
+
+// finishParts processes the results of the visited parts in their order, until at most
+// most parts are left, and further ones that are complete.
+func (sc *scan) finishParts(ctx context.Context, most int) (enough bool, err error) {
+	for len(sc.pending) > 0 {
+		pt := sc.pending[0]
+		if pt.done != nil {
+			select {
+			case <-pt.done:
+			default:
+				if len(sc.pending) <= most {
+					return false, nil
+				}
+				<-pt.done // its context ends it
+			}
+		}
+		sc.pending = sc.pending[1:]
+		if enough, err := sc.finishPart(ctx, pt); err != nil || enough {
+			return enough, err
+		}
+	}
+	return false, nil
+}
+
+// finishPart processes the results of a part.
+func (sc *scan) finishPart(ctx context.Context, pt *part) (enough bool, err error) {
+	if isTooBig(pt.err) {
+		pt.counts = nil // incomplete
+		pt.err = sc.visitHere(ctx, pt)
+	}
+	if pt.err != nil {
+		return false, pt.err
+	}
+	if pt.remember {
+		sc.times.set(blockOf(pt.ids.first), pt.times)
+	}
+	if pt.counts != nil {
+		sc.counts.AddAll(pt.counts)
+	}
+	if sc.count != nil {
+		return false, nil
+	}
+	return sc.blockDone(ctx, &pt.found)
+}
+
+// awaitHelpers waits until no helper works for the scan. The context of the helpers must
+// be done, or there must be no error.
+func (sc *scan) awaitHelpers() {
+	for _, pt := range sc.pending {
+		if pt.done != nil {
+			<-pt.done
+		}
+	}
 }

@@ -308,7 +308,7 @@ func TestScanYields(t *testing.T) {
 				}()
 				synctest.Wait()
 			}
-		})
+		}, nil)
 		if err != nil || n != 1000 || counted == 0 || counted > 20 {
 			t.Errorf("another client got the slot after %d of %d entries, want at most 20 of 1000; err = %v", counted, n, err)
 		}

@@ -1,0 +1,111 @@
+package logread
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"log-ingester/internal/summary"
+)
+
+// search adds the entries that match q to dst, newest first, and at most q.limit
+// of them.
+func (s *scanner) search(ctx context.Context, l *lease, q *query, dst *partWriter) error {
+	return s.run(ctx, l, 0, func(ctx context.Context) error {
+		f := &fetcher{db: s.db, large: s.large, lease: l, dst: dst}
+		if q.matchesAll() {
+			return f.fetchRange(ctx, q.after, q.before, q.limit)
+		}
+		left := q.limit
+		var ids []int64
+		return s.scan(ctx, l, &scan{q: q, blockDone: func(ctx context.Context, found *idSet) (enough bool, err error) {
+			for before := int64(math.MaxInt64); left > 0; before = ids[len(ids)-1] {
+				ids = found.appendBelow(ids[:0], before, min(left, maxFetch))
+				if len(ids) == 0 {
+					return false, nil
+				}
+				n, err := f.fetch(ctx, ids, newestFirst)
+				if err != nil {
+					return false, err
+				}
+				left -= n
+			}
+			return true, nil
+		}})
+	})
+}
+
+// newest returns the ids of the newest entries that match q, newest first, and at
+// most q.limit of them. It must be called in run.
+func (s *scanner) newest(ctx context.Context, l *lease, q *query) (ids []int64, err error) {
+	if q.matchesAll() {
+		return s.newestOfAll(ctx, q)
+	}
+	err = s.scan(ctx, l, &scan{q: q, blockDone: func(_ context.Context, found *idSet) (enough bool, err error) {
+		ids = found.appendBelow(ids, math.MaxInt64, q.limit-len(ids))
+		return len(ids) == q.limit, nil
+	}})
+	return ids, err
+}
+
+// newestOfAll is newest for a query that matches every entry.
+func (s *scanner) newestOfAll(ctx context.Context, q *query) (ids []int64, err error) {
+	stmt, err := s.db.statement(ctx, "SELECT id FROM logs WHERE id < ? AND id > ? ORDER BY id DESC LIMIT ?")
+	if err != nil {
+		return nil, err
+	}
+	rows, err := stmt.QueryContext(ctx, q.before, q.after, q.limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() // has no effect after the last row
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
+
+// count calls count for every entry that matches q, except for those that it adds to
+// counts from summaries. counts may be nil.
+func (s *scanner) count(ctx context.Context, l *lease, q *query, count countFunc, counts *summary.Counts) error {
+	return s.run(ctx, l, 0, func(ctx context.Context) error {
+		return s.scan(ctx, l, &scan{q: q, count: count, counts: counts})
+	})
+}
+
+// each passes v every entry that matches q, in parts from newest to oldest and in
+// ascending order within a part. It ends after the part after which enough returns
+// true.
+func (s *scanner) each(ctx context.Context, l *lease, q *query, v visitor, enough func() bool) error {
+	return s.run(ctx, l, 0, func(ctx context.Context) error {
+		partDone := func(context.Context, *idSet) (bool, error) { return enough(), nil }
+		return s.scan(ctx, l, &scan{q: q, each: &v, blockDone: partDone})
+	})
+}
+
+// run calls scan with a slot and a context that is done when ctx is done or the
+// scan has taken too long. It returns the cause if the context ended the scan. It
+// releases the slot. If patience is not 0, it returns errNoSlot if no slot is free
+// for that long.
+func (s *scanner) run(
+	ctx context.Context, l *lease, patience time.Duration, scan func(context.Context) error,
+) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	l.timer = newPausedTimer(s.timeout, func() { cancel(errScanTimeout) })
+	defer l.timer.stop()
+
+	err := l.acquireFirst(ctx, patience)
+	if err == nil {
+		defer l.release()
+		err = scan(ctx)
+	}
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
