@@ -1,6 +1,7 @@
 package main
 
 import (
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,8 +34,9 @@ type database struct {
 	begin, insert, commit, rollback statement
 	pending                         pendingTable // the rows that insert copies
 
-	files openFiles
-	wal   walShrinker
+	files     openFiles
+	wal       walShrinker
+	summaries summaryTables
 
 	stale    bool           // the connection failed or its files were moved: reopen before the next use
 	replaced bool           // the file or table was replaced, so ids restart
@@ -149,6 +151,7 @@ func (d *database) connect(file os.FileInfo) error {
 	if err := d.checkWritable(); err != nil {
 		return err
 	}
+	d.updateSummaryTables()
 	return d.files.record(d.conn, d.path, file)
 }
 
@@ -284,6 +287,7 @@ func (d *database) disconnect() error {
 	}
 	err = errors.Join(err, d.conn.close())
 	d.conn, d.stale = nil, false
+	d.summaries = summaryTables{}
 	return err
 }
 
@@ -341,6 +345,11 @@ func (d *database) transact(batches []*batch) (lastID int64, err error) {
 	if err == nil {
 		lastID, err = result.LastInsertId()
 	}
+	if err == nil {
+		var n int64
+		n, err = result.RowsAffected()
+		err = errors.Join(err, d.summaries.inserting(d.conn, lastID-n+1))
+	}
 	if err != nil {
 		d.rollBack()
 		return 0, fmt.Errorf("insert entries: %w", err)
@@ -391,6 +400,35 @@ func (d *database) shrinkWAL() {
 	if d.conn != nil {
 		d.markStale(d.wal.shrink(d.conn, d.files.wal.Info.Size()))
 	}
+}
+
+// updateSummaryTables is summaries.ensure, but only logs an error: without summaries,
+// searches are slow.
+func (d *database) updateSummaryTables() {
+	if err := d.summaries.ensure(d.conn); err != nil && !isBusy(err) && !d.summaries.failing {
+		d.log.Warn("cannot prepare the tables of summaries, retrying; searches are slow", "err", err)
+		d.summaries.failing = true
+	}
+}
+
+// deleteRows deletes the rows of logs that match condition, all of which have ids from
+// first to last.
+func (d *database) deleteRows(first, last int64, condition string, args ...driver.Value) (n int64, err error) {
+	if err := d.conn.exec("BEGIN IMMEDIATE"); err != nil {
+		return 0, err
+	}
+	n, err = d.conn.change("DELETE FROM logs WHERE "+condition, args...)
+	if err == nil && n > 0 {
+		err = d.summaries.deleted(d.conn, first, last)
+	}
+	if err == nil {
+		err = d.conn.exec("COMMIT")
+	}
+	if err != nil {
+		d.rollBack()
+		return 0, err
+	}
+	return n, nil
 }
 
 // close moves the content of the WAL into the database, if possible, and closes

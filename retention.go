@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"time"
 
@@ -139,11 +140,19 @@ func (r *retention) deleteBySize(n int) (more bool, err error) {
 	if err != nil || size-free <= r.maxSize-r.maxSize/64 {
 		return false, err
 	}
-	deleted, err := r.delete(`id <= (SELECT max(id) FROM (
+	rows, err := r.db.conn.query(`SELECT max(id) FROM (
 		SELECT id, sum(bytes) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) - bytes AS older FROM (
 			SELECT id, octet_length(level) + octet_length(message) + octet_length(timestamp) + ifnull(octet_length(details), 0) AS bytes
 			FROM logs ORDER BY id LIMIT ?))
-		WHERE older < ?)`, int64(n), size-free-(r.maxSize-r.maxSize/32))
+		WHERE older < ?`, int64(n), size-free-(r.maxSize-r.maxSize/32))
+	if err != nil {
+		return false, err
+	}
+	last, ok := rows[0][0].(int64)
+	if !ok {
+		return false, nil // there are no rows
+	}
+	deleted, err := r.delete(math.MinInt64, last, "id <= ?", last)
 	return deleted > 0, err
 }
 
@@ -164,7 +173,7 @@ func (r *retention) sweep(n int) (more bool, err error) {
 	seen, last := rows[0][0].(int64), rows[0][1].(int64)
 	deleted := int64(0)
 	if seen > 0 {
-		deleted, err = r.delete("id > ? AND id <= ? AND unixepoch(timestamp) < ?", r.cursor, last, now.Add(-r.maxAge).Unix())
+		deleted, err = r.delete(r.cursor, last, "id > ? AND id <= ? AND unixepoch(timestamp) < ?", r.cursor, last, now.Add(-r.maxAge).Unix())
 		if err != nil {
 			return false, err
 		}
@@ -189,9 +198,10 @@ func (r *retention) startSweep(now time.Time) {
 	}
 }
 
-// delete deletes the rows that match condition.
-func (r *retention) delete(condition string, args ...driver.Value) (int64, error) {
-	n, err := r.db.conn.change("DELETE FROM logs WHERE "+condition, args...)
+// delete deletes the rows that match condition, all of which have ids from first to
+// last.
+func (r *retention) delete(first, last int64, condition string, args ...driver.Value) (int64, error) {
+	n, err := r.db.deleteRows(first, last, condition, args...)
 	r.metrics.deleted.Add(n)
 	return n, err
 }

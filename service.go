@@ -30,6 +30,7 @@ type service struct {
 	memory  *budget
 	headers *budget
 	writer  *writer
+	summary *summarizer
 	reader  atomic.Pointer[logread.Reader] // reads the file that the writer has open
 
 	server   *http.Server
@@ -63,7 +64,9 @@ func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
 		log:       log,
 		metrics:   s.metrics,
 		committed: func(lastID int64) { s.reader.Load().Committed(lastID) },
+		jobs:      make(chan writerJob),
 	}
+	s.summary = newSummarizer(cfg.db, s.writer.jobs, s.metrics.received.Load, log)
 	s.reader.Store(reader)
 	db.onReopen = s.reopenReader
 	s.server = newServer(s.routes())
@@ -79,6 +82,7 @@ func (s *service) start(l net.Listener) <-chan error {
 		defer close(s.written)
 		s.writer.run()
 	}()
+	s.summary.start()
 	if s.cfg.fastPath && s.cfg.certificate == nil {
 		s.fastPath = fastpath.New(l, s.server.Handler, fastpath.Config{
 			Path:           "/ingest",
@@ -241,6 +245,7 @@ func (s *service) shutdown() error {
 		s.log.Warn("closing connections with unfinished requests", "err", err)
 		s.server.Close() // its error is about connections that are being dropped
 	}
+	s.summary.stop()
 	s.queue.stop()
 	select {
 	case <-s.written:

@@ -34,6 +34,7 @@ type writer struct {
 	log       *slog.Logger
 	metrics   *metrics
 	committed func(lastID int64) // called after each commit
+	jobs      chan writerJob     // other work, done between two transactions
 
 	held []*batch // received from the queue and not yet settled
 
@@ -62,6 +63,7 @@ func (w *writer) run() {
 		}
 		w.recovered()
 		w.retention.step(entries)
+		w.workBetween()
 		next.Reset(commitEvery - time.Since(began))
 	}
 }
@@ -89,6 +91,8 @@ func (w *writer) await(idle <-chan time.Time) {
 		case b := <-w.queue.batches:
 			w.hold(b)
 		case <-w.queue.flushNow:
+		case job := <-w.jobs:
+			w.do(job)
 		case <-idle:
 			if w.db.checkFiles() != nil {
 				return
@@ -101,11 +105,35 @@ func (w *writer) await(idle <-chan time.Time) {
 // maintain shrinks the WAL, and deletes old entries until there is other work.
 func (w *writer) maintain() {
 	w.db.shrinkWAL()
+	w.db.updateSummaryTables()
 	for w.retention.step(0) {
 		if len(w.queue.batches) > 0 || w.queue.stopped.Load() {
 			return
 		}
 	}
+}
+
+// workBetween does the work that may be due even if the writer is never idle.
+func (w *writer) workBetween() {
+	w.db.updateSummaryTables()
+	select {
+	case job := <-w.jobs:
+		w.do(job)
+	default:
+	}
+}
+
+// do executes a job if the database is open.
+func (w *writer) do(job writerJob) {
+	err := errNotOpen
+	if w.db.conn != nil && !w.db.stale {
+		err = w.db.checkFiles()
+	}
+	if err == nil {
+		err = job.do(w.db)
+		w.db.markStale(err)
+	}
+	job.done <- err
 }
 
 // hold takes over b, which was received from the queue.

@@ -2,8 +2,8 @@
 // moved, deleted or replaced. The writer and the readers both use it, because they
 // are in one process and must have the same file open.
 //
-// It never opens a database file: closing one would drop the POSIX locks that
-// SQLite holds on it. It imports only the standard library.
+// Apart from OpenReadOnly, it never opens a database file: closing a file would drop
+// the POSIX locks that SQLite holds on it.
 package dbfile
 
 import (

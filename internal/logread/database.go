@@ -3,13 +3,9 @@ package logread
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"fmt"
-	"os"
 	"sync/atomic"
 	"time"
-
-	"modernc.org/sqlite"
 
 	"log-ingester/internal/dbfile"
 )
@@ -20,31 +16,14 @@ type database struct {
 	newest atomic.Int64 // the highest id known to be committed
 }
 
-// A scalarFunc implements a SQL function.
-type scalarFunc = func(*sqlite.FunctionContext, []driver.Value) (driver.Value, error)
-
 // openDatabase opens the existing database at path. Statements can call visit
 // as the SQL function log_visit. maxScans scans and one query for the newest id
 // can run concurrently.
-func openDatabase(path string, visit scalarFunc, maxScans int) (*database, error) {
-	info, err := os.Stat(path)
+func openDatabase(path string, visit dbfile.Function, maxScans int) (*database, error) {
+	db, err := dbfile.OpenReadOnly(path, "log_visit", 6, visit)
 	if err != nil {
 		return nil, fmt.Errorf("open database for reading: %w", err)
 	}
-	c := &connector{
-		file: dbfile.File{Name: path, Info: info},
-		dsn: dbfile.URI(path) +
-			"?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(1000)&_pragma=cache_size(-512)",
-	}
-	err = c.driver.RegisterFunction("log_visit", &sqlite.FunctionImpl{
-		NArgs:        6,
-		Scalar:       visit,
-		VolatileArgs: true, // visit does not retain its arguments
-	})
-	if err != nil {
-		return nil, fmt.Errorf("register log_visit: %w", err)
-	}
-	db := sql.OpenDB(c)
 	db.SetMaxOpenConns(maxScans + 1)
 	db.SetMaxIdleConns(2)
 	db.SetConnMaxIdleTime(10 * time.Second)
@@ -70,23 +49,3 @@ func (db *database) raiseNewest(id int64) bool {
 		}
 	}
 }
-
-// A connector opens connections on which log_visit is defined.
-type connector struct {
-	driver sqlite.Driver
-	file   dbfile.File
-	dsn    string
-}
-
-// Connect opens only the file that was at the path when the reader was opened,
-// which is the one that the writer has open. SQLite finds the WAL and its index
-// by name: if two different files were open in one process under the same name,
-// it would use one WAL for both.
-func (c *connector) Connect(context.Context) (driver.Conn, error) {
-	if _, err := c.file.Check(); err != nil {
-		return nil, err
-	}
-	return c.driver.Open(c.dsn)
-}
-
-func (c *connector) Driver() driver.Driver { return &c.driver }

@@ -2,6 +2,7 @@ package logread
 
 import (
 	"math/bits"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -85,18 +86,35 @@ func (x *fieldWalk) match(fields []fieldFilter, details string, w *work) bool {
 			}
 		}
 	}
+	all := uint64(1)<<len(fields) - 1
+	return x.walk(fields, details, w, func(matched uint64) bool { return matched == all }) == all
+}
+
+// matchAny reports whether the JSON object details matches one of the field filters.
+func (x *fieldWalk) matchAny(fields []fieldFilter, details string, w *work) bool {
+	if !containsPiecewise(details, `\`, w) {
+		mayOccur := func(f fieldFilter) bool { return f.mayOccur(details, w) }
+		if !slices.ContainsFunc(fields, mayOccur) {
+			return false
+		}
+	}
+	return x.walk(fields, details, w, func(matched uint64) bool { return matched != 0 }) != 0
+}
+
+// walk reads details until it has found enough of the fields, and returns which, as
+// bits 1<<index.
+func (x *fieldWalk) walk(fields []fieldFilter, details string, w *work, enough func(uint64) bool) uint64 {
 	x.w, x.fields, x.s, x.i, x.reported, x.matched = w, fields, details, 0, 0, 0
 	x.stack = x.stack[:0]
 	for i := range fields {
 		x.stack = append(x.stack, wantedName{i, fields[i].name})
 	}
-	all := uint64(1)<<len(fields) - 1
 	if x.next('{') {
-		for x.member(x.stack) && x.matched != all && x.next(',') {
+		for x.member(x.stack) && !enough(x.matched) && x.next(',') {
 		}
 	}
 	x.s = "" // SQLite owns the memory
-	return x.matched == all
+	return x.matched
 }
 
 // member reads the next member of an object in which names are wanted. If it

@@ -1,48 +1,91 @@
 package logread
 
 import (
+	"math"
 	"strings"
 
 	"log-ingester/internal/entry"
+	"log-ingester/internal/summary"
 )
 
 // A filter selects entries. All conditions that are set must hold. A filter is
 // read-only once parsed, so scans can share it.
 type filter struct {
-	anyLevel bool     // if false, ranks and names list the selected levels
-	ranks    uint8    // bit 1<<rank is set for each selected rank
-	names    []string // selected spellings, compared case-insensitively
+	anyLevel  bool // if false, levels are the selected ones
+	levels    levelSet
+	notLevels levelSet
 
-	text   *foldedText // nil if any text matches
-	kind   string      // the pattern of messages, empty if any matches
-	fields []fieldFilter
+	texts    []*foldedText // an entry must contain all of them
+	notTexts []*foldedText // and none of these
+
+	kind string // the pattern of messages, empty if any matches
+
+	fields    []fieldFilter // an entry must have all of them
+	notFields []fieldFilter // and none of these
 
 	hasTimeRange bool
 	since, until int64 // in Unix nanoseconds; selects since <= t < until
 }
 
-// addLevels adds levels to the selected ones. The name of a rank selects all
-// spellings of that rank: error also selects err and error+4, and unknown
-// selects all names without a rank. Any other name selects only that spelling,
-// for example critical.
-func (f *filter) addLevels(names []string) {
-	f.anyLevel = false
+// A levelSet is a set of levels.
+type levelSet struct {
+	ranks uint8    // bit 1<<rank is set for each rank
+	names []string // spellings, compared case-insensitively
+}
+
+// add adds levels. The name of a rank includes all spellings of that rank: error also
+// includes err and error+4, and unknown all names without a rank. Any other name
+// includes only that spelling, for example critical.
+func (l *levelSet) add(names []string) {
 	for _, name := range names {
 		rank := entry.LevelTrace
 		for rank < entry.LevelUnknown && !strings.EqualFold(name, rank.String()) {
 			rank++
 		}
 		if strings.EqualFold(name, rank.String()) {
-			f.ranks |= 1 << rank
+			l.ranks |= 1 << rank
 		} else {
-			f.names = append(f.names, name)
+			l.names = append(l.names, name)
 		}
 	}
 }
 
+func (l *levelSet) isEmpty() bool { return l.ranks == 0 && len(l.names) == 0 }
+
+// contains reports whether the set includes a level.
+func (l *levelSet) contains(level string) bool {
+	if l.ranks&(1<<entry.LevelByName([]byte(level))) != 0 {
+		return true
+	}
+	for _, name := range l.names {
+		if strings.EqualFold(name, level) {
+			return true
+		}
+	}
+	return false
+}
+
+// allRanks returns the ranks of all levels in the set, as bits 1<<rank.
+func (l *levelSet) allRanks() uint8 {
+	ranks := l.ranks
+	for _, name := range l.names {
+		ranks |= 1 << entry.LevelByName([]byte(name))
+	}
+	return ranks
+}
+
+// selectsLevels reports whether the filter has a condition on the level.
+func (f *filter) selectsLevels() bool { return !f.anyLevel || !f.notLevels.isEmpty() }
+
+// selectsText reports whether the filter has a condition on the text.
+func (f *filter) selectsText() bool { return len(f.texts)+len(f.notTexts) > 0 }
+
+// selectsFields reports whether the filter has a condition on fields.
+func (f *filter) selectsFields() bool { return len(f.fields)+len(f.notFields) > 0 }
+
 // matchesAll reports whether the filter selects every entry.
 func (f *filter) matchesAll() bool {
-	return f.anyLevel && f.text == nil && f.kind == "" && f.fields == nil && !f.hasTimeRange
+	return !f.selectsLevels() && !f.selectsText() && !f.selectsFields() && f.kind == "" && !f.hasTimeRange
 }
 
 // A matcher evaluates filters for one scan.
@@ -52,35 +95,79 @@ type matcher struct {
 	kind   []byte // scratch space
 }
 
-// matches reports whether the message or the details contain the text of f, and
-// the details its fields. If m.work.err is set, the result is meaningless.
+// matches reports whether message and details satisfy the conditions of f on text and
+// fields. If m.work.err is set, the result is meaningless.
 func (m *matcher) matches(f *filter, message, details string) bool {
 	if f.kind != "" {
 		if m.kind = appendPattern(m.kind[:0], message); string(m.kind) != f.kind {
 			return false
 		}
 	}
-	if f.fields != nil && !m.fields.match(f.fields, details, &m.work) {
+	if len(f.fields) > 0 && !m.fields.match(f.fields, details, &m.work) {
 		return false
 	}
-	return f.text == nil || f.text.contains(message, &m.work) || f.text.containsJSON(details, &m.work)
+	if len(f.notFields) > 0 && m.fields.matchAny(f.notFields, details, &m.work) {
+		return false
+	}
+	for _, text := range f.texts {
+		if !m.contains(text, message, details) {
+			return false
+		}
+	}
+	for _, text := range f.notTexts {
+		if m.contains(text, message, details) {
+			return false
+		}
+	}
+	return true
+}
+
+// contains reports whether the message or the details contain text.
+func (m *matcher) contains(text *foldedText, message, details string) bool {
+	return text.contains(message, &m.work) || text.containsJSON(details, &m.work)
 }
 
 // matchesLevel reports whether the filter selects the level.
 func (f *filter) matchesLevel(level string) bool {
-	if f.anyLevel || f.ranks&(1<<entry.LevelByName([]byte(level))) != 0 {
-		return true
-	}
-	for _, name := range f.names {
-		if strings.EqualFold(name, level) {
-			return true
-		}
-	}
-	return false
+	return (f.anyLevel || f.levels.contains(level)) && !f.notLevels.contains(level)
 }
 
 // matchesTime reports whether a time, in Unix nanoseconds, is in the time range.
 // Entries without a readable time are in no range.
 func (f *filter) matchesTime(t int64, hasTime bool) bool {
 	return !f.hasTimeRange || hasTime && f.since <= t && t < f.until
+}
+
+// times returns the time range of the filter. It includes all times if no range is set.
+func (f *filter) times() summary.TimeRange {
+	if !f.hasTimeRange {
+		return summary.TimeRange{Since: math.MinInt64, Until: math.MaxInt64}
+	}
+	return summary.TimeRange{Since: f.since, Until: f.until}
+}
+
+// rankSet returns the ranks of all levels that the filter can select, as bits 1<<rank.
+func (f *filter) rankSet() uint8 {
+	ranks := uint8(math.MaxUint8)
+	if !f.anyLevel {
+		ranks = f.levels.allRanks()
+	}
+	return ranks &^ f.notLevels.ranks
+}
+
+// hasCounts reports whether counts by time and level are sufficient to count the
+// entries that the filter selects.
+func (f *filter) hasCounts() bool {
+	return len(f.levels.names)+len(f.notLevels.names) == 0 && !f.selectsText() && !f.selectsFields() && f.kind == ""
+}
+
+// probe returns the test of the filter against a summary.
+func (f *filter) probe() (p summary.Probe) {
+	for _, text := range f.texts {
+		p.AddText(string(text.runes))
+	}
+	for _, field := range f.fields {
+		p.AddField(field.name, field.values)
+	}
+	return p
 }

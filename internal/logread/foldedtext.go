@@ -29,7 +29,7 @@ type foldedText struct {
 func newFoldedText(text string) *foldedText {
 	t := &foldedText{}
 	for _, r := range text {
-		t.runes = append(t.runes, foldRune(r))
+		t.runes = append(t.runes, entry.FoldRune(r))
 	}
 	t.failure = failureFunction(t.runes)
 	t.setAnchor()
@@ -86,21 +86,6 @@ func (t *foldedText) setAnchor() {
 			return
 		}
 	}
-}
-
-// foldRune returns the smallest rune equivalent to r under simple case folding.
-func foldRune(r rune) rune {
-	if r < utf8.RuneSelf {
-		if 'a' <= r && r <= 'z' {
-			r -= 'a' - 'A'
-		}
-		return r
-	}
-	smallest := r
-	for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
-		smallest = min(smallest, f)
-	}
-	return smallest
 }
 
 // contains reports whether s contains the text. It returns false if the scan must
@@ -187,7 +172,7 @@ func (t *foldedText) search(s string) (found bool, compared int) {
 func (t *foldedText) searchKMP(s string) (found bool, compared int) {
 	n := 0 // length of the longest prefix of the text that ends here
 	for _, r := range s {
-		r = foldRune(r)
+		r = entry.FoldRune(r)
 		for n > 0 && r != t.runes[n] {
 			n = t.failure[n-1]
 			compared++
@@ -216,7 +201,7 @@ func (t *foldedText) matchLen(s string) int {
 			}
 		} else {
 			r, size = utf8.DecodeRuneInString(s)
-			r = foldRune(r)
+			r = entry.FoldRune(r)
 		}
 		if r != want {
 			return i

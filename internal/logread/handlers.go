@@ -52,7 +52,7 @@ func (r *Reader) ServeHistogram(w http.ResponseWriter, req *http.Request) {
 	defer r.reads.release(slot)
 
 	h := newHistogram(q, now)
-	if err := r.scanner.count(req.Context(), slot, q, h.count); err != nil {
+	if err := r.scanner.count(req.Context(), slot, q, h.count, h.counts); err != nil {
 		r.writeReadError(w, req, err)
 		return
 	}

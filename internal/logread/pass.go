@@ -2,13 +2,13 @@ package logread
 
 import (
 	"database/sql/driver"
-	"strconv"
 	"strings"
 	"time"
 
 	"modernc.org/sqlite"
 
 	"log-ingester/internal/entry"
+	"log-ingester/internal/summary"
 )
 
 const (
@@ -104,16 +104,16 @@ func (p *pass) statement() string {
 	if p.count == nil {
 		id = "id"
 	}
-	if p.count != nil || p.each != nil && !p.each.details || !p.filter.anyLevel {
+	if p.count != nil || p.each != nil && !p.each.details || p.filter.selectsLevels() {
 		level = "level"
 	}
 	if p.needsTimes() {
 		timestamp = "timestamp"
 	}
-	if p.filter.text != nil {
+	if p.filter.selectsText() {
 		message, details = "message", "details"
 	}
-	if p.filter.fields != nil {
+	if p.filter.selectsFields() {
 		details = "details"
 	}
 	if p.each != nil && p.each.details {
@@ -130,11 +130,11 @@ func (p *pass) statement() string {
 // whether the step ends with this row.
 func (p *pass) visit(columns []driver.Value) (stepEnds bool, err error) {
 	e := visitedEntry{
-		level:   columnText(columns[1]),
-		message: columnText(columns[2]),
-		details: columnText(columns[4]),
+		level:   summary.ColumnText(columns[1]),
+		message: summary.ColumnText(columns[2]),
+		details: summary.ColumnText(columns[4]),
 	}
-	timestamp := columnText(columns[3])
+	timestamp := summary.ColumnText(columns[3])
 	p.work.examine(visitCost + len(e.level) + len(timestamp))
 	if p.needsTimes() {
 		if e.t, e.hasTime = entry.ParseStoredTime(timestamp); e.hasTime {
@@ -197,20 +197,4 @@ type passes []pass
 // matching entries, so the statement need not return them.
 func (ps passes) visit(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
 	return ps[args[0].(int64)].visit(args[1:])
-}
-
-// columnText returns a column as text. This service stores only text, but other
-// programs may store other types.
-func columnText(v driver.Value) string {
-	switch v := v.(type) {
-	case string:
-		return v
-	case []byte:
-		return string(v)
-	case int64:
-		return strconv.FormatInt(v, 10)
-	case float64:
-		return strconv.FormatFloat(v, 'g', -1, 64)
-	}
-	return ""
 }

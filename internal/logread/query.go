@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"log-ingester/internal/entry"
 )
@@ -22,6 +23,7 @@ const (
 	maxTop         = 100
 	maxParameters  = 64   // a fieldWalk can evaluate this many fields
 	maxText        = 2000 // bytes of q; the page accepts 500 characters
+	maxWords       = 32   // each is searched separately
 	maxFieldName   = 500  // bytes; each dot can nest a fieldWalk one level deeper
 )
 
@@ -36,7 +38,7 @@ type query struct {
 }
 
 // filterParameters lists the parameters that all routes accept.
-const filterParameters = "level, q, kind, since, until, details.NAME"
+const filterParameters = "level, not.level, q, words, kind, since, until, details.NAME, not.details.NAME"
 
 // parseQuery parses a query string. It accepts the filter parameters and those
 // in extra. Its errors are for the client.
@@ -71,17 +73,20 @@ func parseQuery(rawQuery string, now time.Time, extra ...string) (*query, error)
 // setAll sets a parameter from all its values in the query string.
 func (q *query) setAll(name string, values []string, now time.Time, extra []string) error {
 	if field, ok := strings.CutPrefix(name, "details."); ok && field != "" {
-		if len(field) > maxFieldName {
-			return fmt.Errorf("a details field name is longer than %d bytes", maxFieldName)
-		}
-		q.fields = append(q.fields, fieldFilter{name: field, values: values})
-		return nil
+		return addField(&q.fields, field, values)
 	}
-	if name == "level" {
-		q.addLevels(strings.Split(strings.Join(values, ","), ","))
-		return nil
+	if field, ok := strings.CutPrefix(name, "not.details."); ok && field != "" {
+		return addField(&q.notFields, field, values)
 	}
-	if name != "q" && name != "kind" && name != "since" && name != "until" && !slices.Contains(extra, name) {
+	switch {
+	case name == "level":
+		q.anyLevel = false
+		q.levels.add(strings.Split(strings.Join(values, ","), ","))
+		return nil
+	case name == "not.level":
+		q.notLevels.add(strings.Split(strings.Join(values, ","), ","))
+		return nil
+	case !slices.Contains(singleParameters, name) && !slices.Contains(extra, name):
 		valid := strings.Join(append([]string{filterParameters}, extra...), ", ")
 		return fmt.Errorf("unknown parameter %q; valid parameters: %s", name, valid)
 	}
@@ -89,6 +94,18 @@ func (q *query) setAll(name string, values []string, now time.Time, extra []stri
 		return fmt.Errorf("%s is given %d times, but must be given once", name, len(values))
 	}
 	return q.set(name, values[0], now)
+}
+
+// singleParameters are the parameters of all routes that are given at most once.
+var singleParameters = []string{"q", "words", "kind", "since", "until"}
+
+// addField adds a condition on a field to fields.
+func addField(fields *[]fieldFilter, name string, values []string) error {
+	if len(name) > maxFieldName {
+		return fmt.Errorf("a details field name is longer than %d bytes", maxFieldName)
+	}
+	*fields = append(*fields, fieldFilter{name: name, values: values})
+	return nil
 }
 
 // set sets a parameter that has one value.
@@ -99,8 +116,10 @@ func (q *query) set(name, value string, now time.Time) (err error) {
 			return fmt.Errorf("q is longer than %d bytes", maxText)
 		}
 		if value != "" {
-			q.text = newFoldedText(value)
+			q.texts = append(q.texts, newFoldedText(value))
 		}
+	case "words":
+		err = q.addWords(value)
 	case "kind":
 		if len(value) > maxText {
 			return fmt.Errorf("kind is longer than %d bytes", maxText)
@@ -128,6 +147,41 @@ func (q *query) set(name, value string, now time.Time) (err error) {
 		q.buckets, err = parseCount(name, value, maxBuckets)
 	}
 	return err
+}
+
+// addWords adds the words that an entry must contain, and those after a hyphen, which
+// it must not contain. White space separates words, and is a part of a word in quotes.
+func (q *query) addWords(value string) error {
+	if len(value) > maxText {
+		return fmt.Errorf("words is longer than %d bytes", maxText)
+	}
+	n := 0
+	for rest := strings.TrimSpace(value); rest != ""; rest = strings.TrimSpace(rest) {
+		if n++; n > maxWords {
+			return fmt.Errorf("words has more than %d words", maxWords)
+		}
+		texts := &q.texts
+		if excluded, ok := strings.CutPrefix(rest, "-"); ok {
+			texts, rest = &q.notTexts, excluded
+		}
+		var word string
+		if quoted, ok := strings.CutPrefix(rest, `"`); ok {
+			if word, rest, ok = strings.Cut(quoted, `"`); !ok {
+				return errors.New(`words has a quote " without an end`)
+			}
+		} else {
+			end := strings.IndexFunc(rest, unicode.IsSpace)
+			if end < 0 {
+				end = len(rest)
+			}
+			word, rest = rest[:end], rest[end:]
+		}
+		if word == "" {
+			return errors.New(`words has an empty word; search for - or " with q`)
+		}
+		*texts = append(*texts, newFoldedText(word))
+	}
+	return nil
 }
 
 func parseID(name, value string) (int64, error) {

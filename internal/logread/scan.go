@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"time"
+
+	"log-ingester/internal/summary"
 )
 
 // scanTimeout limits the time of a scan. The time that its client takes to read
@@ -21,6 +23,8 @@ type scanner struct {
 	times    blockTimes
 	timeout  time.Duration
 	stepWork int64 // as for pass
+
+	ignoreSummaries bool // visit every entry; for tests
 }
 
 // search adds the entries that match q to dst, newest first, and at most q.limit
@@ -36,16 +40,15 @@ func (s *scanner) search(ctx context.Context, slot int, q *query, dst sink) erro
 			return err
 		}
 		defer f.close()
-		return s.scanBlocks(ctx, conn, slot, q, nil, nil, f.fetch)
+		return s.scan(ctx, conn, slot, &scan{q: q, blockDone: f.fetch})
 	})
 }
 
-// count calls count for every entry that matches q. The caller must hold the
-// slot.
-func (s *scanner) count(ctx context.Context, slot int, q *query, count countFunc) error {
+// count calls count for every entry that matches q, except for those that it adds to
+// counts from summaries. counts may be nil. The caller must hold the slot.
+func (s *scanner) count(ctx context.Context, slot int, q *query, count countFunc, counts *summary.Counts) error {
 	return s.run(ctx, func(ctx context.Context, conn *sql.Conn, _ *pausableTimer) error {
-		blockDone := func(context.Context, []int64) (bool, error) { return false, nil }
-		return s.scanBlocks(ctx, conn, slot, q, count, nil, blockDone)
+		return s.scan(ctx, conn, slot, &scan{q: q, count: count, counts: counts})
 	})
 }
 
@@ -55,7 +58,7 @@ func (s *scanner) count(ctx context.Context, slot int, q *query, count countFunc
 func (s *scanner) each(ctx context.Context, slot int, q *query, v visitor, enough func() bool) error {
 	return s.run(ctx, func(ctx context.Context, conn *sql.Conn, _ *pausableTimer) error {
 		blockDone := func(context.Context, []int64) (bool, error) { return enough(), nil }
-		return s.scanBlocks(ctx, conn, slot, q, nil, &v, blockDone)
+		return s.scan(ctx, conn, slot, &scan{q: q, each: &v, blockDone: blockDone})
 	})
 }
 
@@ -81,66 +84,174 @@ func (s *scanner) run(
 	return err
 }
 
-// scanBlocks visits the entries with q.after < id < q.before, in blocks of ids
-// from newest to oldest. It reads each block in ascending order: the kernel only
-// reads ahead forwards, and descending reads from disk are ten times slower.
+// A scan visits the entries with q.after < id < q.before, in blocks of ids from
+// newest to oldest. It reads each block in ascending order: the kernel only reads
+// ahead forwards, and descending reads from disk are ten times slower.
 //
-// If count or each is set, scanBlocks passes it the matching entries. Otherwise it passes
-// blockDone the ids of the block's matching entries, in ascending order. The scan
-// ends if blockDone returns true or an error.
-//
-// A scan skips blocks in which an earlier scan found no time between q.since and
-// q.until. It remembers the times of a block only if it visited the whole block
-// when an entry of a later block already existed: such a block gets no more
-// entries.
-func (s *scanner) scanBlocks(
-	ctx context.Context, conn *sql.Conn, slot int, q *query, count countFunc, each *visitor,
-	blockDone func(ctx context.Context, found []int64) (enough bool, err error),
-) error {
+// In segments with a summary, it skips the blocks that cannot contain a matching entry.
+// In others, it skips those in which an earlier scan found no time in the range of the
+// query.
+type scan struct {
+	q *query
+
+	// If count or each is set, the scan passes it the matching entries. Without count,
+	// it calls blockDone after a block, without each with the ids of the block's matching
+	// entries, in ascending order. The scan ends if blockDone returns true or an error.
+	count     countFunc
+	each      *visitor
+	blockDone func(ctx context.Context, found []int64) (enough bool, err error)
+
+	// If counts is set, the scan adds the stored counts of a segment to it instead of
+	// counting its entries one by one, if that has the same result.
+	counts *summary.Counts
+
+	*scanner
+	slot     int
+	pass     *pass
+	next     *sql.Stmt // the highest id up to another
+	visit    *sql.Stmt
+	segments *segmentReader
+	newest   int64
+}
+
+// scan executes sc.
+func (s *scanner) scan(ctx context.Context, conn *sql.Conn, slot int, sc *scan) error {
 	p := &s.passes[slot]
-	*p = pass{matcher: matcher{work: work{ctx: ctx}}, filter: &q.filter, count: count, each: each, stepWork: s.stepWork}
+	*p = pass{matcher: matcher{work: work{ctx: ctx}}, filter: &sc.q.filter, count: sc.count, each: sc.each, stepWork: s.stepWork}
 	defer func() { *p = pass{} }()
+	sc.scanner, sc.slot, sc.pass, sc.newest = s, slot, p, s.db.newest.Load()
 
-	next, err := conn.PrepareContext(ctx, "SELECT max(id) FROM logs WHERE id <= ?")
+	var err error
+	sc.next, err = conn.PrepareContext(ctx, "SELECT max(id) FROM logs WHERE id <= ?")
 	if err != nil {
 		return err
 	}
-	defer next.Close()
-	visit, err := conn.PrepareContext(ctx, p.statement())
+	defer sc.next.Close()
+	sc.visit, err = conn.PrepareContext(ctx, p.statement())
 	if err != nil {
 		return err
 	}
-	defer visit.Close()
+	defer sc.visit.Close()
+	sc.segments, err = newSegmentReader(ctx, conn, sc.q, s.ignoreSummaries)
+	defer sc.segments.close()
+	if err != nil {
+		return err
+	}
+	return sc.run(ctx)
+}
 
-	newest := s.db.newest.Load()
-	for top := q.before - 1; top > q.after; {
+// run visits one part after another.
+func (sc *scan) run(ctx context.Context) error {
+	for top := sc.q.before - 1; top > sc.q.after; {
 		var id sql.NullInt64
-		if err := next.QueryRowContext(ctx, top).Scan(&id); err != nil {
+		if err := sc.next.QueryRowContext(ctx, top).Scan(&id); err != nil {
 			return err
 		}
-		if !id.Valid || id.Int64 <= q.after {
+		if !id.Valid || id.Int64 <= sc.q.after {
 			return nil
 		}
-		newest = max(newest, id.Int64)
-		b := blockOf(id.Int64)
-		if !q.hasTimeRange || s.times.mayContain(b, q.since, q.until) {
-			p.startBlock()
-			if err := visitBlock(ctx, visit, p, max(b.first(), q.after+1), id.Int64, slot); err != nil {
-				return err
-			}
-			if p.needsTimes() && b.first() > q.after && b.last() <= top && b.last() < newest {
-				s.times.set(b, p.times)
-			}
-			if enough, err := blockDone(ctx, p.found); err != nil || enough {
-				return err
-			}
+		sc.newest = max(sc.newest, id.Int64)
+		number := summary.SegmentOf(id.Int64)
+		segment, err := sc.segments.find(ctx, number)
+		if err != nil {
+			return err
 		}
-		if b.first() <= q.after {
-			return nil
+		first := blockOf(id.Int64).first()
+		var enough bool
+		if segment != nil {
+			first = summary.FirstID(number, 0)
+			enough, err = sc.visitSegment(ctx, segment, idRange{max(first, sc.q.after+1), id.Int64})
+		} else {
+			enough, err = sc.visitUnsummarized(ctx, idRange{max(first, sc.q.after+1), id.Int64}, top)
 		}
-		top = b.first() - 1
+		if err != nil || enough || first <= sc.q.after {
+			return err
+		}
+		top = first - 1
 	}
 	return nil
+}
+
+// visitUnsummarized visits the given ids, which are in one block and are all ids of the
+// block up to top. It remembers the times of a block only if it visits the whole block
+// when an entry of a later block already exists: such a block gets no more entries.
+func (sc *scan) visitUnsummarized(ctx context.Context, ids idRange, top int64) (enough bool, err error) {
+	b := blockOf(ids.last)
+	if sc.q.hasTimeRange && !sc.times.mayContain(b, sc.q.since, sc.q.until) {
+		return false, nil
+	}
+	enough, err = sc.visitRange(ctx, ids)
+	if err == nil && sc.pass.needsTimes() && b.first() == ids.first && b.last() <= top && b.last() < sc.newest {
+		sc.times.set(b, sc.pass.times)
+	}
+	return enough, err
+}
+
+// visitSegment visits those of the given ids, all in one segment, that can match.
+func (sc *scan) visitSegment(ctx context.Context, s *segment, ids idRange) (enough bool, err error) {
+	if sc.counts != nil && s.counts != nil && ids.first == summary.FirstID(s.number, 0) &&
+		sc.q.before > summary.FirstID(s.number, s.Blocks)-1 {
+		done, err := sc.addCounts(ctx, s, ids)
+		if done || err != nil {
+			return false, err
+		}
+	}
+	blocks, err := sc.segments.candidates(ctx, s)
+	if err != nil {
+		return false, err
+	}
+	return sc.visitBlocks(ctx, s, blocks, ids)
+}
+
+// visitBlocks visits the ids that are in some blocks of a segment.
+func (sc *scan) visitBlocks(ctx context.Context, s *segment, blocks uint64, ids idRange) (enough bool, err error) {
+	for _, run := range s.runs(blocks, ids) {
+		enough, err := sc.visitRange(ctx, run)
+		if enough || err != nil {
+			return enough, err
+		}
+	}
+	return false, nil
+}
+
+// addCounts adds the stored counts of s, and counts the entries that they do not
+// include. It returns false if the stored counts cannot be used.
+func (sc *scan) addCounts(ctx context.Context, s *segment, ids idRange) (done bool, err error) {
+	within := sc.q.times()
+	first, last, ok := s.Span()
+	if ok && !sc.q.selectsLevels() && (!sc.q.hasTimeRange || within.Since <= first && last < within.Until) {
+		sc.counts.Cover(first, last)
+	}
+	rest, ok := sc.counts.Merge(s.counts, sc.q.rankSet(), within, !sc.q.hasTimeRange)
+	if !ok {
+		return false, nil
+	}
+	if _, err := sc.visitBlocks(ctx, s, ^s.Covered(), ids); err != nil {
+		return false, err
+	}
+	defer func() { sc.pass.filter = &sc.q.filter }()
+	for _, part := range rest {
+		filter := sc.q.filter
+		filter.since, filter.until, filter.hasTimeRange = part.Since, part.Until, true
+		sc.pass.filter = &filter
+		blocks := s.Covered() & s.WithTimes(part) & s.WithLevels(sc.q.rankSet())
+		if _, err := sc.visitBlocks(ctx, s, blocks, ids); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// visitRange visits the given ids.
+func (sc *scan) visitRange(ctx context.Context, ids idRange) (enough bool, err error) {
+	sc.pass.startBlock()
+	if err := visitBlock(ctx, sc.visit, sc.pass, ids.first, ids.last, sc.slot); err != nil {
+		return false, err
+	}
+	if sc.count != nil {
+		return false, nil
+	}
+	return sc.blockDone(ctx, sc.pass.found)
 }
 
 // visitBlock visits the entries with first <= id <= last. It uses one statement

@@ -170,7 +170,7 @@ func (l *testLog) countUntilCancelled(rawQuery string) (n int, err error) {
 	err = l.reader.scanner.count(ctx, 0, q, func(string, int64, bool) {
 		cancel()
 		n++
-	})
+	}, nil)
 	return n, err
 }
 
@@ -263,7 +263,7 @@ func TestScanStepsAllowCheckpoint(t *testing.T) {
 				t.Errorf("in a later step, %d of %d pages are checkpointed, want all", checkpointed, log)
 			}
 		}
-	})
+	}, nil)
 	if err != nil || n != 100 {
 		t.Errorf("scan counted %d entries and returned %v, want 100 and nil", n, err)
 	}
@@ -282,7 +282,7 @@ func TestScanLargeEntryAllowsCheckpoint(t *testing.T) {
 		if busy, log, _ := l.checkpoint("TRUNCATE"); busy || log != 0 {
 			t.Errorf("wal_checkpoint = busy %v, log %d, want false, 0", busy, log)
 		}
-	})
+	}, nil)
 	if err != nil || n != 1 {
 		t.Errorf("scan counted %d entries and returned %v, want 1 and nil", n, err)
 	}

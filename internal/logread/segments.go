@@ -1,0 +1,186 @@
+package logread
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"math"
+	"math/bits"
+
+	"log-ingester/internal/summary"
+)
+
+// segmentBatch is how many summaries one statement reads.
+const segmentBatch = 32
+
+// A segment is a stored summary.
+type segment struct {
+	summary.Segment
+	number int64
+	filter int64  // id of the first row of the filter
+	counts []byte // nil if they are not known or not needed
+}
+
+// A segmentReader reads the summaries that a scan needs, from the newest to the oldest
+// segment. If there are no summaries, it returns none.
+type segmentReader struct {
+	conn  *sql.Conn
+	q     *query
+	probe summary.Probe
+
+	list, row *sql.Stmt // nil if the database has no summaries
+	cache     []segment // the last batch, in descending order
+	low       int64     // the batch has all summaries from this segment on
+}
+
+// newSegmentReader returns a reader of the summaries that a scan for q needs. If ignore
+// is set, it returns none.
+func newSegmentReader(ctx context.Context, conn *sql.Conn, q *query, ignore bool) (*segmentReader, error) {
+	r := &segmentReader{conn: conn, q: q, probe: q.probe(), low: math.MaxInt64}
+	if ignore {
+		return r, nil
+	}
+	var installed bool
+	if err := conn.QueryRowContext(ctx, "SELECT "+summary.IsInstalled).Scan(&installed); err != nil || !installed {
+		return r, err
+	}
+	var err error
+	r.list, err = conn.PrepareContext(ctx, "SELECT segment, filter, summary, counts FROM logs_segments"+
+		" WHERE segment <= ? AND filter IS NOT NULL AND "+summary.IsInstalled+
+		" ORDER BY segment DESC LIMIT ?")
+	if err != nil {
+		return r, err
+	}
+	r.row, err = conn.PrepareContext(ctx, "SELECT substr(bits, ?, 8) FROM logs_filters WHERE id = ?")
+	return r, err
+}
+
+func (r *segmentReader) close() {
+	for _, stmt := range []*sql.Stmt{r.list, r.row} {
+		if stmt != nil {
+			stmt.Close()
+		}
+	}
+}
+
+// find returns the summary of a segment, or nil. Each call must ask for a lower number
+// than the previous one.
+func (r *segmentReader) find(ctx context.Context, number int64) (*segment, error) {
+	if r.list == nil {
+		return nil, nil
+	}
+	if number < r.low {
+		if err := r.readBatch(ctx, number); err != nil {
+			return nil, err
+		}
+	}
+	for i := range r.cache {
+		if r.cache[i].number == number {
+			return &r.cache[i], nil
+		}
+	}
+	return nil, nil
+}
+
+// readBatch reads the summaries of the segments from number on, downwards.
+func (r *segmentReader) readBatch(ctx context.Context, number int64) error {
+	rows, err := r.list.QueryContext(ctx, number, segmentBatch)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	r.cache, r.low = r.cache[:0], math.MinInt64
+	n := 0
+	for rows.Next() {
+		var s segment
+		var encoded, counts sql.RawBytes
+		if err := rows.Scan(&s.number, &s.filter, &encoded, &counts); err != nil {
+			return err
+		}
+		if n++; n == segmentBatch {
+			r.low = s.number
+		}
+		if !s.Decode(encoded) {
+			continue // a summary that cannot be read is as good as none
+		}
+		if counts != nil && r.q.hasCounts() {
+			s.counts = append([]byte{}, counts...)
+		}
+		r.cache = append(r.cache, s)
+	}
+	return errors.Join(rows.Err(), rows.Close())
+}
+
+// candidates returns the blocks of s that can contain entries that match the query, as
+// a bit mask. It includes the blocks that the summary does not cover.
+func (r *segmentReader) candidates(ctx context.Context, s *segment) (uint64, error) {
+	blocks := s.Covered()
+	if r.q.hasTimeRange {
+		blocks &= s.WithTimes(r.q.times())
+	}
+	if r.q.selectsLevels() {
+		blocks &= s.WithLevels(r.q.rankSet())
+	}
+	if blocks != 0 && !r.probe.IsEmpty() {
+		var err error
+		blocks, err = r.probe.Match(&s.Segment, blocks, func(position uint32) (uint64, error) {
+			return r.filterRow(ctx, s, position)
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return blocks | ^s.Covered(), nil
+}
+
+// filterRow reads the row of a position of the filter of s. If the filter was replaced
+// since s was read, any block can match.
+func (r *segmentReader) filterRow(ctx context.Context, s *segment, position uint32) (uint64, error) {
+	page, offset := s.RowOf(position)
+	var row sql.RawBytes
+	rows, err := r.row.QueryContext(ctx, offset+1, s.filter+page)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	result := uint64(math.MaxUint64)
+	if rows.Next() {
+		if err := rows.Scan(&row); err != nil {
+			return 0, err
+		}
+		if len(row) == 8 {
+			result = binary.LittleEndian.Uint64(row)
+		}
+	}
+	return result, errors.Join(rows.Err(), rows.Close())
+}
+
+// An idRange is the ids with first <= id <= last.
+type idRange struct{ first, last int64 }
+
+// maxRunBlocks is how many blocks of a segment a scan visits at a time. A search that
+// finds enough entries does not visit further blocks.
+const maxRunBlocks = 8
+
+// runs returns the ids in s of the given blocks that are also in within, in descending
+// order.
+func (s *segment) runs(blocks uint64, within idRange) []idRange {
+	var runs []idRange
+	for blocks != 0 {
+		last := bits.Len64(blocks) - 1
+		first := last
+		for first > 0 && last-first+1 < maxRunBlocks && blocks&(1<<(first-1)) != 0 {
+			first--
+		}
+		blocks &= 1<<first - 1
+		run := idRange{
+			max(within.first, summary.FirstID(s.number, first)),
+			min(within.last, summary.FirstID(s.number, last+1)-1),
+		}
+		if run.first <= run.last {
+			runs = append(runs, run)
+		}
+	}
+	return runs
+}
