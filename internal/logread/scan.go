@@ -117,7 +117,13 @@ type scan struct {
 // scan executes sc.
 func (s *scanner) scan(ctx context.Context, conn *sql.Conn, slot int, sc *scan) error {
 	p := &s.passes[slot]
-	*p = pass{matcher: matcher{work: work{ctx: ctx}}, filter: &sc.q.filter, count: sc.count, each: sc.each, stepWork: s.stepWork}
+	*p = pass{
+		matcher:  matcher{work: work{ctx: ctx}},
+		filter:   &sc.q.filter,
+		count:    sc.count,
+		each:     sc.each,
+		stepWork: s.stepWork,
+	}
 	defer func() { *p = pass{} }()
 	sc.scanner, sc.slot, sc.pass, sc.newest = s, slot, p, s.db.newest.Load()
 
