@@ -31,6 +31,7 @@ type service struct {
 	headers *budget
 	writer  *writer
 	summary *summarizer
+	load    *loadMeter
 	reader  atomic.Pointer[logread.Reader] // reads the file that the writer has open
 
 	server   *http.Server
@@ -66,7 +67,9 @@ func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
 		committed: func(lastID int64) { s.reader.Load().Committed(lastID) },
 		jobs:      make(chan writerJob),
 	}
-	s.summary = newSummarizer(cfg.db, s.writer.jobs, s.metrics.received.Load, log)
+	s.load = &loadMeter{received: s.metrics.received.Load}
+	reader.YieldWhile(s.load.isBusy)
+	s.summary = newSummarizer(cfg.db, s.writer.jobs, s.load.isBusy, log)
 	s.reader.Store(reader)
 	db.onReopen = s.reopenReader
 	s.server = newServer(s.routes())
@@ -112,6 +115,7 @@ func (s *service) reopenReader() {
 		s.log.Error("cannot open the new database for reading; serving the old one", "err", err)
 		return
 	}
+	reader.YieldWhile(s.load.isBusy)
 	old := s.reader.Swap(reader)
 	go func() {
 		if err := old.Close(); err != nil { // waits for reads in progress

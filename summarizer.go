@@ -18,19 +18,18 @@ const (
 	summarizeEvery    = time.Second
 	summarizeAllEvery = 10 * time.Second
 
-	// While clients send more than busyRate entries per millisecond, the summarizer
-	// works for only 1/busyShare of the time.
-	busyRate  = 10
+	// busyShare is the share of the time, 1/busyShare, for which the summarizer works
+	// while clients need the processors.
 	busyShare = 64
 )
 
 // A summarizer makes summaries in the background, and gives them to the writer to
 // store.
 type summarizer struct {
-	path     string
-	jobs     chan<- writerJob
-	received func() int64 // returns how many entries were received so far
-	log      *slog.Logger
+	path   string
+	jobs   chan<- writerJob
+	isBusy func() bool // reports whether clients need the processors
+	log    *slog.Logger
 
 	ctx     context.Context // done when the summarizer must stop
 	cancel  context.CancelFunc
@@ -42,13 +41,10 @@ type summarizer struct {
 	file    dbfile.File     // the file of source
 	failing bool            // the last attempt failed
 	nextAll time.Time
-
-	lastReceived int64
-	lastPause    time.Time
 }
 
-func newSummarizer(path string, jobs chan<- writerJob, received func() int64, log *slog.Logger) *summarizer {
-	s := &summarizer{path: path, jobs: jobs, received: received, log: log}
+func newSummarizer(path string, jobs chan<- writerJob, isBusy func() bool, log *slog.Logger) *summarizer {
+	s := &summarizer{path: path, jobs: jobs, isBusy: isBusy, log: log}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -123,7 +119,6 @@ func (s *summarizer) summarize(ctx context.Context, task summary.Task) error {
 	if err != nil {
 		return err
 	}
-	s.lastReceived, s.lastPause = s.received(), time.Now()
 	sum, err := s.source.Build(ctx, task, func(took time.Duration) error { return s.pause(ctx, took) })
 	if err != nil {
 		return err
@@ -132,12 +127,9 @@ func (s *summarizer) summarize(ctx context.Context, task summary.Task) error {
 }
 
 // pause is called after each step, which took the given time. It yields the processor
-// while clients send many entries.
+// while clients need it.
 func (s *summarizer) pause(ctx context.Context, took time.Duration) error {
-	received, now := s.received(), time.Now()
-	isBusy := received-s.lastReceived > busyRate*now.Sub(s.lastPause).Milliseconds()+busyRate
-	s.lastReceived, s.lastPause = received, now
-	if !isBusy {
+	if !s.isBusy() {
 		return ctx.Err()
 	}
 	timer := time.NewTimer(took * (busyShare - 1))

@@ -33,7 +33,7 @@ func openSummarized(t *testing.T, path string) *database {
 func summarizeAll(t *testing.T, db *database) {
 	t.Helper()
 	jobs := make(chan writerJob)
-	s := newSummarizer(db.path, jobs, func() int64 { return 0 }, slog.New(slog.DiscardHandler))
+	s := newSummarizer(db.path, jobs, func() bool { return false }, slog.New(slog.DiscardHandler))
 	done := make(chan error)
 	go func() {
 		err := s.summarizeNew(s.ctx)

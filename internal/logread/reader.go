@@ -12,7 +12,8 @@
 //     by the bytes it has examined, also inside an entry.
 //   - A partial response is never presented as complete. If a response fails
 //     after its first bytes were sent, the connection is aborted.
-//   - The numbers of concurrent scans and tails are bounded. A client that exceeds
+//   - The numbers of concurrent scans and tails, and of the goroutines that help a scan,
+//     are bounded. A client that exceeds
 //     a limit gets a 503 with Retry-After.
 //
 // It must not depend on package main, and knows neither the queue nor the
@@ -23,12 +24,14 @@ package logread
 
 import (
 	"log/slog"
+	"runtime"
 	"time"
 )
 
 const (
 	maxReads     = 4 // concurrent scans for /logs and /logs/histogram
 	maxTailReads = 2 // concurrent scans for tails; each is short
+	maxHelpers   = 7 // goroutines that help scans, if there are as many processors
 
 	slotTimeout = time.Second // how long a scan waits for a free slot
 )
@@ -48,15 +51,24 @@ type Reader struct {
 
 // Open opens the existing database at path for reading.
 func Open(path string, log *slog.Logger) (*Reader, error) {
-	passes := make(passes, maxReads+maxTailReads)
+	helpers := min(runtime.GOMAXPROCS(0)-1, maxHelpers)
+	passes := make(passes, maxReads+maxTailReads+helpers)
 	db, err := openDatabase(path, passes.visit, len(passes))
 	if err != nil {
 		return nil, err
 	}
 	return &Reader{
-		log:         log,
-		db:          db,
-		scanner:     &scanner{db: db, passes: passes, timeout: scanTimeout, stepWork: defaultStepWork},
+		log: log,
+		db:  db,
+		scanner: &scanner{
+			db:        db,
+			passes:    passes,
+			timeout:   scanTimeout,
+			stepWork:  defaultStepWork,
+			helpers:   newSlots(maxReads+maxTailReads, helpers),
+			helpAfter: helpAfter,
+			isBusy:    func() bool { return false },
+		},
 		hub:         newHub(db, log),
 		slotTimeout: slotTimeout,
 		reads:       newSlots(0, maxReads),
@@ -67,6 +79,10 @@ func Open(path string, log *slog.Logger) (*Reader, error) {
 // Committed reports that the entries up to lastID are committed. It is cheap,
 // never blocks, and may be called from any goroutine.
 func (r *Reader) Committed(lastID int64) { r.hub.committed(lastID) }
+
+// YieldWhile makes scans use only one processor each while isBusy returns true. It must
+// be called before the first request.
+func (r *Reader) YieldWhile(isBusy func() bool) { r.scanner.isBusy = isBusy }
 
 // EndTails stops all tails and rejects new ones, so that a server can shut down
 // without waiting for them.

@@ -24,6 +24,10 @@ type scanner struct {
 	timeout  time.Duration
 	stepWork int64 // as for pass
 
+	helpers   slots // for goroutines that help a scan
+	helpAfter time.Duration
+	isBusy    func() bool // reports whether helpers would slow down the ingestion
+
 	ignoreSummaries bool // visit every entry; for tests
 }
 
@@ -112,6 +116,8 @@ type scan struct {
 	visit    *sql.Stmt
 	segments *segmentReader
 	newest   int64
+	start    time.Time
+	pending  []*part // visited, or given to a helper, but not yet finished; the newest first
 }
 
 // scan executes sc.
@@ -125,7 +131,7 @@ func (s *scanner) scan(ctx context.Context, conn *sql.Conn, slot int, sc *scan) 
 		stepWork: s.stepWork,
 	}
 	defer func() { *p = pass{} }()
-	sc.scanner, sc.slot, sc.pass, sc.newest = s, slot, p, s.db.newest.Load()
+	sc.scanner, sc.slot, sc.pass, sc.newest, sc.start = s, slot, p, s.db.newest.Load(), time.Now()
 
 	var err error
 	sc.next, err = conn.PrepareContext(ctx, "SELECT max(id) FROM logs WHERE id <= ?")
@@ -143,27 +149,34 @@ func (s *scanner) scan(ctx context.Context, conn *sql.Conn, slot int, sc *scan) 
 	if err != nil {
 		return err
 	}
-	return sc.run(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	defer sc.awaitHelpers()
+	defer cancel()
+	enough, err := sc.visitAll(ctx)
+	if err == nil && !enough {
+		_, err = sc.finishParts(ctx, 0)
+	}
+	return err
 }
 
-// run visits one part after another.
-func (sc *scan) run(ctx context.Context) error {
+// visitAll visits one part after another. It returns enough if the scan needs no more
+// parts.
+func (sc *scan) visitAll(ctx context.Context) (enough bool, err error) {
 	for top := sc.q.before - 1; top > sc.q.after; {
 		var id sql.NullInt64
 		if err := sc.next.QueryRowContext(ctx, top).Scan(&id); err != nil {
-			return err
+			return false, err
 		}
 		if !id.Valid || id.Int64 <= sc.q.after {
-			return nil
+			return false, nil
 		}
 		sc.newest = max(sc.newest, id.Int64)
 		number := summary.SegmentOf(id.Int64)
 		segment, err := sc.segments.find(ctx, number)
 		if err != nil {
-			return err
+			return false, err
 		}
 		first := blockOf(id.Int64).first()
-		var enough bool
 		if segment != nil {
 			first = summary.FirstID(number, 0)
 			enough, err = sc.visitSegment(ctx, segment, idRange{max(first, sc.q.after+1), id.Int64})
@@ -171,11 +184,11 @@ func (sc *scan) run(ctx context.Context) error {
 			enough, err = sc.visitUnsummarized(ctx, idRange{max(first, sc.q.after+1), id.Int64}, top)
 		}
 		if err != nil || enough || first <= sc.q.after {
-			return err
+			return enough, err
 		}
 		top = first - 1
 	}
-	return nil
+	return false, nil
 }
 
 // visitUnsummarized visits the given ids, which are in one block and are all ids of the
@@ -186,11 +199,8 @@ func (sc *scan) visitUnsummarized(ctx context.Context, ids idRange, top int64) (
 	if sc.q.hasTimeRange && !sc.times.mayContain(b, sc.q.since, sc.q.until) {
 		return false, nil
 	}
-	enough, err = sc.visitRange(ctx, ids)
-	if err == nil && sc.pass.needsTimes() && b.first() == ids.first && b.last() <= top && b.last() < sc.newest {
-		sc.times.set(b, sc.pass.times)
-	}
-	return enough, err
+	remember := sc.pass.needsTimes() && b.first() == ids.first && b.last() <= top && b.last() < sc.newest
+	return sc.visitPart(ctx, &part{ids: ids, filter: &sc.q.filter, remember: remember})
 }
 
 // visitSegment visits those of the given ids, all in one segment, that can match.
@@ -206,13 +216,15 @@ func (sc *scan) visitSegment(ctx context.Context, s *segment, ids idRange) (enou
 	if err != nil {
 		return false, err
 	}
-	return sc.visitBlocks(ctx, s, blocks, ids)
+	return sc.visitBlocks(ctx, s, blocks, ids, &sc.q.filter)
 }
 
 // visitBlocks visits the ids that are in some blocks of a segment.
-func (sc *scan) visitBlocks(ctx context.Context, s *segment, blocks uint64, ids idRange) (enough bool, err error) {
+func (sc *scan) visitBlocks(
+	ctx context.Context, s *segment, blocks uint64, ids idRange, filter *filter,
+) (enough bool, err error) {
 	for _, run := range s.runs(blocks, ids) {
-		enough, err := sc.visitRange(ctx, run)
+		enough, err := sc.visitPart(ctx, &part{ids: run, filter: filter})
 		if enough || err != nil {
 			return enough, err
 		}
@@ -232,32 +244,18 @@ func (sc *scan) addCounts(ctx context.Context, s *segment, ids idRange) (done bo
 	if !ok {
 		return false, nil
 	}
-	if _, err := sc.visitBlocks(ctx, s, ^s.Covered(), ids); err != nil {
+	if _, err := sc.visitBlocks(ctx, s, ^s.Covered(), ids, &sc.q.filter); err != nil {
 		return false, err
 	}
-	defer func() { sc.pass.filter = &sc.q.filter }()
 	for _, part := range rest {
 		filter := sc.q.filter
 		filter.since, filter.until, filter.hasTimeRange = part.Since, part.Until, true
-		sc.pass.filter = &filter
 		blocks := s.Covered() & s.WithTimes(part) & s.WithLevels(sc.q.rankSet())
-		if _, err := sc.visitBlocks(ctx, s, blocks, ids); err != nil {
+		if _, err := sc.visitBlocks(ctx, s, blocks, ids, &filter); err != nil {
 			return false, err
 		}
 	}
 	return true, nil
-}
-
-// visitRange visits the given ids.
-func (sc *scan) visitRange(ctx context.Context, ids idRange) (enough bool, err error) {
-	sc.pass.startBlock()
-	if err := visitBlock(ctx, sc.visit, sc.pass, ids.first, ids.last, sc.slot); err != nil {
-		return false, err
-	}
-	if sc.count != nil {
-		return false, nil
-	}
-	return sc.blockDone(ctx, sc.pass.found)
 }
 
 // visitBlock visits the entries with first <= id <= last. It uses one statement

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -208,16 +209,43 @@ func (l *testLog) compare(target string) {
 func TestSummariesChangeNoResult(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
 	l := openTestLog(t)
+	l.reader.scanner.helpAfter = 0
 	l.installSummaries()
 	l.fillSparse(r, 4000, 50)
 	l.summarize()
-	l.compareQueries(r, 150)
-	for range 20 {
+	l.compareQueries(r, 60)
+	for range 12 {
 		l.change(r)
-		l.compareQueries(r, 15)
+		l.compareQueries(r, 8)
 		if r.IntN(2) == 0 {
 			l.summarize()
-			l.compareQueries(r, 15)
+			l.compareQueries(r, 8)
+		}
+	}
+}
+
+// Scans that are helped return entries in order, at most as many as requested, and free
+// all slots.
+func TestScanHelpers(t *testing.T) {
+	l := openTestLog(t)
+	l.reader.scanner.helpAfter = 0
+	l.fill(2 << blockBits)
+	for _, limit := range []int{1, 100, 10_000} {
+		entries := decodeEntries(t, l.serve(fmt.Sprintf("/logs?q=entry&limit=%d", limit)).Body.String())
+		if len(entries) != limit || entries[0].ID != 2<<blockBits || entries[limit-1].ID != int64(2<<blockBits-limit+1) {
+			t.Errorf("limit=%d: got %d entries, want the newest in order", limit, len(entries))
+		}
+	}
+	if body := l.serve("/logs/histogram?q=entry").Body.String(); !strings.Contains(body, fmt.Sprintf(`"error":%d}`, 2<<blockBits)) {
+		t.Errorf("GET /logs/histogram?q=entry = %s, want %d entries", body, 2<<blockBits)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	w := httptest.NewRecorder()
+	l.routes().ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "/logs/histogram?q=none", nil))
+	for name, s := range map[string]slots{"reads": l.reader.reads, "helpers": l.reader.scanner.helpers} {
+		if len(s) != cap(s) {
+			t.Errorf("%d of %d slots for %s are free, want all", len(s), cap(s), name)
 		}
 	}
 }

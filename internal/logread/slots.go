@@ -32,4 +32,14 @@ func (s slots) acquire(ctx context.Context, timeout time.Duration) (slot int, ok
 	return 0, false
 }
 
+// tryAcquire returns a free slot if there is one.
+func (s slots) tryAcquire() (slot int, ok bool) {
+	select {
+	case slot := <-s:
+		return slot, true
+	default:
+		return 0, false
+	}
+}
+
 func (s slots) release(slot int) { s <- slot }

@@ -52,6 +52,30 @@ func (c *Counts) reset() {
 	}
 }
 
+// Empty returns empty counts with the same limit and step as c.
+func (c *Counts) Empty() *Counts {
+	e := NewCounts(int(c.limit))
+	e.level = c.level
+	return e
+}
+
+// AddAll adds the counts of other, whose limit must not be lower.
+func (c *Counts) AddAll(other *Counts) {
+	for rank := range c.Total {
+		c.Total[rank] += other.Total[rank]
+		c.NoTime[rank] += other.NoTime[rank]
+	}
+	for c.level < other.level {
+		c.widen()
+	}
+	for key, counts := range other.buckets {
+		into := c.Bucket(nanos(key, other.level))
+		for rank, n := range counts {
+			into[rank] += n
+		}
+	}
+}
+
 // Step returns the width of the buckets in seconds.
 func (c *Counts) Step() int64 { return steps[c.level] }
 

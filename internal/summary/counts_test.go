@@ -123,6 +123,29 @@ func TestCountsMergeAll(t *testing.T) {
 	}
 }
 
+// Adding counts has the same result as counting all entries, in any order.
+func TestCountsAddAll(t *testing.T) {
+	r := rand.New(rand.NewPCG(13, 14))
+	for range 1000 {
+		limit := 1 + r.IntN(maxSegmentBuckets)
+		want, got := NewCounts(limit), NewCounts(limit)
+		part := got.Empty()
+		for _, e := range randomEntries(r) {
+			want.Add(e.level, e.t, e.hasTime)
+			part.Add(e.level, e.t, e.hasTime)
+			if r.IntN(50) == 0 {
+				got.AddAll(part)
+				part = got.Empty()
+			}
+		}
+		got.AddAll(part)
+		if got.Total != want.Total || got.NoTime != want.NoTime || got.Step() != want.Step() ||
+			!maps.Equal(bucketsOf(got), bucketsOf(want)) {
+			t.Fatalf("AddAll: got total %v in steps of %d s, want %v in steps of %d s", got.Total, got.Step(), want.Total, want.Step())
+		}
+	}
+}
+
 // Merge does not trust stored data.
 func FuzzCountsMerge(f *testing.F) {
 	c := NewCounts(maxSegmentBuckets)
