@@ -157,7 +157,7 @@ func (f *filter) rankSet() uint8 {
 // hasCounts reports whether counts by time and level are sufficient to count the
 // entries that the filter selects.
 func (f *filter) hasCounts() bool {
-	return len(f.levels.names)+len(f.notLevels.names) == 0 && !f.selectsText() && !f.selectsFields()
+	return len(f.levels.names)+len(f.notLevels.names) == 0 && !f.selectsText() && !f.selectsFields() && f.kind == ""
 }
 
 // probe returns the test of the filter against a summary.

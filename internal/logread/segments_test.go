@@ -177,6 +177,9 @@ func randomQuery(r *rand.Rand, last int64) url.Values {
 	if r.IntN(4) == 0 {
 		v.Set("after", fmt.Sprint(r.Int64N(last+10)))
 	}
+	if r.IntN(6) == 0 {
+		v.Set("kind", string(appendPattern(nil, fmt.Sprint(randomEntry(r, r.Int64N(last+1))[1]))))
+	}
 	return v
 }
 

@@ -164,6 +164,10 @@ func TestPageSearchBox(t *testing.T) {
 		p.press("Enter")
 		p.wait(fmt.Sprintf("isLoaded() && state.entries.length === %d", want))
 	}
+	p.check(`(async () => {
+		const { parseSearch } = await import($("script[type=module]").src.replace("app.js", "query.js"));
+		return ['"open', 'a -', 'a - b', '""', '-"x y" z', 'n= a'].map((text) => parseSearch(text).words).join("|");
+	})()`, `"open"|a|a b||-"x y" z|n= a`)
 	search("failed payment", 3)
 	p.check(`$$(".row mark").length`, 6)
 	search(`"card declined"`, 1)

@@ -2,12 +2,10 @@ package viewer
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,7 +60,7 @@ func newSiteBehind(t testing.TB, middleware func(next http.Handler) http.Handler
 	mux.HandleFunc("GET /logs/tail", reader.ServeTail)
 	Register(mux)
 	s.handler = mux
-	s.server = httptest.NewServer(middleware(newParameters(mux)))
+	s.server = httptest.NewServer(middleware(ascending(mux)))
 	s.url = s.server.URL
 	t.Cleanup(func() {
 		s.endTails() // otherwise Close waits for them
@@ -74,55 +72,26 @@ func newSiteBehind(t testing.TB, middleware func(next http.Handler) http.Handler
 	return s
 }
 
-// newParameters returns a handler that accepts order=asc, words, not.level and
-// not.details.NAME on /logs, for logs of at most 10,000 matching entries. Other routes
-// ignore them, except that they search for the first word.
-func newParameters(next http.Handler) http.Handler {
+// ascending returns a handler that accepts order=asc, for logs of at most 10,000
+// matching entries.
+func ascending(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
-		words := regexp.MustCompile(`-?"[^"]*"|\S+`).FindAllString(strings.ToLower(q.Get("words")), -1)
-		if len(words) > 0 && words[0][0] != '-' {
-			q.Set("q", strings.Trim(words[0], `"`))
-		}
-		var excluded []string // texts that lines must not contain
-		for name, values := range q {
-			if field, ok := strings.CutPrefix(name, "not."); ok {
-				field = strings.TrimPrefix(field, "details.")
-				for _, value := range values {
-					excluded = append(excluded, fmt.Sprintf("%q:%q", field, value))
-				}
-				q.Del(name)
-			}
-		}
-		isAscending := q.Get("order") == "asc"
-		q.Del("order")
-		q.Del("words")
-		changed := r.Clone(r.Context())
-		if r.URL.Path != "/logs" || !isAscending && excluded == nil && len(words) < 2 {
-			changed.URL.RawQuery = q.Encode()
-			next.ServeHTTP(w, changed)
+		if q.Get("order") != "asc" {
+			next.ServeHTTP(w, r)
 			return
 		}
 		limit, _ := strconv.Atoi(q.Get("limit"))
+		q.Del("order")
 		q.Set("limit", "10000")
-		changed.URL.RawQuery = q.Encode()
-		changed.Header.Del("Accept-Encoding")
+		all := r.Clone(r.Context())
+		all.URL.RawQuery = q.Encode()
+		all.Header.Del("Accept-Encoding")
 		recorder := httptest.NewRecorder()
-		next.ServeHTTP(recorder, changed)
+		next.ServeHTTP(recorder, all)
 		lines := strings.SplitAfter(recorder.Body.String(), "\n")
-		lines = slices.DeleteFunc(lines, func(line string) bool {
-			isExcluded := func(text string) bool { return strings.Contains(line, text) }
-			return line == "" || slices.ContainsFunc(excluded, isExcluded) ||
-				slices.ContainsFunc(words, func(word string) bool {
-					text, isNot := strings.CutPrefix(word, "-")
-					return strings.Contains(strings.ToLower(line), strings.Trim(text, `"`)) == isNot
-				})
-		})
-		if isAscending {
-			slices.Reverse(lines)
-		}
-		w.WriteHeader(recorder.Code)
-		for _, line := range lines[:min(len(lines), limit)] {
+		slices.Reverse(lines)
+		for _, line := range lines[:min(len(lines), limit+1)] {
 			io.WriteString(w, line)
 		}
 	})

@@ -11,9 +11,10 @@ var (
 	lineComments  = regexp.MustCompile(`(?m)(^| )\s*//([ \t].*)?$`)
 	indentation   = regexp.MustCompile(`(?m)^\s+`)
 
-	spaces      = regexp.MustCompile(` ?(=>|[!=]==|&&|\|\||\?\?) ?|(\{) | (\}|\{)`)
-	styleSpaces = regexp.MustCompile(` (\{)|([:,]) `)
-	styleBreaks = regexp.MustCompile(`([;{},])\n`)
+	spaces        = regexp.MustCompile(` ?(=>|[!=]==|[-+*/<>]=|&&|\|\||\?\?) ?|(\{) | (\}|\{)`)
+	keywordSpaces = regexp.MustCompile(`\b(if|for|while|catch|switch|return) \(`)
+	styleSpaces   = regexp.MustCompile(` (\{)|([:,]) `)
+	styleBreaks   = regexp.MustCompile(`([;{},])\n`)
 
 	// scriptBreaks match line breaks that do not end a statement.
 	scriptBreaks = regexp.MustCompile(`([;{,(\[]|=>|&&|\|\|)\n|\n([})\]])`)
@@ -35,7 +36,7 @@ func stripped(name string, text []byte) []byte {
 		text = lineComments.ReplaceAll(text, nil)
 		text = indentation.ReplaceAll(text, nil)
 		text = spaces.ReplaceAll(text, []byte("$1$2$3"))
-		text = bytes.ReplaceAll(text, []byte("if ("), []byte("if("))
+		text = keywordSpaces.ReplaceAll(text, []byte("$1("))
 		return scriptBreaks.ReplaceAll(text, []byte("$1$2"))
 	}
 	return indentation.ReplaceAll(text, nil)

@@ -1,9 +1,9 @@
 // Package viewer serves the page that shows the log.
 //
 // The page is static: index.html, style.css and JavaScript modules, without a
-// build step. They are served without comments. The page contains no log data and needs no API key. Its scripts read the
-// log from /logs and the routes below it like any other client, and ask
-// the user for a key if these routes require one.
+// build step. They are served without comments. The page contains no log data and
+// needs no API key. Its scripts read the log from /logs and the routes below it like
+// any other client, and ask the user for a key if these routes require one.
 //
 // The package guarantees:
 //

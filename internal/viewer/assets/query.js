@@ -188,9 +188,11 @@ export function filtersOf(query) {
 export function parseSearch(text) {
   const words = [];
   const fields = [];
-  for (const [whole, minus, name, phrase, word] of text.matchAll(WORD)) {
-    if (name) fields.push({ name, value: phrase ?? word, isExcluded: minus === "-" });
-    else words.push(whole);
+  for (const [, minus, name, phrase, word] of text.matchAll(WORD)) {
+    const value = phrase ?? word;
+    if (!value || value === "-") continue; // being typed
+    if (name) fields.push({ name, value, isExcluded: minus === "-" });
+    else words.push(minus + (phrase === undefined ? word : `"${phrase}"`));
   }
   return { words: words.join(" "), fields };
 }
