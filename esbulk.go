@@ -182,6 +182,7 @@ func (h elasticHandler) bulkBatch(q *bulkRequest, result bulkResult) (*batch, *h
 		s.entry.extra = q.members(s.entry.extra[:0], it)
 		return h.appendEntry(s, b, it.Source, false, now)
 	})
+	clear(s.entry.extra[:cap(s.entry.extra)]) // it refers to the body
 	s.entry.extra = s.entry.extra[:0]
 	if herr != nil {
 		s.reserved.shrink(b.size())

@@ -6,6 +6,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
+
+	"log-ingester/internal/entry"
 )
 
 func (s *testService) bulk(target, body string, header ...string) *httptest.ResponseRecorder {
@@ -221,6 +224,33 @@ func TestEachBulkReservationFails(t *testing.T) {
 		}
 		if calls < k {
 			break
+		}
+	}
+}
+
+// The batch has room for the indexes and ids of all rows, and the scratch does not
+// refer to the body afterwards.
+func TestBulkBatchIsMeasured(t *testing.T) {
+	long := strings.Repeat("x", 10_000)
+	body := strings.Repeat(`{"create":{"_index":"`+long+`","_id":"`+long+`"}}`+"\n{}\n"+`{"create":{}}`+"\n{}\n", 20)
+	in := &ingester{threshold: entry.LevelError, memory: &budget{limit: 64 << 20}, metrics: new(metrics), clock: time.Now}
+	s := &scratch{entry: newLogEntry(), body: []byte(body)}
+	s.begin(in, testAccount())
+	q := &bulkRequest{s: s, threshold: in.threshold, index: entry.AppendQuoted(nil, long)}
+	result, herr := q.measure()
+	if herr != nil {
+		t.Fatal(herr)
+	}
+	b, herr := elasticHandler{in}.bulkBatch(q, result)
+	if herr != nil {
+		t.Fatal(herr)
+	}
+	if _, want := textClass(result.textSize); cap(b.text) != want || len(b.rows) != 40 {
+		t.Errorf("got %d rows and a text of %d bytes, want 40 and %d", len(b.rows), cap(b.text), want)
+	}
+	for _, m := range s.entry.extra[:cap(s.entry.extra)] {
+		if m.value != nil {
+			t.Errorf("got a reference to the body, want none")
 		}
 	}
 }

@@ -163,6 +163,11 @@ func TestRecordColumns(t *testing.T) {
 			convertedRow{"audit", "", arrival, `"severity_number":25`},
 		},
 		{
+			"severity text that grows in lower case",
+			testBody{bytesField(3, "ȺȺ"), `{"severityText":"ȺȺ"}`},
+			convertedRow{"ⱥⱥ", "", arrival, ""},
+		},
+		{
 			"ids of zeros",
 			testBody{bytesField(9, strings.Repeat("\x00", 16)) + bytesField(10, ""), `{"traceId":"` + strings.Repeat("0", 32) +
 				`","spanId":""}`},
@@ -324,6 +329,7 @@ func TestMalformedProtobufIsRejected(t *testing.T) {
 		"truncated fixed64":            record("\x09\x00"),
 		"truncated fixed32":            record("\x45\x00"),
 		"length beyond the end":        "\x0a\x05abc",
+		"unknown field beyond the end": "\x12\x01",
 		"length above 63 bits":         "\x0a" + strings.Repeat("\xff", 9) + "\x01",
 		"field 0":                      record("\x00\x00"),
 		"field number above the limit": record("\x80\x80\x80\x80\x10\x00"),

@@ -50,15 +50,15 @@ type protoFormat struct{}
 
 // protoRequest adds the records of an ExportLogsServiceRequest.
 func (w *rows) protoRequest(body []byte) error {
-	f := fields{rest: body}
+	f := fields{msg: body}
 	for f.next() {
 		if f.tag == tagRequestResourceLogs {
-			if err := w.protoResourceLogs(f.data); err != nil {
+			if err := w.protoResourceLogs(f.data()); err != nil {
 				return err
 			}
 		}
 	}
-	return f.err
+	return f.err()
 }
 
 func (w *rows) protoResourceLogs(msg []byte) error {
@@ -66,15 +66,15 @@ func (w *rows) protoResourceLogs(msg []byte) error {
 	if err := w.measureShared(&resource); err != nil {
 		return err
 	}
-	f := fields{rest: msg}
+	f := fields{msg: msg}
 	for f.next() {
 		if f.tag == tagResourceLogsScopeLogs {
-			if err := w.protoScopeLogs(f.data, &resource); err != nil {
+			if err := w.protoScopeLogs(f.data(), &resource); err != nil {
 				return err
 			}
 		}
 	}
-	return f.err
+	return f.err()
 }
 
 func (w *rows) protoScopeLogs(msg []byte, resource *shared) error {
@@ -82,10 +82,10 @@ func (w *rows) protoScopeLogs(msg []byte, resource *shared) error {
 	if err := w.measureShared(&scope); err != nil {
 		return err
 	}
-	f := fields{rest: msg}
+	f := fields{msg: msg}
 	for f.next() {
 		if f.tag == tagScopeLogsRecords {
-			r, err := protoRecord(f.data)
+			r, err := protoRecord(f.data())
 			if err != nil {
 				return err
 			}
@@ -94,12 +94,12 @@ func (w *rows) protoScopeLogs(msg []byte, resource *shared) error {
 			}
 		}
 	}
-	return f.err
+	return f.err()
 }
 
 func protoRecord(msg []byte) (r record, err error) {
 	r.attributes = msg
-	f := fields{rest: msg}
+	f := fields{msg: msg}
 	for f.next() {
 		switch f.tag {
 		case tagRecordTime:
@@ -107,65 +107,65 @@ func protoRecord(msg []byte) (r record, err error) {
 		case tagRecordNumber:
 			r.number = int64(int32(f.value))
 		case tagRecordSeverity:
-			r.severity.b = f.data
+			r.severity.b = f.data()
 		case tagRecordBody:
-			r.body = f.data
+			r.body = f.data()
 		case tagRecordDropped:
 			r.dropped = uint64(uint32(f.value))
 		case tagRecordFlags:
 			r.flags = f.value
 		case tagRecordTrace:
-			r.trace.b = f.data
+			r.trace.b = f.data()
 		case tagRecordSpan:
-			r.span.b = f.data
+			r.span.b = f.data()
 		case tagRecordObserved:
 			r.observed = f.value
 		case tagRecordEvent:
-			r.event.b = f.data
+			r.event.b = f.data()
 		}
 	}
-	return r, f.err
+	return r, f.err()
 }
 
 // resourceMembers adds the attributes of the resource of src, a ResourceLogs.
 func (protoFormat) resourceMembers(t *rowText, src []byte) error {
-	f := fields{rest: src}
+	f := fields{msg: src}
 	for f.next() {
 		if f.tag == tagResourceLogsResource {
-			if err := protoAttributes(t, f.data, tagResourceAttributes, 1); err != nil {
+			if err := protoAttributes(t, f.data(), tagResourceAttributes, 1); err != nil {
 				return err
 			}
 		}
 	}
-	return f.err
+	return f.err()
 }
 
 // scopeMembers adds the scope of src, a ScopeLogs.
 func (protoFormat) scopeMembers(t *rowText, src []byte) error {
-	f := fields{rest: src}
+	f := fields{msg: src}
 	for f.next() {
 		if f.tag == tagScopeLogsScope {
-			if err := protoScope(t, f.data); err != nil {
+			if err := protoScope(t, f.data()); err != nil {
 				return err
 			}
 		}
 	}
-	return f.err
+	return f.err()
 }
 
 func protoScope(t *rowText, msg []byte) error {
 	var name, version str
-	f := fields{rest: msg}
+	f := fields{msg: msg}
 	for f.next() {
 		switch f.tag {
 		case tagScopeName:
-			name.b = f.data
+			name.b = f.data()
 		case tagScopeVersion:
-			version.b = f.data
+			version.b = f.data()
 		}
 	}
-	if f.err != nil {
-		return f.err
+	if f.err() != nil {
+		return f.err()
 	}
 	scopeNameMembers(t, name, version)
 	return protoAttributes(t, msg, tagScopeAttributes, 1)
@@ -185,10 +185,10 @@ func (protoFormat) message(t *rowText, src []byte) error {
 	case v.tag == 0:
 		return nil
 	case v.tag == tagValueString:
-		t.plain(v.data)
+		t.plain(v.data())
 		return nil
 	case v.tag == tagValueBytes:
-		t.base64(v.data)
+		t.base64(v.data())
 		return nil
 	}
 	return protoJSON(t, v, 1)
@@ -196,32 +196,32 @@ func (protoFormat) message(t *rowText, src []byte) error {
 
 // protoAttributes adds the fields of msg with the given tag, which are KeyValues.
 func protoAttributes(t *rowText, msg []byte, tag uint64, depth int) error {
-	f := fields{rest: msg}
+	f := fields{msg: msg}
 	for f.next() {
 		if f.tag != tag {
 			continue
 		}
-		if err := protoMember(t, f.data, depth); err != nil {
+		if err := protoMember(t, f.data(), depth); err != nil {
 			return err
 		}
 	}
-	return f.err
+	return f.err()
 }
 
 // protoMember adds a KeyValue.
 func protoMember(t *rowText, msg []byte, depth int) error {
 	var key, value []byte
-	f := fields{rest: msg}
+	f := fields{msg: msg}
 	for f.next() {
 		switch f.tag {
 		case tagKeyValueKey:
-			key = f.data
+			key = f.data()
 		case tagKeyValueValue:
-			value = f.data
+			value = f.data()
 		}
 	}
-	if f.err != nil {
-		return f.err
+	if f.err() != nil {
+		return f.err()
 	}
 	t.literal(",")
 	t.quoted(key)
@@ -236,14 +236,14 @@ func protoMember(t *rowText, msg []byte, depth int) error {
 // protoValue returns the field of an AnyValue that is set, with the tag 0 if
 // there is none.
 func protoValue(msg []byte) (v fields, err error) {
-	f := fields{rest: msg}
+	f := fields{msg: msg}
 	for f.next() {
 		switch f.tag {
 		case tagValueString, tagValueBool, tagValueInt, tagValueDouble, tagValueArray, tagValueMap, tagValueBytes:
 			v = f
 		}
 	}
-	return v, f.err
+	return v, f.err()
 }
 
 // protoJSON adds the value v as JSON. depth is the depth of its brackets, if it has
@@ -251,7 +251,7 @@ func protoValue(msg []byte) (v fields, err error) {
 func protoJSON(t *rowText, v fields, depth int) error {
 	switch v.tag {
 	case tagValueString:
-		t.quoted(v.data)
+		t.quoted(v.data())
 	case tagValueBool:
 		if v.value != 0 {
 			t.literal("true")
@@ -263,12 +263,12 @@ func protoJSON(t *rowText, v fields, depth int) error {
 	case tagValueDouble:
 		t.number(math.Float64frombits(v.value))
 	case tagValueArray:
-		return protoArray(t, v.data, depth)
+		return protoArray(t, v.data(), depth)
 	case tagValueMap:
-		return protoMap(t, v.data, depth)
+		return protoMap(t, v.data(), depth)
 	case tagValueBytes:
 		t.literal(`"`)
-		t.base64(v.data)
+		t.base64(v.data())
 		t.literal(`"`)
 	default:
 		t.literal("null")
@@ -281,12 +281,12 @@ func protoArray(t *rowText, msg []byte, depth int) error {
 		return errTooDeep
 	}
 	start := t.length()
-	f := fields{rest: msg}
+	f := fields{msg: msg}
 	for f.next() {
 		if f.tag != tagListValues {
 			continue
 		}
-		v, err := protoValue(f.data)
+		v, err := protoValue(f.data())
 		if err != nil {
 			return err
 		}
@@ -296,7 +296,7 @@ func protoArray(t *rowText, msg []byte, depth int) error {
 		}
 	}
 	t.close(start, "[]")
-	return f.err
+	return f.err()
 }
 
 func protoMap(t *rowText, msg []byte, depth int) error {

@@ -21,25 +21,41 @@ const (
 // maxFieldNumber is the largest number of a field.
 const maxFieldNumber = 1<<29 - 1
 
-// A fields iterates over the fields of a message.
+// A fields iterates over the fields of a message. It has offsets instead of slices
+// because each store of a pointer costs a write barrier while garbage is collected.
 type fields struct {
-	rest  []byte
-	tag   uint64 // field number << 3 | wire type
-	value uint64 // of a varint or fixed-size field
-	data  []byte // of a field of type wireBytes
-	err   error  // why next stopped before the end of the message, or nil
+	msg       []byte
+	pos       int    // of the next field in msg
+	tag       uint64 // field number << 3 | wire type
+	value     uint64 // of a varint or fixed-size field; the length of a field of type wireBytes
+	malformed bool
+}
+
+// data returns the data of a field of type wireBytes.
+func (f *fields) data() []byte { return f.msg[f.pos-int(f.value) : f.pos] }
+
+// err returns why next stopped before the end of the message, or nil.
+func (f *fields) err() error {
+	if f.malformed {
+		return errMalformed
+	}
+	return nil
 }
 
 // next reads the next field and reports whether there is one.
 func (f *fields) next() bool {
-	if len(f.rest) == 0 {
+	if f.pos >= len(f.msg) {
 		return false
 	}
-	if !f.readTag() || !f.readValue() {
-		f.err = errMalformed
-		return false
+	// Most fields have a tag and a length of one byte each.
+	if msg, i := f.msg, f.pos; i+1 < len(msg) && msg[i]&0x87 == wireBytes && msg[i] > 7 && msg[i+1] < 0x80 {
+		if n := int(msg[i+1]); n <= len(msg)-i-2 {
+			f.tag, f.value, f.pos = uint64(msg[i]), uint64(n), i+2+n
+			return true
+		}
 	}
-	return true
+	f.malformed = !f.readTag() || !f.readValue()
+	return !f.malformed
 }
 
 func (f *fields) readTag() bool {
@@ -53,27 +69,50 @@ func (f *fields) readValue() (ok bool) {
 	switch f.tag & 7 {
 	case wireVarint:
 		f.value, ok = f.varint()
+		return ok
 	case wireFixed64:
-		if ok = len(f.rest) >= 8; ok {
-			f.value = binary.LittleEndian.Uint64(f.rest)
-			f.rest = f.rest[8:]
+		if len(f.msg)-f.pos < 8 {
+			return false
 		}
+		f.value = binary.LittleEndian.Uint64(f.msg[f.pos:])
+		f.pos += 8
+		return true
 	case wireFixed32:
-		if ok = len(f.rest) >= 4; ok {
-			f.value = uint64(binary.LittleEndian.Uint32(f.rest))
-			f.rest = f.rest[4:]
+		if len(f.msg)-f.pos < 4 {
+			return false
 		}
+		f.value = uint64(binary.LittleEndian.Uint32(f.msg[f.pos:]))
+		f.pos += 4
+		return true
 	case wireBytes:
-		var n uint64
-		if n, ok = f.varint(); ok {
-			if ok = n <= uint64(len(f.rest)); ok {
-				f.data, f.rest = f.rest[:n], f.rest[n:]
-			}
+		f.value, ok = f.varint()
+		if !ok || f.value > uint64(len(f.msg)-f.pos) {
+			return false
 		}
+		f.pos += int(f.value)
+		return true
 	case wireGroup:
-		ok = f.skipGroup()
+		return f.skipGroup()
 	}
-	return ok
+	return false
+}
+
+// varint reads a number of at most 64 bits.
+func (f *fields) varint() (uint64, bool) {
+	if f.pos < len(f.msg) && f.msg[f.pos] < 0x80 {
+		f.pos++
+		return uint64(f.msg[f.pos-1]), true
+	}
+	return f.longVarint()
+}
+
+func (f *fields) longVarint() (uint64, bool) {
+	n, size := binary.Uvarint(f.msg[f.pos:])
+	if size <= 0 {
+		return 0, false
+	}
+	f.pos += size
+	return n, true
 }
 
 // skipGroup skips the fields up to the end of the group that f.tag starts. No
@@ -82,8 +121,7 @@ func (f *fields) skipGroup() bool {
 	var open [maxDepth]uint64 // the numbers of the groups around the current field
 	start := f.tag
 	open[0] = f.tag >> 3
-	depth := 1
-	for depth > 0 {
+	for depth := 1; depth > 0; {
 		if !f.readTag() {
 			return false
 		}
@@ -107,19 +145,4 @@ func (f *fields) skipGroup() bool {
 	}
 	f.tag = start
 	return true
-}
-
-// varint reads a number of at most 64 bits.
-func (f *fields) varint() (uint64, bool) {
-	if len(f.rest) > 0 && f.rest[0] < 0x80 {
-		n := f.rest[0]
-		f.rest = f.rest[1:]
-		return uint64(n), true
-	}
-	n, size := binary.Uvarint(f.rest)
-	if size <= 0 {
-		return 0, false
-	}
-	f.rest = f.rest[size:]
-	return n, true
 }

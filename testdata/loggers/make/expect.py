@@ -30,6 +30,12 @@ SLOG = re.compile(r"(debug|info|warn|error)([+-]\d+)")
 SLOG_BASE = {"debug": -4, "info": 0, "warn": 4, "error": 8}
 
 
+LOGURU = {
+    "TRACE": "trace", "DEBUG": "debug", "INFO": "info", "SUCCESS": "info", "WARNING": "warn", "ERROR": "error",
+    "CRITICAL": "fatal",
+}
+
+
 def space(s, i):
     while i < len(s) and s[i] in " \t\r\n":
         i += 1
@@ -143,8 +149,28 @@ def first(entry, keys):
     return None
 
 
+def without(raw, key):
+    """Returns an object without a member, and else byte for byte."""
+    spans = []
+    decoder = json.JSONDecoder()
+    i = space(raw, 1)
+    while raw[i] != "}":
+        name, end = decoder.raw_decode(raw, i)
+        _, end = decoder.raw_decode(raw, space(raw, space(raw, end) + 1))
+        spans.append((name, i, end))
+        i = space(raw, end)
+        if raw[i] == ",":
+            i = space(raw, i + 1)
+    at = [name for name, _, _ in spans].index(key)
+    start = spans[at - 1][2] if at else spans[at][1]
+    end = spans[at + 1][1] if at == 0 and len(spans) > 1 else spans[at][2]
+    return raw[:start] + raw[end:]
+
+
 def row(entry):
     used = set()
+    record = first(entry, ["record"])
+    loguru = json.loads(entry[record][2]) if record is not None else None
 
     at = first(entry, LEVEL)
     name = None
@@ -158,6 +184,8 @@ def row(entry):
         at = first(entry, ["log"])
         if at is not None and entry[at][2].startswith("{"):
             name = json.loads(entry[at][2]).get("level")
+        elif loguru and loguru["level"]["name"] in LOGURU:
+            name = LOGURU[loguru["level"]["name"]]
     if name is None:
         name = "unknown"
 
@@ -167,6 +195,9 @@ def row(entry):
         raw = entry[at][2]
         message = text(raw) if raw.startswith('"') else raw
         used.add(at)
+    elif loguru:
+        message = loguru["message"]
+        entry[record] = (*entry[record][:2], without(entry[record][2], "message"))
 
     at = first(entry, TIME)
     time = None
@@ -174,6 +205,9 @@ def row(entry):
         time = when(entry[at][2])
         if time is not None:
             used.add(at)
+    elif loguru:
+        timestamp = re.search(r'"timestamp": ([0-9.]+)', entry[record][2])
+        time = when(timestamp[1])
     if time is None:
         time = "ARRIVAL"
 

@@ -12,6 +12,7 @@ import time
 
 import freezegun
 import structlog
+from loguru import logger as loguru_logger
 from pythonjsonlogger.json import JsonFormatter
 
 FRENCH = "commande passée à « Zoé » — 注文 ✓ 🚀"
@@ -74,7 +75,7 @@ def main():
     logging.addLevelName(logging.INFO + 5, "NOTICE")
     logging.Formatter.converter = time.gmtime
     fields = "%(asctime)s %(levelname)s %(name)s %(message)s"
-    # The format of its README. The service does not read asctime as the time.
+    # The format of its README.
     write("python-json-logger", JsonFormatter(fields), records)
     # With renamed fields. The time has logging's comma and no zone.
     write("python-json-logger-renamed", JsonFormatter(
@@ -109,7 +110,35 @@ def main():
     pathlib.Path(sys.argv[1], "structlog.body").write_text(out.getvalue(), encoding="utf-8")
 
 
+def loguru():
+    """Logs with loguru's serialize=True."""
+    out = io.StringIO()
+    clock = datetime.datetime(2026, 11, 22, 15, 24, 0, 123456, datetime.timezone.utc)
+
+    def patch(record):
+        nonlocal clock
+        clock += datetime.timedelta(seconds=1.011111)
+        record["time"] = type(record["time"]).fromtimestamp(clock.timestamp(), datetime.timezone.utc)
+        record["elapsed"] = datetime.timedelta(seconds=1)
+        record["process"].id = record["thread"].id = 1
+        record["file"].path = "/srv/shop/checkout.py"
+
+    loguru_logger.configure(
+        handlers=[{"sink": out, "serialize": True, "level": 0, "diagnose": False, "backtrace": False}], patcher=patch)
+    l = loguru_logger.bind(user="Zoé")
+    l.trace("cache miss")
+    l.debug(DECOY)
+    l.info(FRENCH)
+    l.success("order placed")
+    l.warning("slow request")
+    l.error(QUOTED)
+    l.critical("giving up")
+    l.log(45, "a number as the level")
+    pathlib.Path(sys.argv[1], "loguru.body").write_text(out.getvalue(), encoding="utf-8")
+
+
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: make.py DIRECTORY")
     main()
+    loguru()
