@@ -244,6 +244,10 @@ func (s *scanner) visitLarge(ctx context.Context, l *lease, p *pass, last int64)
 // what a helper reads ahead is often not needed.
 const helpAfter = 3 * time.Millisecond
 
+// maxPending is how many parts can be unfinished. It is large enough that a scan rarely
+// waits for a slow helper while it can visit parts itself.
+const maxPending = 16
+
 // A part is a range of ids that a scan visits, at most one block or maxRunBlocks blocks
 // of a segment.
 type part struct {
@@ -279,7 +283,7 @@ func (sc *scan) visitPart(ctx context.Context, pt *part) (enough bool, err error
 		}
 	}
 	sc.pending = append(sc.pending, pt)
-	return sc.finishParts(ctx, cap(sc.helpers))
+	return sc.finishParts(ctx, maxPending)
 }
 
 // visitHere visits a part in the scan's own goroutine.
