@@ -79,7 +79,8 @@ func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
 	if cfg.maxDB > 0 {
 		db.keys.index.limit = min(maxKeys, int64(cfg.maxDB)/8/keyBytes)
 	}
-	s.summary = newSummarizer(cfg.db, s.writer.jobs, s.load.isBusy, log)
+	isBusy := func() bool { return s.load.isBusy() || s.reader.Load().IsReading() }
+	s.summary = newSummarizer(cfg.db, s.writer.jobs, isBusy, log)
 	s.reader.Store(reader)
 	db.onReopen = s.reopenReader
 	s.server = newServer(s.routes())

@@ -19,7 +19,7 @@ const (
 	summarizeAllEvery = 10 * time.Second
 
 	// busyShare is the share of the time, 1/busyShare, for which the summarizer works
-	// while clients need the processors.
+	// while requests need the processors.
 	busyShare = 64
 )
 
@@ -28,7 +28,7 @@ const (
 type summarizer struct {
 	path   string
 	jobs   chan<- writerJob
-	isBusy func() bool // reports whether clients need the processors
+	isBusy func() bool // reports whether requests need the processors
 	log    *slog.Logger
 
 	ctx     context.Context // done when the summarizer must stop
@@ -127,7 +127,7 @@ func (s *summarizer) summarize(ctx context.Context, task summary.Task) error {
 }
 
 // pause is called after each step, which took the given time. It yields the processor
-// while clients need it.
+// while requests need it.
 func (s *summarizer) pause(ctx context.Context, took time.Duration) error {
 	if !s.isBusy() {
 		return ctx.Err()

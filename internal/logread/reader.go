@@ -156,6 +156,9 @@ func (r *Reader) Memory() (reads, tails int64) {
 	return r.memory.reads.Load(), r.memory.tails.Load()
 }
 
+// IsReading reports whether a read is in progress that does not wait for its client.
+func (r *Reader) IsReading() bool { return r.readSteps.inUse() }
+
 // Shutdown stops all tails, rejects new ones, and gives reads one more second, so
 // that a server can shut down without waiting for slow clients.
 func (r *Reader) Shutdown() {

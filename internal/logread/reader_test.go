@@ -25,3 +25,19 @@ func TestOpenMissingFile(t *testing.T) {
 		t.Errorf("Open of a missing file = %v, want fs.ErrNotExist", err)
 	}
 }
+
+func TestIsReading(t *testing.T) {
+	l := openTestLog(t)
+	if l.reader.IsReading() {
+		t.Error("IsReading() without a step = true, want false")
+	}
+	slot, err := l.reader.readSteps.acquire(t.Context(), addrA)
+	must(t, err)
+	if !l.reader.IsReading() {
+		t.Error("IsReading() during a step = false, want true")
+	}
+	l.reader.readSteps.release(slot, addrA)
+	if l.reader.IsReading() {
+		t.Error("IsReading() after the step = true, want false")
+	}
+}

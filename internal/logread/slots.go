@@ -112,6 +112,13 @@ func (s *slots) release(slot int, addr netip.Addr) {
 	}
 }
 
+// inUse reports whether a slot is held.
+func (s *slots) inUse() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.total > 0
+}
+
 // shouldYield reports whether a waiting address would get the slot if an address
 // released it.
 func (s *slots) shouldYield(addr netip.Addr) bool {
