@@ -1,9 +1,9 @@
 -- Sends log entries with wrk:
 --   wrk -t1 -c50 -d5 --latency -s testdata/load/entries.lua http://127.0.0.1:3002
 -- Environment variables: N, entries per body (1); ERRORS, percentage of errors
--- (33); TARGET, path (/ingest); KEY, API key; ONCE, 1 for a different
--- Idempotency-Key in each request; PAUSE, longest time in milliseconds that a
--- connection waits before a request (0).
+-- (33); TARGET, path (/ingest); KEY, API key; COMPRESS, 1 for gzip bodies;
+-- ONCE, 1 for a different Idempotency-Key in each request; PAUSE, longest time in
+-- milliseconds that a connection waits before a request (0).
 local per_body = tonumber(os.getenv("N") or 1)
 local errors = tonumber(os.getenv("ERRORS") or 33)
 local target = os.getenv("TARGET") or "/ingest"
@@ -23,7 +23,23 @@ for i = 1, per_body >= 100 and 8 or 256 do
   bodies[i] = "[" .. table.concat(entries, ",") .. "]"
 end
 
+local function gzip(body)
+  local name = os.tmpname()
+  local file = io.open(name, "w")
+  file:write(body)
+  file:close()
+  local output = io.popen("gzip -c " .. name)
+  local compressed = output:read("*a")
+  output:close()
+  os.remove(name)
+  return compressed
+end
+
 wrk.headers["Content-Type"] = "application/json"
+if os.getenv("COMPRESS") == "1" then
+  for i, body in ipairs(bodies) do bodies[i] = gzip(body) end
+  wrk.headers["Content-Encoding"] = "gzip"
+end
 if os.getenv("KEY") then wrk.headers["Authorization"] = "Bearer " .. os.getenv("KEY") end
 
 local once = os.getenv("ONCE") == "1"
