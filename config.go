@@ -71,7 +71,7 @@ func (c *config) flags() *flag.FlagSet {
 	fs.StringVar(&c.apiKeysFile, "api-keys-file", "", "`file` with one API key per line; lines starting with # are comments; reloaded on SIGHUP")
 	fs.Var(&c.trustedProxies, "trusted-proxies", "`networks` of reverse proxies, separated by commas, "+
 		"for example 10.0.0.0/8,::1; for their connections, the client is the address in X-Forwarded-For")
-	fs.BoolVar(&c.fastPath, "fast-path", true, "skip header parsing for keep-alive clients that repeat the same header over plain HTTP; false serves all requests through net/http")
+	fs.BoolVar(&c.fastPath, "fast-path", true, "skip header parsing for keep-alive clients that repeat the same header over HTTP/1.1; false serves all requests through net/http")
 	fs.BoolVar(&c.healthcheck, "healthcheck", false, "check whether the service at -addr accepts logs, and exit with status 0 or 1")
 	fs.BoolVar(&c.version, "version", false, "print the version and exit")
 	return fs

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"bufio"
 	"crypto/tls"
+	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // hangUp sends SIGHUP and waits until text is in the log another time.
@@ -74,6 +78,45 @@ func TestTLS(t *testing.T) {
 	p.hangUp("reloading the TLS certificate failed")
 	if _, err := c.post(p, "second", smallBody); err != nil {
 		t.Errorf("after a failed renewal: got error %v, want none", err)
+	}
+}
+
+// One TLS connection can alternate between requests that the fast path serves and
+// others. The pieces of a request arrive in records of their own.
+func TestTLSFastPath(t *testing.T) {
+	t.Parallel()
+	c := newTestCertificate(t, "localhost")
+	for _, fastPath := range []string{"true", "false"} {
+		db := filepath.Join(t.TempDir(), "logs.db")
+		p := start(t, db,
+			"-tls-cert", c.certFile, "-tls-key", c.keyFile, "-fast-path="+fastPath)
+		conn, err := tls.Dial("tcp", strings.TrimPrefix(p.url, "http://"),
+			&tls.Config{RootCAs: c.roots, ServerName: "localhost", NextProtos: []string{"http/1.1"}})
+		must(t, err)
+		defer conn.Close()
+		must(t, conn.SetDeadline(time.Now().Add(waitTimeout)))
+		responses := bufio.NewReader(conn)
+		post := fmt.Sprintf("POST /ingest?wait=1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s",
+			len(smallBody), smallBody)
+		get := "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+		for i, request := range []string{post, post, post, get, post} {
+			for len(request) > 0 {
+				n := min(len(request), 40)
+				_, err := io.WriteString(conn, request[:n])
+				must(t, err)
+				request = request[n:]
+			}
+			resp, err := http.ReadResponse(responses, nil)
+			must(t, err)
+			_, err = io.Copy(io.Discard, resp.Body)
+			must(t, err)
+			if resp.StatusCode != 200 {
+				t.Errorf("fast path %s, request %d: got status %s, want 200", fastPath, i, resp.Status)
+			}
+		}
+		if got := query(t, db, "SELECT count(*) FROM logs"); got != "4" {
+			t.Errorf("fast path %s: got %s entries stored, want 4", fastPath, got)
+		}
 	}
 }
 

@@ -112,13 +112,14 @@ func (s *service) maxConnections() int {
 	return maxConnections
 }
 
-// listener returns the listener of the connections that net/http serves, in front
-// of which is the fast path or TLS.
+// listener returns the listener of the connections that net/http serves. In front of
+// it are TLS and the fast path, if they are used.
 func (s *service) listener(l net.Listener) net.Listener {
+	var isHTTP2 func(net.Conn) bool
 	if s.cfg.certificate != nil {
 		s.server.Protocols = decryptedProtocols()
-		l = &tlsListener{l, s.cfg.certificate.tlsConfig(), requestTimeout, s.log}
-		return &headerListener{l, s.headers, negotiatedHTTP2}
+		l = &tlsListener{l, s.cfg.certificate.tlsConfig(), s.log}
+		isHTTP2 = negotiatedHTTP2
 	}
 	if s.cfg.fastPath {
 		s.fastPath = fastpath.New(l, s.server.Handler, fastpath.Config{
@@ -130,7 +131,7 @@ func (s *service) listener(l net.Listener) net.Listener {
 		})
 		l = s.fastPath
 	}
-	return &headerListener{l, s.headers, nil}
+	return &headerListener{l, s.headers, isHTTP2}
 }
 
 // openReader opens the file that is at the path now for reading.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"time"
 )
 
 // A tlsListener accepts TLS connections. http.Server must not decrypt them
@@ -15,9 +14,8 @@ import (
 // for headers and HTTP/2 streams.
 type tlsListener struct {
 	net.Listener
-	config  *tls.Config
-	timeout time.Duration // for the handshake, and again for the first request
-	log     *slog.Logger
+	config *tls.Config
+	log    *slog.Logger
 }
 
 func (l *tlsListener) Accept() (net.Conn, error) {
@@ -25,7 +23,7 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tlsConn{Conn: tls.Server(conn, l.config), timeout: l.timeout, log: l.log}, nil
+	return &tlsConn{Conn: tls.Server(conn, l.config), log: l.log}, nil
 }
 
 // A tlsConn is a TLS connection whose first Read performs the handshake. It hides
@@ -33,7 +31,6 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 // unencrypted connection. Only one goroutine may read.
 type tlsConn struct {
 	net.Conn // a *tls.Conn
-	timeout  time.Duration
 	log      *slog.Logger
 	ready    bool // the handshake is complete
 }
@@ -43,6 +40,19 @@ func (c *tlsConn) NetConn() net.Conn { return c.Conn }
 
 // CloseWrite lets net/http half-close the connection.
 func (c *tlsConn) CloseWrite() error { return closeWrite(c.Conn) }
+
+// BeginRequest and EndRequest protect the connection from being replaced during a
+// request, for internal/fastpath.
+func (c *tlsConn) BeginRequest() bool {
+	limited, ok := unwrap[*limitedConn](c.Conn)
+	return !ok || limited.BeginRequest()
+}
+
+func (c *tlsConn) EndRequest() {
+	if limited, ok := unwrap[*limitedConn](c.Conn); ok {
+		limited.EndRequest()
+	}
+}
 
 func (c *tlsConn) Read(p []byte) (int, error) {
 	if !c.ready {
@@ -55,19 +65,16 @@ func (c *tlsConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// handshake leaves the client as much time for its request as it had for the
-// handshake.
+// handshake performs the handshake. The reader has set a deadline, which applies to
+// the handshake and the first request together.
 func (c *tlsConn) handshake() error {
-	err := c.Conn.(*tls.Conn).HandshakeContext(context.Background()) // net/http has set a deadline
+	err := c.Conn.(*tls.Conn).HandshakeContext(context.Background())
 	var plain tls.RecordHeaderError
 	if errors.As(err, &plain) && plain.Conn != nil && startsLikeHTTP(plain.RecordHeader) {
 		// A write error means that the client has disconnected.
 		io.WriteString(plain.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nthis port requires https\n")
 	}
-	if err != nil {
-		return err
-	}
-	return c.SetReadDeadline(time.Now().Add(c.timeout))
+	return err
 }
 
 // startsLikeHTTP reports whether the first bytes of a connection are the start of

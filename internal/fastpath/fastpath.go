@@ -32,7 +32,8 @@
 //
 // Everything else is handed to net/http: the connection, with all bytes that have
 // not been answered, moves to the http.Server that accepts from the Listener, and
-// never comes back. TLS connections never reach this package.
+// never comes back. Connections with TLS are decrypted before. HTTP/2 starts with
+// other bytes than a POST, so it is handed to net/http, too.
 //
 // # Why no proxy can disagree about where a request ends
 //

@@ -2,6 +2,7 @@
 // benchmarks. It responds 202 without a body, and on /json like /ingest.
 //
 //	go run testdata/empty/main.go 127.0.0.1:3999
+//	go run testdata/empty/main.go 127.0.0.1:3999 cert.pem key.pem
 package main
 
 import (
@@ -12,14 +13,19 @@ import (
 )
 
 func main() {
-	log.Fatal(http.ListenAndServe(os.Args[1], http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body)
-		if r.URL.Path != "/json" {
-			w.WriteHeader(http.StatusAccepted)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
+	if len(os.Args) == 4 {
+		log.Fatal(http.ListenAndServeTLS(os.Args[1], os.Args[2], os.Args[3], http.HandlerFunc(serve)))
+	}
+	log.Fatal(http.ListenAndServe(os.Args[1], http.HandlerFunc(serve)))
+}
+
+func serve(w http.ResponseWriter, r *http.Request) {
+	io.Copy(io.Discard, r.Body)
+	if r.URL.Path != "/json" {
 		w.WriteHeader(http.StatusAccepted)
-		io.WriteString(w, `{"accepted":1,"filtered":0}`)
-	})))
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusAccepted)
+	io.WriteString(w, `{"accepted":1,"filtered":0}`)
 }
