@@ -247,6 +247,8 @@ func TestInvalidParameters(t *testing.T) {
 		"/logs?" + strings.Repeat("level=a&", 65):            "more than",
 		"/logs/histogram?limit=5":                            `"limit"`,
 		"/logs/histogram?buckets=501":                        "500",
+		"/logs?order=up":                                     `"up"`,
+		"/logs/kinds?order=asc":                              `"order"`,
 		"/logs/tail?before=5":                                `"before"`,
 		"/logs/tail?limit=5":                                 `"limit"`,
 		"/logs/tail?after=x":                                 "after",
@@ -279,6 +281,38 @@ func TestLogsPaging(t *testing.T) {
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("pages contain ids %v, want %v", got, want)
+		}
+	})
+	t.Run("oldest first", func(t *testing.T) {
+		for _, filter := range []string{"", "&q=entry"} {
+			l := newTestLog(t)
+			l.fill(50)
+			var got []int64
+			for len(got) < 90 {
+				last := int64(10)
+				if len(got) > 0 {
+					last = got[len(got)-1]
+				}
+				page := ids(l.logs(fmt.Sprintf("order=asc&limit=7&after=%d", last) + filter))
+				if len(page) == 0 {
+					break
+				}
+				got = append(got, page...)
+				l.fill(1)
+			}
+			for i, id := range got {
+				if id != int64(11+i) {
+					t.Fatalf("%q: pages contain ids %v, want all from 11 on", filter, got)
+				}
+			}
+			if len(got) < 40 {
+				t.Errorf("%q: pages contain %d ids, want at least 40", filter, len(got))
+			}
+			for _, none := range []string{"after=9223372036854775807", "before=0", "after=5&before=5"} {
+				if got := l.logs("order=asc&" + none + filter); len(got) != 0 {
+					t.Errorf("order=asc&%s%s = %d entries, want none", none, filter, len(got))
+				}
+			}
 		}
 	})
 	// Each round reads the pages after an id, from the newest down to that id.

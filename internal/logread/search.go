@@ -8,23 +8,22 @@ import (
 	"log-ingester/internal/summary"
 )
 
-// search adds the entries that match q to dst, newest first, and at most q.limit
-// of them.
+// search adds the first q.limit entries that match q to dst, in the order of q.
 func (s *scanner) search(ctx context.Context, l *lease, q *query, dst *partWriter) error {
 	return s.run(ctx, l, 0, func(ctx context.Context) error {
 		f := &fetcher{db: s.db, large: s.large, lease: l, dst: dst}
 		if q.matchesAll() {
-			return f.fetchRange(ctx, q.after, q.before, q.limit)
+			return f.fetchRange(ctx, q)
 		}
 		left := q.limit
 		var ids []int64
 		return s.scan(ctx, l, &scan{q: q, blockDone: func(ctx context.Context, found *idSet) (enough bool, err error) {
-			for before := int64(math.MaxInt64); left > 0; before = ids[len(ids)-1] {
-				ids = found.appendBelow(ids[:0], before, min(left, maxFetch))
+			for last := q.order.start(); left > 0; last = ids[len(ids)-1] {
+				ids = found.appendAfter(ids[:0], last, min(left, maxFetch), q.order)
 				if len(ids) == 0 {
 					return false, nil
 				}
-				n, err := f.fetch(ctx, ids, newestFirst)
+				n, err := f.fetch(ctx, ids, q.order)
 				if err != nil {
 					return false, err
 				}
