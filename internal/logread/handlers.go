@@ -14,7 +14,7 @@ import (
 // scan then fails, it aborts the connection, so that the client cannot take a
 // part for the whole.
 func (r *Reader) ServeLogs(w http.ResponseWriter, req *http.Request) {
-	rd, ok := r.startRead(w, req, time.Now(), "before", "after", "order", "limit")
+	rd, ok := r.startRead(w, req, time.Now(), "before", "after", "around", "order", "limit")
 	if !ok {
 		return
 	}

@@ -31,6 +31,8 @@ const (
 type query struct {
 	filter
 	after, before int64 // entry ids, both exclusive
+	around        int64 // an entry id, if hasAround
+	hasAround     bool
 	order         order
 	limit         int
 	buckets       int
@@ -65,6 +67,9 @@ func parseQuery(rawQuery string, now time.Time, extra ...string) (*query, error)
 		if err := q.setAll(name, values, now, extra); err != nil {
 			return nil, err
 		}
+	}
+	if q.hasAround && (parameters.Has("before") || parameters.Has("after") || parameters.Has("order")) {
+		return nil, errors.New("around cannot be combined with before, after or order")
 	}
 	if q.since >= q.until && q.since > entry.MinTime && q.until < entry.MaxTime {
 		return nil, errors.New("since must be before until")
@@ -137,6 +142,9 @@ func (q *query) set(name, value string, now time.Time) (err error) {
 		q.after, err = parseID(name, value)
 	case "before":
 		q.before, err = parseID(name, value)
+	case "around":
+		q.hasAround = true
+		q.around, err = parseID(name, value)
 	case "order":
 		q.order, err = parseOrder(value)
 	case "limit":

@@ -193,6 +193,9 @@ func (l *testLog) compareQueries(r *rand.Rand, n int) {
 		l.compare("/logs?limit=" + pick(r, "3", "10000") + "&" + v.Encode())
 		l.compare("/logs/histogram?buckets=" + pick(r, "7", "100", "500") + "&" + v.Encode())
 		l.compareOrder(v, pick(r, 1, 3, 300, 10_000))
+		v.Del("before")
+		v.Del("after")
+		l.compareAround(v, r.Int64N(last+10), pick(r, 1, 2, 51, 700))
 	}
 }
 
@@ -246,6 +249,22 @@ func TestSummariesChangeNoResult(t *testing.T) {
 			l.summarize()
 			l.compareQueries(r, 8)
 		}
+	}
+}
+
+// compareAround compares the entries around an id with those of the reference.
+func (l *testLog) compareAround(v url.Values, around int64, limit int) {
+	l.t.Helper()
+	all := l.reference(v)
+	centre := slices.IndexFunc(all, func(id int64) bool { return id <= around })
+	if centre < 0 {
+		centre = len(all)
+	}
+	newer := (limit - 1) / 2
+	want := all[max(0, centre-newer):min(len(all), centre+limit-newer)]
+	target := fmt.Sprintf("/logs?around=%d&limit=%d&%s", around, limit, v.Encode())
+	if got := ids(decodeEntries(l.t, l.serve(target).Body.String())); !slices.Equal(got, want) {
+		l.t.Errorf("GET %s = ids %v, want %v", target, got, want)
 	}
 }
 
