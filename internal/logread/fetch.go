@@ -26,37 +26,35 @@ type fetcher struct {
 	list  []byte // the argument of a statement, a JSON array of ids
 }
 
-// fetchRange adds the entries with after < id < before, newest first, and at most
-// limit of them.
-func (f *fetcher) fetchRange(ctx context.Context, after, before int64, limit int) error {
-	const condition = " FROM logs WHERE id < ? AND id > ? ORDER BY id DESC LIMIT ?"
-	for limit > 0 {
+// fetchRange adds the first q.limit entries with q.after < id < q.before, in the order
+// of q. It ignores the filters.
+func (f *fetcher) fetchRange(ctx context.Context, q *query) error {
+	condition := " FROM logs WHERE id < ? AND id > ? ORDER BY id " + string(q.order) + " LIMIT ?"
+	after, before := q.after, q.before
+	next := &before // the bound that each added entry moves
+	if q.order == oldestFirst {
+		next = &after
+	}
+	for limit := q.limit; limit > 0; {
 		n, last, stop, err := f.addRows(ctx, "SELECT "+rowColumns+condition, before, after, limit)
 		if err != nil || stop == stopEnd {
 			return err
 		}
 		limit -= n
 		if n > 0 {
-			before = last
+			*next = last
 		}
 		if stop == stopLarge {
-			n, before, err = f.addFirst(ctx, "SELECT id"+condition, before, after, 1)
-			if err != nil || before == noID {
+			added, id, err := f.addFirst(ctx, "SELECT id"+condition, before, after, 1)
+			if err != nil || id == noID {
 				return err
 			}
-			limit -= n
+			limit -= added
+			*next = id
 		}
 	}
 	return nil
 }
-
-// An order is the order in which entries are fetched.
-type order string
-
-const (
-	newestFirst order = "DESC"
-	oldestFirst order = "ASC"
-)
 
 // fetch adds the entries with the given ids, which must be in the given order. It
 // returns how many there were.

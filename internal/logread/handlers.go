@@ -9,12 +9,12 @@ import (
 	"log-ingester/internal/httpapi"
 )
 
-// ServeLogs handles GET /logs: the matching entries, newest first, as a JSON
-// array or as NDJSON. It sends a long response while the scan continues. If the
+// ServeLogs handles GET /logs: the matching entries, by default the newest first, as a
+// JSON array or as NDJSON. It sends a long response while the scan continues. If the
 // scan then fails, it aborts the connection, so that the client cannot take a
 // part for the whole.
 func (r *Reader) ServeLogs(w http.ResponseWriter, req *http.Request) {
-	rd, ok := r.startRead(w, req, time.Now(), "before", "after", "limit")
+	rd, ok := r.startRead(w, req, time.Now(), "before", "after", "around", "order", "limit")
 	if !ok {
 		return
 	}

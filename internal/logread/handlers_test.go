@@ -247,6 +247,13 @@ func TestInvalidParameters(t *testing.T) {
 		"/logs?" + strings.Repeat("level=a&", 65):            "more than",
 		"/logs/histogram?limit=5":                            `"limit"`,
 		"/logs/histogram?buckets=501":                        "500",
+		"/logs?around=5&before=7":                            "around cannot be combined",
+		"/logs?around=5&after=3":                             "around cannot be combined",
+		"/logs?around=5&order=desc":                          "around cannot be combined",
+		"/logs?around=x":                                     `"x"`,
+		"/logs/histogram?around=5":                           `"around"`,
+		"/logs?order=up":                                     `"up"`,
+		"/logs/kinds?order=asc":                              `"order"`,
 		"/logs/tail?before=5":                                `"before"`,
 		"/logs/tail?limit=5":                                 `"limit"`,
 		"/logs/tail?after=x":                                 "after",
@@ -264,6 +271,35 @@ func TestInvalidParameters(t *testing.T) {
 	})
 }
 
+// around=N returns entries on both sides of N, also if N is not stored.
+func TestLogsAround(t *testing.T) {
+	l := newTestLog(t)
+	l.fill(20)
+	_, err := l.db.Exec("DELETE FROM logs WHERE id = 10")
+	must(t, err)
+	for query, want := range map[string][]int64{
+		"around=5&limit=5":                   {7, 6, 5, 4, 3},
+		"around=5&limit=4":                   {6, 5, 4, 3},
+		"around=5&limit=1":                   {5},
+		"around=10&limit=5":                  {12, 11, 9, 8, 7},
+		"around=10&limit=1":                  {9},
+		"around=20&limit=5":                  {20, 19, 18},
+		"around=1&limit=5":                   {3, 2, 1},
+		"around=0&limit=5":                   {2, 1},
+		"around=100&limit=3":                 {20, 19},
+		"around=9223372036854775807&limit=3": {20, 19},
+	} {
+		for _, filter := range []string{"", "&q=entry"} {
+			if got := ids(l.logs(query + filter)); !slices.Equal(got, want) {
+				t.Errorf("GET /logs?%s%s = ids %v, want %v", query, filter, got, want)
+			}
+		}
+	}
+	if got, want := ids(l.logs("around=15&limit=3&q=entry+1")), []int64{16, 15, 14}; !slices.Equal(got, want) {
+		t.Errorf("with a filter: got ids %v, want %v", got, want)
+	}
+}
+
 // Pages have no gaps and no duplicates while entries are inserted.
 func TestLogsPaging(t *testing.T) {
 	t.Run("backward", func(t *testing.T) {
@@ -279,6 +315,38 @@ func TestLogsPaging(t *testing.T) {
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("pages contain ids %v, want %v", got, want)
+		}
+	})
+	t.Run("oldest first", func(t *testing.T) {
+		for _, filter := range []string{"", "&q=entry"} {
+			l := newTestLog(t)
+			l.fill(50)
+			var got []int64
+			for len(got) < 90 {
+				last := int64(10)
+				if len(got) > 0 {
+					last = got[len(got)-1]
+				}
+				page := ids(l.logs(fmt.Sprintf("order=asc&limit=7&after=%d", last) + filter))
+				if len(page) == 0 {
+					break
+				}
+				got = append(got, page...)
+				l.fill(1)
+			}
+			for i, id := range got {
+				if id != int64(11+i) {
+					t.Fatalf("%q: pages contain ids %v, want all from 11 on", filter, got)
+				}
+			}
+			if len(got) < 40 {
+				t.Errorf("%q: pages contain %d ids, want at least 40", filter, len(got))
+			}
+			for _, none := range []string{"after=9223372036854775807", "before=0", "after=5&before=5"} {
+				if got := l.logs("order=asc&" + none + filter); len(got) != 0 {
+					t.Errorf("order=asc&%s%s = %d entries, want none", none, filter, len(got))
+				}
+			}
 		}
 	})
 	// Each round reads the pages after an id, from the newest down to that id.

@@ -35,6 +35,12 @@ func TestIDSet(t *testing.T) {
 				if got := s.appendBelow(nil, below, 100); !slices.Equal(got, rest) {
 					t.Errorf("block %d below %d: got %v, want %v", b, below, got, rest)
 				}
+				rest = slices.DeleteFunc(slices.Clone(want), func(id int64) bool { return id <= below })
+				slices.Reverse(rest)
+				rest = rest[:min(len(rest), 100)]
+				if got := s.appendAbove(nil, below, 100); !slices.Equal(got, rest) {
+					t.Errorf("block %d above %d: got %v, want %v", b, below, got, rest)
+				}
 			}
 		}
 	}

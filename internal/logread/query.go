@@ -31,6 +31,9 @@ const (
 type query struct {
 	filter
 	after, before int64 // entry ids, both exclusive
+	around        int64 // an entry id, if hasAround
+	hasAround     bool
+	order         order
 	limit         int
 	buckets       int
 	top           int   // values of a field
@@ -51,6 +54,7 @@ func parseQuery(rawQuery string, now time.Time, extra ...string) (*query, error)
 		filter:  filter{anyLevel: true, since: entry.MinTime, until: math.MaxInt64},
 		after:   math.MinInt64,
 		before:  math.MaxInt64,
+		order:   newestFirst,
 		limit:   defaultLimit,
 		buckets: defaultBuckets,
 		top:     defaultTop,
@@ -63,6 +67,9 @@ func parseQuery(rawQuery string, now time.Time, extra ...string) (*query, error)
 		if err := q.setAll(name, values, now, extra); err != nil {
 			return nil, err
 		}
+	}
+	if q.hasAround && (parameters.Has("before") || parameters.Has("after") || parameters.Has("order")) {
+		return nil, errors.New("around cannot be combined with before, after or order")
 	}
 	if q.since >= q.until && q.since > entry.MinTime && q.until < entry.MaxTime {
 		return nil, errors.New("since must be before until")
@@ -135,6 +142,11 @@ func (q *query) set(name, value string, now time.Time) (err error) {
 		q.after, err = parseID(name, value)
 	case "before":
 		q.before, err = parseID(name, value)
+	case "around":
+		q.hasAround = true
+		q.around, err = parseID(name, value)
+	case "order":
+		q.order, err = parseOrder(value)
 	case "limit":
 		q.limit, err = parseCount(name, value, maxLimit)
 	case "top":
@@ -190,6 +202,33 @@ func parseID(name, value string) (int64, error) {
 		return 0, fmt.Errorf("%s must be the id of an entry, a non-negative integer, not %q", name, value)
 	}
 	return n, nil
+}
+
+// An order is the order in which entries are found and fetched.
+type order string
+
+const (
+	newestFirst order = "DESC"
+	oldestFirst order = "ASC"
+)
+
+// start returns the id before all others in the order.
+func (o order) start() int64 {
+	if o == oldestFirst {
+		return math.MinInt64
+	}
+	return math.MaxInt64
+}
+
+func parseOrder(value string) (order, error) {
+	switch value {
+	case "asc":
+		return oldestFirst, nil
+	case "desc":
+		return newestFirst, nil
+	default:
+		return "", fmt.Errorf("order must be asc or desc, not %q", value)
+	}
 }
 
 func parseCount(name, value string, limit int) (int, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"time"
 
 	"log-ingester/internal/summary"
@@ -32,9 +33,9 @@ type scanner struct {
 	ignoreSummaries bool // visit every entry; for tests
 }
 
-// A scan visits the entries with q.after < id < q.before, in blocks of ids from
-// newest to oldest. It reads each block in ascending order: the kernel only reads
-// ahead forwards, and descending reads from disk are ten times slower.
+// A scan visits the entries with q.after < id < q.before, in blocks of ids in the order
+// of q. It reads each block in ascending order: the kernel only reads ahead forwards,
+// and descending reads from disk are ten times slower.
 //
 // In segments with a summary, it skips the blocks that cannot contain a matching entry.
 // In others, it skips those in which an earlier scan found no time in the range of the
@@ -57,11 +58,11 @@ type scan struct {
 	*scanner
 	lease    *lease
 	pass     *pass
-	next     *sql.Stmt // the highest id up to another
+	next     *sql.Stmt // the id of the next entry
 	segments *segmentReader
 	newest   int64
 	start    time.Time
-	pending  []*part // visited, or given to a helper, but not yet finished; the newest first
+	pending  []*part // visited, or given to a helper, but not yet finished, in the order of q
 }
 
 // scan executes sc. l must hold a slot.
@@ -75,7 +76,11 @@ func (s *scanner) scan(ctx context.Context, l *lease, sc *scan) (err error) {
 	}
 	defer l.scan(p)()
 	sc.scanner, sc.lease, sc.pass, sc.newest, sc.start = s, l, p, s.db.newest.Load(), time.Now()
-	sc.next, err = s.db.statement(ctx, "SELECT max(id) FROM logs WHERE id <= ?")
+	nextID := "SELECT max(id) FROM logs WHERE id <= ?"
+	if sc.q.order == oldestFirst {
+		nextID = "SELECT min(id) FROM logs WHERE id >= ?"
+	}
+	sc.next, err = s.db.statement(ctx, nextID)
 	if err != nil {
 		return err
 	}
@@ -96,44 +101,64 @@ func (s *scanner) scan(ctx context.Context, l *lease, sc *scan) (err error) {
 // visitAll visits one part after another. It returns enough if the scan needs no more
 // parts.
 func (sc *scan) visitAll(ctx context.Context) (enough bool, err error) {
-	for top := sc.q.before - 1; top > sc.q.after; {
-		var id sql.NullInt64
-		if err := sc.next.QueryRowContext(ctx, top).Scan(&id); err != nil {
+	if sc.q.after >= sc.q.before {
+		return false, nil
+	}
+	for rest := (idRange{sc.q.after + 1, sc.q.before - 1}); rest.first <= rest.last; {
+		id, ok, err := sc.nextID(ctx, rest)
+		if err != nil || !ok {
 			return false, err
 		}
-		if !id.Valid || id.Int64 <= sc.q.after {
-			return false, nil
-		}
-		sc.newest = max(sc.newest, id.Int64)
-		number := summary.SegmentOf(id.Int64)
+		sc.newest = max(sc.newest, id)
+		number := summary.SegmentOf(id)
 		segment, err := sc.segments.find(ctx, number)
 		if err != nil {
 			return false, err
 		}
-		first := blockOf(id.Int64).first()
+		ids := rest.within(blockOf(id).first(), blockOf(id).last())
 		if segment != nil {
-			first = summary.FirstID(number, 0)
-			enough, err = sc.visitSegment(ctx, segment, idRange{max(first, sc.q.after+1), id.Int64})
-		} else {
-			enough, err = sc.visitUnsummarized(ctx, idRange{max(first, sc.q.after+1), id.Int64}, top)
+			ids = rest.within(summary.FirstID(number, 0), summary.FirstID(number+1, 0)-1)
 		}
-		if err != nil || enough || first <= sc.q.after {
+		next := idRange{ids.last + 1, rest.last}
+		if sc.q.order == newestFirst {
+			next = idRange{rest.first, ids.first - 1}
+			ids.last = id
+		}
+		if segment != nil {
+			enough, err = sc.visitSegment(ctx, segment, ids)
+		} else {
+			enough, err = sc.visitUnsummarized(ctx, ids, rest)
+		}
+		if err != nil || enough {
 			return enough, err
 		}
-		top = first - 1
+		rest = next
 	}
 	return false, nil
 }
 
+// nextID returns the id of the first entry in rest. ok is false if there is none.
+func (sc *scan) nextID(ctx context.Context, rest idRange) (id int64, ok bool, err error) {
+	from := rest.last
+	if sc.q.order == oldestFirst {
+		from = rest.first
+	}
+	var next sql.NullInt64
+	if err := sc.next.QueryRowContext(ctx, from).Scan(&next); err != nil {
+		return 0, false, err
+	}
+	return next.Int64, next.Valid && rest.first <= next.Int64 && next.Int64 <= rest.last, nil
+}
+
 // visitUnsummarized visits the given ids, which are in one block and are all ids of the
-// block up to top. It remembers the times of a block only if it visits the whole block
-// when an entry of a later block already exists: such a block gets no more entries.
-func (sc *scan) visitUnsummarized(ctx context.Context, ids idRange, top int64) (enough bool, err error) {
+// block that are in rest. It remembers the times of a block only if it visits the whole
+// block when an entry of a later block already exists: such a block gets no more entries.
+func (sc *scan) visitUnsummarized(ctx context.Context, ids, rest idRange) (enough bool, err error) {
 	b := blockOf(ids.last)
 	if sc.q.hasTimeRange && !sc.times.mayContain(b, sc.q.since, sc.q.until) {
 		return false, nil
 	}
-	remember := sc.pass.needsTimes() && b.first() == ids.first && b.last() <= top && b.last() < sc.newest
+	remember := sc.pass.needsTimes() && rest.first <= b.first() && b.last() <= rest.last && b.last() < sc.newest
 	return sc.visitPart(ctx, &part{ids: ids, filter: &sc.q.filter, remember: remember})
 }
 
@@ -157,7 +182,11 @@ func (sc *scan) visitSegment(ctx context.Context, s *segment, ids idRange) (enou
 func (sc *scan) visitBlocks(
 	ctx context.Context, s *segment, blocks uint64, ids idRange, filter *filter,
 ) (enough bool, err error) {
-	for _, run := range s.runs(blocks, ids) {
+	runs := s.runs(blocks, ids)
+	if sc.q.order == oldestFirst {
+		slices.Reverse(runs)
+	}
+	for _, run := range runs {
 		enough, err := sc.visitPart(ctx, &part{ids: run, filter: filter})
 		if enough || err != nil {
 			return enough, err

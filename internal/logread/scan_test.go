@@ -213,6 +213,8 @@ func TestScanLargeEntries(t *testing.T) {
 		"details.odd=1":                          odd,
 		"details.odd=1&limit=2":                  odd[:2],
 		"q=%22odd%22:1":                          odd,
+		"":                                       all,
+		"before=8":                               all[5:],
 		"q=large":                                all,
 		"q=large&level=warn":                     {},
 		"q=large&since=" + fillTime(11):          all[:2],
@@ -222,6 +224,15 @@ func TestScanLargeEntries(t *testing.T) {
 		if got := ids(l.logs(query)); !slices.Equal(got, want) {
 			t.Errorf("GET /logs?%s = ids %v, want %v", query, got, want)
 		}
+		if strings.Contains(query, "limit") {
+			continue
+		}
+		query += "&order=asc"
+		slices.Reverse(want)
+		if got := ids(l.logs(query)); !slices.Equal(got, want) {
+			t.Errorf("GET /logs?%s = ids %v, want %v", query, got, want)
+		}
+		slices.Reverse(want)
 	}
 	_, body := l.get("/logs/histogram?details.odd=1")
 	if want := `"levels":{"error":6}`; !strings.Contains(body, want) {

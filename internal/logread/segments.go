@@ -22,21 +22,21 @@ type segment struct {
 	counts []byte // nil if they are not known or not needed
 }
 
-// A segmentReader reads the summaries that a scan needs, from the newest to the oldest
-// segment. If there are no summaries, it returns none.
+// A segmentReader reads the summaries that a scan needs, in batches in the order of the
+// query. If there are no summaries, it returns none.
 type segmentReader struct {
 	q     *query
 	probe summary.Probe
 
 	list, row *sql.Stmt // nil if the database has no summaries
-	cache     []segment // the last batch, in descending order
-	low       int64     // the batch has all summaries from this segment on
+	cache     []segment // the last batch
+	low, high int64     // the batch has all summaries of the segments from low to high
 }
 
 // newSegmentReader returns a reader of the summaries that a scan for q needs. If ignore
 // is set, it returns none.
 func newSegmentReader(ctx context.Context, db *database, q *query, ignore bool) (*segmentReader, error) {
-	r := &segmentReader{q: q, probe: q.probe(), low: math.MaxInt64}
+	r := &segmentReader{q: q, probe: q.probe(), low: math.MaxInt64, high: math.MinInt64}
 	if ignore {
 		return r, nil
 	}
@@ -48,9 +48,13 @@ func newSegmentReader(ctx context.Context, db *database, q *query, ignore bool) 
 	if err := check.QueryRowContext(ctx).Scan(&installed); err != nil || !installed {
 		return r, err
 	}
+	first := "segment <= ?"
+	if q.order == oldestFirst {
+		first = "segment >= ?"
+	}
 	r.list, err = db.statement(ctx, "SELECT segment, filter, summary, counts FROM logs_segments"+
-		" WHERE segment <= ? AND filter IS NOT NULL AND "+summary.IsInstalled+
-		" ORDER BY segment DESC LIMIT ?")
+		" WHERE "+first+" AND filter IS NOT NULL AND "+summary.IsInstalled+
+		" ORDER BY segment "+string(q.order)+" LIMIT ?")
 	if err != nil {
 		return nil, err
 	}
@@ -58,13 +62,12 @@ func newSegmentReader(ctx context.Context, db *database, q *query, ignore bool) 
 	return r, err
 }
 
-// find returns the summary of a segment, or nil. Each call must ask for a lower number
-// than the previous one.
+// find returns the summary of a segment, or nil.
 func (r *segmentReader) find(ctx context.Context, number int64) (*segment, error) {
 	if r.list == nil {
 		return nil, nil
 	}
-	if number < r.low {
+	if number < r.low || number > r.high {
 		if err := r.readBatch(ctx, number); err != nil {
 			return nil, err
 		}
@@ -77,14 +80,19 @@ func (r *segmentReader) find(ctx context.Context, number int64) (*segment, error
 	return nil, nil
 }
 
-// readBatch reads the summaries of the segments from number on, downwards.
+// readBatch reads the summaries of the segments from number on, in the order of the query.
 func (r *segmentReader) readBatch(ctx context.Context, number int64) error {
 	rows, err := r.list.QueryContext(ctx, number, segmentBatch)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
-	r.cache, r.low = r.cache[:0], math.MinInt64
+	end := &r.low
+	r.cache, r.low, r.high = r.cache[:0], math.MinInt64, number
+	if r.q.order == oldestFirst {
+		end = &r.high
+		r.low, r.high = number, math.MaxInt64
+	}
 	n := 0
 	for rows.Next() {
 		var s segment
@@ -93,7 +101,7 @@ func (r *segmentReader) readBatch(ctx context.Context, number int64) error {
 			return err
 		}
 		if n++; n == segmentBatch {
-			r.low = s.number
+			*end = s.number
 		}
 		if !s.Decode(encoded) {
 			continue // a summary that cannot be read is as good as none
@@ -152,6 +160,11 @@ func (r *segmentReader) filterRow(ctx context.Context, s *segment, position uint
 
 // An idRange is the ids with first <= id <= last.
 type idRange struct{ first, last int64 }
+
+// within returns the ids of r from first to last.
+func (r idRange) within(first, last int64) idRange {
+	return idRange{max(r.first, first), min(r.last, last)}
+}
 
 // maxRunBlocks is how many blocks of a segment a scan visits at a time. A search that
 // finds enough entries does not visit further blocks.

@@ -192,6 +192,31 @@ func (l *testLog) compareQueries(r *rand.Rand, n int) {
 		v := randomQuery(r, last)
 		l.compare("/logs?limit=" + pick(r, "3", "10000") + "&" + v.Encode())
 		l.compare("/logs/histogram?buckets=" + pick(r, "7", "100", "500") + "&" + v.Encode())
+		l.compareOrder(v, pick(r, 1, 3, 300, 10_000))
+		v.Del("before")
+		v.Del("after")
+		l.compareAround(v, r.Int64N(last+10), pick(r, 1, 2, 51, 700))
+	}
+}
+
+// reference returns the ids of at most 10,000 entries that match, newest first, from a
+// reader that uses no summaries.
+func (l *testLog) reference(v url.Values) []int64 {
+	l.t.Helper()
+	l.reader.scanner.ignoreSummaries = true
+	defer func() { l.reader.scanner.ignoreSummaries = false }()
+	return ids(decodeEntries(l.t, l.serve("/logs?limit=10000&"+v.Encode()).Body.String()))
+}
+
+// compareOrder compares the oldest entries with the last ones of the reference.
+func (l *testLog) compareOrder(v url.Values, limit int) {
+	l.t.Helper()
+	want := l.reference(v)
+	slices.Reverse(want)
+	want = want[:min(limit, len(want))]
+	target := fmt.Sprintf("/logs?order=asc&limit=%d&%s", limit, v.Encode())
+	if got := ids(decodeEntries(l.t, l.serve(target).Body.String())); !slices.Equal(got, want) {
+		l.t.Errorf("GET %s = ids %v, want %v", target, got, want)
 	}
 }
 
@@ -224,6 +249,49 @@ func TestSummariesChangeNoResult(t *testing.T) {
 			l.summarize()
 			l.compareQueries(r, 8)
 		}
+	}
+}
+
+// compareAround compares the entries around an id with those of the reference.
+func (l *testLog) compareAround(v url.Values, around int64, limit int) {
+	l.t.Helper()
+	all := l.reference(v)
+	centre := slices.IndexFunc(all, func(id int64) bool { return id <= around })
+	if centre < 0 {
+		centre = len(all)
+	}
+	newer := (limit - 1) / 2
+	want := all[max(0, centre-newer):min(len(all), centre+limit-newer)]
+	target := fmt.Sprintf("/logs?around=%d&limit=%d&%s", around, limit, v.Encode())
+	if got := ids(decodeEntries(l.t, l.serve(target).Body.String())); !slices.Equal(got, want) {
+		l.t.Errorf("GET %s = ids %v, want %v", target, got, want)
+	}
+}
+
+// A scan in ascending order reads the summaries in several batches, and stops when it has
+// found enough entries.
+func TestSummariesOldestFirst(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	l := openTestLog(t)
+	l.installSummaries()
+	l.fillSparse(r, 3000, summary.BlocksPerSegment*summary.BlockSize*segmentBatch*5/2/3000)
+	l.summarize()
+	l.compareQueries(r, 30)
+	q, err := parseQuery("not.level=absent&order=asc", time.Now(), "order")
+	must(t, err)
+	l.reader.scanner.helpAfter = time.Hour
+	sc := &scan{q: q}
+	visited := 0
+	sc.blockDone = func(_ context.Context, found *idSet) (bool, error) {
+		visited++
+		return len(found.appendAbove(nil, 0, 1)) > 0, nil
+	}
+	lease := l.newLease()
+	err = l.reader.scanner.run(context.Background(), lease, 0, func(ctx context.Context) error {
+		return l.reader.scanner.scan(ctx, lease, sc)
+	})
+	if err != nil || visited != 1 {
+		t.Errorf("got %d parts visited, error %v; want the first only", visited, err)
 	}
 }
 

@@ -2,13 +2,9 @@ package viewer
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -60,7 +56,7 @@ func newSiteBehind(t testing.TB, middleware func(next http.Handler) http.Handler
 	mux.HandleFunc("GET /logs/tail", reader.ServeTail)
 	Register(mux)
 	s.handler = mux
-	s.server = httptest.NewServer(middleware(ascending(mux)))
+	s.server = httptest.NewServer(middleware(mux))
 	s.url = s.server.URL
 	t.Cleanup(func() {
 		s.endTails() // otherwise Close waits for them
@@ -70,31 +66,6 @@ func newSiteBehind(t testing.TB, middleware func(next http.Handler) http.Handler
 		}
 	})
 	return s
-}
-
-// ascending returns a handler that accepts order=asc, for logs of at most 10,000
-// matching entries.
-func ascending(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		q := r.URL.Query()
-		if q.Get("order") != "asc" {
-			next.ServeHTTP(w, r)
-			return
-		}
-		limit, _ := strconv.Atoi(q.Get("limit"))
-		q.Del("order")
-		q.Set("limit", "10000")
-		all := r.Clone(r.Context())
-		all.URL.RawQuery = q.Encode()
-		all.Header.Del("Accept-Encoding")
-		recorder := httptest.NewRecorder()
-		next.ServeHTTP(recorder, all)
-		lines := strings.SplitAfter(recorder.Body.String(), "\n")
-		slices.Reverse(lines)
-		for _, line := range lines[:min(len(lines), limit+1)] {
-			io.WriteString(w, line)
-		}
-	})
 }
 
 // insert stores entries without notifying tails, and returns the id of the last.

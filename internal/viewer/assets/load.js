@@ -12,6 +12,7 @@ import { canBeLive, reload, resetList, state } from "./state.js";
 import { startTail, stopTail } from "./tail.js";
 
 const PAGE_SIZE = 300;
+const AROUND = 25; // entries on each side of an entry
 const MIN_RETRY_MS = 1000;
 const MAX_RETRY_MS = 10_000;
 
@@ -57,20 +58,16 @@ async function loadFirstPage(signal) {
   if (canBeLive() && !state.query.paused) startTail();
   const { open, asc } = state.query;
   let page = await getPage(signal, asc ? { order: "asc" } : {});
-  let olderCount = page.length;
+  state.atEnd = page.length < PAGE_SIZE;
   if (open && !asc && !includesID(page, open)) {
-    const [older, newer] = await Promise.all([
-      getPage(signal, { before: open + 1 }),
-      getPage(signal, { after: open, order: "asc" }),
-    ]);
-    if (older[0]?.id === open) {
-      page = older.concat(newer);
-      olderCount = older.length;
+    const around = await getPage(signal, { around: open, limit: 2 * AROUND + 1 });
+    if (includesID(around, open)) {
+      page = around;
+      state.atEnd = page.filter((entry) => entry.id < open).length < AROUND;
       anchorList();
     }
   }
   state.entries = page;
-  state.atEnd = olderCount < PAGE_SIZE;
   state.sorted = state.atEnd && !state.anchored;
   state.newest = Math.max(0, ...page.map((entry) => entry.id));
   sortEntries();
