@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -153,6 +155,29 @@ func TestQueueOversizeBatch(t *testing.T) {
 	if excess := s.queue.oversize.Load(); excess != 0 {
 		t.Errorf("got %d bytes above the limit at the end, want 0", excess)
 	}
+}
+
+// The service is ready as long as clients with few queued bytes are served, also
+// if another client has put a batch larger than the queue.
+func TestQueueReadiness(t *testing.T) {
+	s := newStalledService(t, "-queue", "1MiB")
+	large := `{"level":"error","msg":"` + strings.Repeat("x", 2<<20) + `"}`
+	if got := post(s, "192.0.2.1:1", large); got != http.StatusAccepted {
+		t.Fatalf("got status %d for the first batch, want 202", got)
+	}
+	body := `{"level":"error","msg":"` + strings.Repeat("x", maxJoinedText/2) + `"}` // two do not join
+	for n := range 1000 {
+		if err := s.queue.notReady(); err != nil {
+			if n == 0 || !errors.Is(err, errQueueFull) {
+				t.Errorf("got not ready after %d small batches with the error %v, want more and %v", n, err, errQueueFull)
+			}
+			return
+		}
+		if got := post(s, fmt.Sprintf("198.51.%d.%d:1", n/256, n%256), body); got != http.StatusAccepted {
+			t.Fatalf("got status %d for small batch %d of a ready service, want 202", got, n)
+		}
+	}
+	t.Error("got a ready service after 1,000 small batches, want not ready")
 }
 
 // post sends body to s from an address, and returns the status of the response.

@@ -54,6 +54,9 @@ const batchOverhead = 1 << 10
 // in bytes. No batch from newBatch has a smaller capacity.
 const maxJoinedText = 4 << 10
 
+// minBatch is the smallest size of a batch from newBatch, in bytes.
+const minBatch = batchOverhead + maxJoinedText + maxJoinedText/64*int64(unsafe.Sizeof(row{}))
+
 // maxPooled is the largest buffer that is kept in a pool, in bytes. A few large
 // requests must not determine how much memory an idle service uses.
 const maxPooled = 256 << 10
@@ -285,14 +288,16 @@ func (q *queue) brokenError() error {
 	return nil
 }
 
-// notReady returns why the queue does not accept a batch at once, or nil.
+// notReady returns why the queue does not accept batches, or nil. Clients with few
+// queued bytes are served until the extra space is used, so a client that fills the
+// queue, or that has put a batch larger than the queue, does not make it unready.
 func (q *queue) notReady() error {
 	switch err := q.brokenError(); {
 	case err != nil:
 		return err
 	case q.stopped.Load():
 		return errShuttingDown
-	case q.bytes.Load()-q.oversize.Load() >= q.limit:
+	case q.bytes.Load()-q.oversize.Load()+minBatch > q.limit+extraSpace(q.limit):
 		return errQueueFull
 	}
 	return nil
