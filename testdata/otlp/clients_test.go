@@ -20,7 +20,11 @@ import (
 	"time"
 
 	_ "modernc.org/sqlite"
+
+	"log-ingester/internal/testskip"
 )
+
+func TestMain(m *testing.M) { os.Exit(testskip.Main(m)) }
 
 // A service is the real program, behind a proxy that can fail.
 type service struct {
@@ -120,24 +124,14 @@ func (s *service) outages(ctx context.Context, faults ...http.HandlerFunc) {
 const records = 2000
 
 // TestClients runs the default exporters of SDKs, and a client of Elasticsearch,
-// through outages. A client whose
-// packages are not installed is skipped:
-//
-//	pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http elasticsearch
-//	npm install --prefix clients/node
-//	mvn -f clients/java package dependency:copy-dependencies
-//
-// OTLP_PYTHON may name the Python interpreter.
+// through outages. scripts/install-tools installs their packages.
 func TestClients(t *testing.T) {
 	dir := t.TempDir()
 	goClient := filepath.Join(dir, "client")
 	if out, err := exec.Command("go", "build", "-o", goClient, "./clients/go").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	python := os.Getenv("OTLP_PYTHON")
-	if python == "" {
-		python = "python3"
-	}
+	const python = "clients/python/venv/bin/python"
 	all := []http.HandlerFunc{unavailable, disconnect}
 	for _, c := range []struct {
 		name, service string
@@ -162,7 +156,7 @@ func TestClients(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.needs != nil && exec.Command(c.needs[0], c.needs[1:]...).Run() != nil {
-				t.Skip("the client's packages are not installed")
+				testskip.SkipOrFail(t, "the packages of the client "+c.name+" (scripts/install-tools)")
 			}
 			t.Parallel()
 			s := startService(t)
@@ -186,18 +180,14 @@ func TestClients(t *testing.T) {
 }
 
 // TestCollector runs the Collector with examples/otel-collector through outages.
-// Build it in this directory:
-//
-//	go run go.opentelemetry.io/collector/cmd/builder@v0.165.0 --config clients/collector/builder.yaml
-//
-// OTLP_COLLECTOR may name the program.
+// scripts/install-tools builds the Collector.
 func TestCollector(t *testing.T) {
-	program := os.Getenv("OTLP_COLLECTOR")
-	if program == "" {
-		program, _ = filepath.Abs("clients/collector/out/otelcol")
+	program, err := filepath.Abs("clients/collector/out/otelcol")
+	if err != nil {
+		t.Fatal(err)
 	}
 	if _, err := os.Stat(program); err != nil {
-		t.Skip("the Collector is not built")
+		testskip.SkipOrFail(t, "the Collector (scripts/install-tools)")
 	}
 	example, err := os.ReadFile("../../examples/otel-collector/collector.yaml")
 	if err != nil {

@@ -12,9 +12,10 @@ import pathlib
 import re
 import sys
 
-LEVEL = ["level", "severity", "lvl", "log.level", "levelname", "@l", "Level"]
-MESSAGE = ["message", "msg", "@m", "@mt", "RenderedMessage", "event", "log"]
-TIME = ["timestamp", "time", "ts", "@timestamp", "@t", "Timestamp", "date", "asctime"]
+LEVEL = ["level", "severity", "lvl", "log.level", "levelname", "@l", "Level", "LogLevel", "loglevel"]
+MESSAGE = ["message", "msg", "@m", "@mt", "RenderedMessage", "event", "log", "short_message"]
+TIME = ["timestamp", "time", "ts", "@timestamp", "@t", "Timestamp", "date", "instant", "asctime"]
+SYSLOG = ["fatal", "fatal", "fatal", "error", "warn", "info", "info", "debug"]
 
 BELOW = {
     "trace", "verbose", "silly",
@@ -132,6 +133,9 @@ def when(raw):
             zone = datetime.timedelta(hours=int(m[10]), minutes=int(m[11]))
             t += zone if m[9] == "-" else -zone
         return t.strftime("%Y-%m-%dT%H:%M:%S") + "." + (m[7] or "").ljust(9, "0") + "Z"
+    if raw.startswith("{"):
+        instant = json.loads(raw)
+        return stamp(instant["epochSecond"], instant["nanoOfSecond"])
     if is_number(raw):
         n = decimal.Decimal(raw)
         for limit, digits in [("1e11", 0), ("1e14", 3), ("1e17", 6), ("Infinity", 9)]:
@@ -176,6 +180,8 @@ def row(entry):
     name = None
     if at is not None:
         name = level(entry[at][2])
+        if is_number(entry[at][2]) and first(entry, ["version"]) is not None and first(entry, ["host"]) is not None:
+            name = SYSLOG[int(entry[at][2])]  # GELF
         if name is not None:
             used.add(at)
     elif any(key == "@t" for key, _, _ in entry):
@@ -198,6 +204,11 @@ def row(entry):
     elif loguru:
         message = loguru["message"]
         entry[record] = (*entry[record][:2], without(entry[record][2], "message"))
+
+    fields = first(entry, ["fields"])
+    if at is None and fields is not None and "message" in json.loads(entry[fields][2]):
+        message = json.loads(entry[fields][2])["message"]
+        entry[fields] = (*entry[fields][:2], without(entry[fields][2], "message"))
 
     at = first(entry, TIME)
     time = None

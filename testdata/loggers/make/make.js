@@ -28,6 +28,7 @@ class FixedDate extends RealDate {
 resetClock()
 globalThis.Date = FixedDate
 Object.defineProperty(process, 'pid', { value: 42 })
+require('node:os').hostname = () => 'web-1'
 
 const french = 'commande passée à « Zoé » — 注文 ✓ 🚀'
 const ansi = '\x1b[31mred\x1b[0m alert\ttab \x01 \x7f'
@@ -82,6 +83,15 @@ pinoFile('pino-labels', {
   l.warn('slow request')
   l.error(failing(), 'payment failed')
   l.fatal('giving up')
+})
+
+pinoFile('ecs-pino', require('@elastic/ecs-pino-format').ecsFormat({ serviceName: 'shop', apmIntegration: false }), (l) => {
+  l.debug({ key: 'user:42' }, 'cache miss')
+  l.info({ user: 'Zoé' }, french)
+  l.info({ log: { logger: 'a' } }, decoy)
+  l.warn('slow request')
+  l.error({ err: failing() }, 'payment failed')
+  l.fatal(quoted)
 })
 
 const bunyan = require('bunyan')
@@ -148,6 +158,7 @@ function winstonPost(name, format, options, log) {
 
 (async () => {
   await winstonPost('winston', combine(errors({ stack: true }), timestamp(), json()), { batch: true, batchCount: 12 }, winstonLog)
+  await winstonPost('ecs-winston', require('@elastic/ecs-winston-format').ecsFormat({ apmIntegration: false }), { batch: true, batchCount: 12 }, winstonLog)
   await winstonPost('winston-single', combine(timestamp(), json()), {}, (l) => l.error(french, { user: 'Zoé', tags: [] }))
   await winstonPost('winston-colorize', combine(colorize(), timestamp({ format: 'YYYY-MM-DD HH:mm:ss.SSS' }), json()), { batch: true, batchCount: 2 }, (l) => {
     l.info('the level is wrapped in colours')

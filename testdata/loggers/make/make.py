@@ -7,11 +7,14 @@ import io
 import linecache
 import logging
 import pathlib
+import socket
 import sys
 import time
 
+import ecs_logging
 import freezegun
 import structlog
+from logging_gelf.formatters import GELFFormatter
 from loguru import logger as loguru_logger
 from pythonjsonlogger.json import JsonFormatter
 
@@ -71,6 +74,20 @@ def records(l):
     l.critical("giving up", extra={"since": datetime.date(2026, 11, 22)})
 
 
+def gelf(l):
+    def place(record):
+        record.pathname, record.lineno = "/srv/shop/checkout.py", 7
+        return True
+
+    l.addFilter(place)
+    l.debug("cache miss")
+    l.info(FRENCH, extra={"user": "Zoé"})
+    l.warning(DECOY)
+    l.error("payment failed: %s", "card declined")
+    l.error(QUOTED)
+    l.critical("giving up")
+
+
 def main():
     logging.addLevelName(logging.INFO + 5, "NOTICE")
     logging.Formatter.converter = time.gmtime
@@ -84,6 +101,12 @@ def main():
     write("python-json-logger-timestamp", JsonFormatter(
         "%(levelname)s %(message)s", timestamp=True, json_ensure_ascii=False), lambda l: (
             l.info(FRENCH), l.error(FRENCH), call(lambda: l.exception("payment failed"))))
+
+    # Without the process and the file, which depend on this machine.
+    write("ecs-logging", ecs_logging.StdlibFormatter(
+        exclude_fields=["process", "log.origin"], stack_trace_limit=2), records)
+    socket.gethostname = socket.getfqdn = lambda *_: "web-1"
+    write("logging-gelf", GELFFormatter(null_character=False), gelf)
 
     out = io.StringIO()
     structlog.configure(
