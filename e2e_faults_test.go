@@ -114,6 +114,7 @@ func TestLongLock(t *testing.T) {
 	release()
 	l.postUntilStored(p, "after")
 	p.checkBalanced()
+	p.waitForLog(logRecovered) // the writer logs it after it has responded
 	p.checkLogged(logWriteFailed, 1)
 	p.checkLogged(logRecovered, 1)
 	p.interrupt()
