@@ -233,7 +233,13 @@ func TestEachBulkReservationFails(t *testing.T) {
 func TestBulkBatchIsMeasured(t *testing.T) {
 	long := strings.Repeat("x", 10_000)
 	body := strings.Repeat(`{"create":{"_index":"`+long+`","_id":"`+long+`"}}`+"\n{}\n"+`{"create":{}}`+"\n{}\n", 20)
-	in := &ingester{threshold: entry.LevelError, memory: &budget{limit: 64 << 20}, metrics: new(metrics), clock: time.Now}
+	in := &ingester{
+		threshold: entry.LevelError,
+		maxBody:   16 << 20,
+		memory:    &budget{limit: 64 << 20},
+		metrics:   new(metrics),
+		clock:     time.Now,
+	}
 	s := &scratch{entry: newLogEntry(), body: []byte(body)}
 	s.begin(in, testAccount())
 	q := &bulkRequest{s: s, threshold: in.threshold, index: entry.AppendQuoted(nil, long)}
