@@ -67,6 +67,7 @@ func TestProcessorsContinueFirst(t *testing.T) {
 		order = append(order, "first")
 		first.stop()
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if want := []string{"b1", "first", "a1", "a2"}; !slices.Equal(order, want) {
 			t.Errorf("got order %v, want %v", order, want)
 		}
