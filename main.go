@@ -71,7 +71,7 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 // tuneGC sets GOGC=50 and a memory limit, unless the environment sets them. The
 // live heap is about 1 MB, so most of Go's 4 MB minimum heap is garbage. Halving
 // it costs 3% for single-entry requests through net/http and nothing measurable
-// elsewhere. The limit is -memory plus 96 MiB for connections, headers, pools and
+// elsewhere. The limit is -memory plus 72 MiB for connections, headers, pools and
 // garbage. Near it, the collector runs more often, so that garbage of large bodies
 // does not grow the process further.
 func tuneGC(cfg *config, getenv func(string) string) {
@@ -79,7 +79,7 @@ func tuneGC(cfg *config, getenv func(string) string) {
 		debug.SetGCPercent(50)
 	}
 	if getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(int64(cfg.memory) + 96<<20)
+		debug.SetMemoryLimit(int64(cfg.memory) + 72<<20)
 	}
 }
 

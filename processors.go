@@ -2,6 +2,7 @@ package main
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 )
 
@@ -24,11 +25,15 @@ type processors struct {
 	line  line
 }
 
-// newProcessors returns a permit for each processor that Go uses.
-func newProcessors() *processors { return &processors{free: runtime.GOMAXPROCS(0)} }
+// newProcessors returns a permit for each processor that Go uses, except one, which
+// stays free for small requests. A goroutine that works on a large body does not
+// return its processor to the scheduler for up to 10 ms.
+func newProcessors() *processors { return &processors{free: max(1, runtime.GOMAXPROCS(0)-1)} }
 
-// acquire waits for a permit.
-func (p *processors) acquire(a *account) {
+// acquire waits for a permit. A request that continues its work comes before the
+// requests of the same client that have not begun. Otherwise a client with many
+// requests would have all of them in progress, with their memory.
+func (p *processors) acquire(a *account, continues bool) {
 	p.mu.Lock()
 	if p.free > 0 {
 		p.free--
@@ -37,7 +42,11 @@ func (p *processors) acquire(a *account) {
 		return
 	}
 	w := newWaiter(a, 1)
-	p.line = append(p.line, w)
+	if continues {
+		p.line = slices.Insert(p.line, 0, w)
+	} else {
+		p.line = append(p.line, w)
+	}
 	p.mu.Unlock()
 	<-w.admitted
 }
@@ -77,7 +86,7 @@ func (p *processors) yield(a *account) {
 	}
 	p.pass()
 	w := newWaiter(a, 1)
-	p.line = append(p.line, w)
+	p.line = slices.Insert(p.line, 0, w) // as in acquire
 	p.mu.Unlock()
 	<-w.admitted
 }
@@ -97,14 +106,15 @@ type processorTime struct {
 	processors *processors
 	account    *account
 	held       bool
+	begun      bool  // it has held a permit
 	worked     int64 // bytes since the last yield
 }
 
 // start waits for a permit unless the request holds one.
 func (t *processorTime) start() {
 	if !t.held && t.processors != nil {
-		t.processors.acquire(t.account)
-		t.held = true
+		t.processors.acquire(t.account, t.begun)
+		t.held, t.begun = true, true
 	}
 }
 

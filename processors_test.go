@@ -14,11 +14,11 @@ func TestProcessorsTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &processors{free: 1}
 		a, b, c := testAccount(), testAccount(), testAccount()
-		p.acquire(a)
+		p.acquire(a, false)
 		var order []string
 		enter := func(name string, account *account) {
 			go func() {
-				p.acquire(account)
+				p.acquire(account, false)
 				order = append(order, name)
 				p.release()
 			}()
@@ -41,6 +41,39 @@ func TestProcessorsTakeTurns(t *testing.T) {
 	})
 }
 
+// A request that continues its work comes before the requests of its client that
+// have not begun, but not before those of a client whose turn it is.
+func TestProcessorsContinueFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &processors{free: 1}
+		a, b := testAccount(), testAccount()
+		first := processorTime{processors: p, account: a}
+		first.start()
+		var order []string
+		enter := func(name string, account *account) {
+			go func() {
+				p.acquire(account, false)
+				time.Sleep(time.Second)
+				order = append(order, name)
+				p.release()
+			}()
+			synctest.Wait()
+		}
+		enter("a1", a)
+		enter("a2", a)
+		enter("b1", b)
+		first.stop()  // b1 begins
+		first.start() // waits for it
+		order = append(order, "first")
+		first.stop()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if want := []string{"b1", "first", "a1", "a2"}; !slices.Equal(order, want) {
+			t.Errorf("got order %v, want %v", order, want)
+		}
+	})
+}
+
 // Work on a large body lets a client of another address go first after each step.
 // Another request of the same client waits.
 func TestProcessorsYield(t *testing.T) {
@@ -53,7 +86,7 @@ func TestProcessorsYield(t *testing.T) {
 		var order []string
 		for name, account := range map[string]*account{"same": a, "other": b} {
 			go func() {
-				p.acquire(account)
+				p.acquire(account, false)
 				order = append(order, name)
 				p.release()
 			}()
