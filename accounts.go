@@ -13,7 +13,7 @@ import (
 type account struct {
 	accounts *accounts
 	addr     netip.Addr   // as accountAddress returns it
-	refs     atomic.Int64 // calls of put that are due
+	refs     atomic.Int64 // uses that have not ended with put
 
 	memory  atomic.Int64 // bytes of the memory budget
 	headers atomic.Int64 // bytes of the header budget
@@ -23,7 +23,7 @@ type account struct {
 	conns int
 	http2 int // connections that use HTTP/2
 
-	turn int64 // when it used a processor last; guarded by processors
+	turn int64 // number of its last turn; guarded by processors.mu
 }
 
 // accounts holds the account of each address that has a connection, a request or
@@ -92,8 +92,8 @@ func (as *accounts) isTrusted(addr netip.Addr) bool {
 // forwardedFor returns the address of the client for which the proxy peer
 // forwards a request: the last one in X-Forwarded-For that is not a trusted
 // proxy. Each proxy appends the address of its own client, so the addresses
-// before that one may be invented. If the field has no such address, the result
-// is the address of the last proxy that is known.
+// before that one may be invented. If there is none, or an invalid address
+// comes after it, the result is the last proxy that was found, or peer.
 func (as *accounts) forwardedFor(peer netip.Addr, h http.Header) netip.Addr {
 	lines := h["X-Forwarded-For"]
 	for i := len(lines) - 1; i >= 0; i-- {

@@ -21,8 +21,8 @@ const maxStreams = 64
 
 // Limits of the memory of an HTTP/2 connection that no budget counts.
 const (
-	// startTimeout is how long a header block counts as not yet handled. After
-	// that, net/http has refused it without calling a handler.
+	// startTimeout limits the wait for the start of a stream's handler. After it, the
+	// gate assumes that net/http has refused the stream.
 	startTimeout = time.Second
 
 	// maxFramesPerWrite is how many frames are read during a write. If a client
@@ -33,7 +33,7 @@ const (
 // A frameGate delays the frames of an HTTP/2 connection, so that the memory for
 // streams without a reservation is limited. A frame that opens a stream waits
 // until the handler of the stream before it has started, and reserved the memory
-// of the header. It also waits while maxStreams handlers run, even if the client
+// of its header. A new stream also waits while maxStreams handlers run, even if the client
 // has reset their streams: net/http would keep the headers of more streams until
 // one of the handlers returns.
 //
@@ -52,7 +52,7 @@ type frameGate struct {
 	changed    sync.Cond // signals a change of the fields below
 	closed     bool
 	lastStream uint32
-	startedAt  time.Time // when the last stream was opened; zero if its handler has started
+	startedAt  time.Time // when the last stream was opened; zero after its handler has started
 	handlers   int       // running
 	writing    bool
 	frames     int // read since the start of the current write
@@ -127,8 +127,8 @@ func (g *frameGate) admit(kind byte, stream uint32) bool {
 	return !g.closed
 }
 
-// mustWait reports whether a stream must not be opened now. It makes sure that
-// changed is signaled when that may have changed. g.mu must be held.
+// mustWait reports whether a new stream must wait. If only startTimeout ends the
+// wait, mustWait starts a timer that signals changed. g.mu must be held.
 func (g *frameGate) mustWait() bool {
 	if g.handlers >= maxStreams {
 		return true

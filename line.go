@@ -3,7 +3,7 @@ package main
 // A waiter is a goroutine that waits in a line.
 type waiter struct {
 	account  *account
-	size     int64         // of what it waits for
+	size     int64         // how much of the resource it waits for
 	admitted chan struct{} // receives a token; it has a buffer of one
 }
 
@@ -15,8 +15,8 @@ func newWaiter(a *account, size int64) *waiter {
 // owner of the resource guards it.
 type line []*waiter
 
-// next returns the waiter whose client has the smallest key, and of those the
-// first. The line must not be empty.
+// next returns the waiter whose account has the smallest key, and among equal keys
+// the first in line. The line must not be empty.
 func (l line) next(key func(*account) int64) *waiter {
 	best, least := l[0], key(l[0].account)
 	for _, w := range l[1:] {

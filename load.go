@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// busyRate is the number of entries per millisecond from which clients get all
-	// processors: searches and the summarizer then yield.
+	// busyRate is the number of entries per millisecond above which searches use no
+	// helpers and the summarizer pauses.
 	busyRate = 10
 
 	// loadInterval is the shortest time over which the rate is measured.
@@ -24,7 +24,7 @@ type loadMeter struct {
 	busy  bool      // the rate in the last interval exceeded busyRate
 }
 
-// isBusy reports whether clients send more than busyRate.
+// isBusy reports whether clients sent more than busyRate in the last interval.
 func (m *loadMeter) isBusy() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

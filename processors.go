@@ -7,8 +7,8 @@ import (
 )
 
 // Work on a body in memory that is smaller than largeBody takes less than a
-// millisecond and needs no permit. After each workStep bytes, work on a larger
-// one lets the clients of other addresses go first.
+// millisecond and needs no permit. Work on a larger body lets other client
+// addresses go first after each workStep bytes.
 const (
 	largeBody = 64 << 10
 	workStep  = 256 << 10
@@ -25,8 +25,8 @@ type processors struct {
 	line  line
 }
 
-// newProcessors returns a permit for each processor that Go uses, except one, which
-// stays free for small requests. A goroutine that works on a large body does not
+// newProcessors returns processors with a permit for each processor that Go uses,
+// except one, which stays free for small requests. A goroutine that works on a large body does not
 // return its processor to the scheduler for up to 10 ms.
 func newProcessors() *processors { return &processors{free: max(1, runtime.GOMAXPROCS(0)-1)} }
 

@@ -22,9 +22,9 @@ type memoryClass struct {
 //   - other: buffers in pools, other live objects and stacks, Go's runtime, and
 //     SQLite, whose driver has its own allocator
 //
-// Pages that were allocated but never written are not resident, and Go does not
-// know them. Garbage and free memory are therefore at most what the classes before
-// them leave. resident is the total. On systems other than Linux it is 0, and the
+// Go's figures for garbage and free memory include pages that are not resident
+// because they were never written. Each is therefore limited to what the classes
+// before it leave. resident is the total. On systems other than Linux it is 0, and the
 // classes divide the memory that Go has from the operating system.
 func memoryClasses(counted []memoryClass) (classes []memoryClass, resident int64) {
 	mapped, garbage, free := goMemory()
