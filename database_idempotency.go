@@ -31,14 +31,14 @@ const (
 	keyBytes    = 64
 )
 
-// An idle writer looks for expired keys every expireEvery, and deletes at most
-// minExpireStep of them in one transaction.
+// The writer looks for expired keys every expireEvery. It deletes at most
+// minExpireStep of them in one transaction, or more if it adds many keys.
 const (
 	expireEvery   = 10 * time.Second
 	minExpireStep = 1000
 )
 
-// load replaces the index by the keys in the database.
+// load replaces the index with one of the keys in the database.
 func (t *claimTable) load(c *conn) (err error) {
 	x := newKeyIndex(t.index.limit)
 	rows, err := c.driver.QueryContext(context.Background(), `SELECT id, key FROM idempotency_keys
@@ -89,9 +89,8 @@ func (t *claimTable) insert(c *conn, stmt statement, batches []*batch) error {
 	return err
 }
 
-// deleteExpired deletes keys that are expired or exceed the limit, at most
-// minExpireStep or twice as many as were added. It reports whether it deleted
-// any.
+// deleteExpired deletes keys that are expired or exceed the limit: at most
+// minExpireStep, or 2*added if that is more. It reports whether it deleted any.
 func (t *claimTable) deleteExpired(c *conn, added int64) (deleted bool, err error) {
 	now := time.Now()
 	if now.Before(t.nextExpiry) && (added == 0 || !t.index.full()) {

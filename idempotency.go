@@ -159,7 +159,7 @@ func (t *claimTable) claim(id requestID) (c *claim, first bool) {
 	return c, true
 }
 
-// done gives c.response, or err if it is not nil, to the repetitions that wait.
+// done passes c.response, or err if it is not nil, to the waiting repetitions.
 // Unless the request is queued, it releases the claim.
 func (t *claimTable) done(c *claim, err *httpapi.Error) {
 	c.err = err

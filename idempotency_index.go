@@ -53,8 +53,8 @@ func (x *keyIndex) find(key digest) (ids []int64) {
 	print := fingerprint(key)
 	id := x.next
 	for at := x.newest[print&mask]; ; at = x.older[at&mask] {
-		// Places that are not in use have any value. Ids decrease in a chain, so
-		// the loop ends.
+		// Unused elements can have any value. Ids decrease in a
+		// chain, so one that does not, or is below oldest, ends it.
 		older := x.next - int64(uint32(x.next)-at)
 		if older >= id || older < x.oldest {
 			return ids
