@@ -46,9 +46,9 @@ func writeElasticError(w http.ResponseWriter, e *httpapi.Error) {
 	w.Write(esbulk.AppendError(nil, e.Status, e.Reason)) // as above
 }
 
-// elasticKey passes requests to h whose header is changed so that it contains an
-// API key as the service expects it. Clients of Elasticsearch send it as the
-// password of a user, or as an Elasticsearch key, which has an id.
+// elasticKey copies the API key of a request to the header X-API-Key and calls h.
+// Elasticsearch's clients send the key as the password of a user, or after the id in
+// an Elasticsearch API key.
 func elasticKey(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["X-Elastic-Product"] = []string{"Elasticsearch"} // clients require it, also with errors
@@ -68,7 +68,7 @@ func elasticKey(h http.Handler) http.Handler {
 type bulkRequest struct {
 	s         *scratch
 	threshold entry.Level
-	index     []byte // of items without one, a JSON string
+	index     []byte // JSON string: the index of items that name none
 }
 
 // A bulkResult is the result of the items of a bulk request.
@@ -245,7 +245,7 @@ func (q *bulkRequest) check(it *esbulk.Item) (kept bool, failure *esbulk.Failure
 }
 
 // scan validates text as one object. kept reports whether its level is at or above
-// min, and reason is not empty if it is no object.
+// min, and reason is not empty if text is not one object.
 func (q *bulkRequest) scan(text []byte, min entry.Level) (kept bool, reason string) {
 	scanner := &q.s.scanner
 	if err := scanner.scan(text, min); err != nil {

@@ -16,8 +16,8 @@ import (
 type otlpHandler struct{ *ingester }
 
 // ServeHTTP handles a request and counts its response. A response has the encoding
-// of its request. The status 200 without ?wait=1 means that the records are queued,
-// because OTLP knows no other status of success.
+// of its request. Without ?wait=1, status 200 means that the records are queued,
+// because OTLP defines no other success status.
 func (h otlpHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s, herr := h.begin(r)
 	defer s.free()
@@ -75,7 +75,7 @@ func (h otlpHandler) request(s *scratch, isJSON bool) (*otlp.Request, *httpapi.E
 	if !isJSON {
 		return q, nil
 	}
-	// The scanner validates the body as one entry, which it does not keep.
+	// The threshold is above all levels, so the scanner validates but keeps nothing.
 	var herr *httpapi.Error
 	if s.scanner.kept, herr = emptied(&s.reserved, s.scanner.kept, 1); herr != nil {
 		return nil, herr
@@ -91,8 +91,8 @@ func (h otlpHandler) request(s *scratch, isJSON bool) (*otlp.Request, *httpapi.E
 	return q, herr
 }
 
-// store queues the kept records, and returns after their commit with wait. It
-// counts all records.
+// store queues the kept records, and counts all records. If wait is set, it returns
+// after the commit.
 func (h otlpHandler) store(s *scratch, q *otlp.Request, result otlp.Result, wait bool) *httpapi.Error {
 	kept, filtered, rejected := int64(result.Kept), int64(result.Filtered), int64(result.Rejected)
 	h.metrics.countReceived(endpointOTLP, kept+filtered+rejected)

@@ -1,5 +1,5 @@
-// Package esbulk reads the bodies of Elasticsearch's bulk API, and writes its
-// responses and those that clients request before they send.
+// Package esbulk reads the bodies of Elasticsearch's bulk API, and writes the
+// responses to it and to the requests that clients send before it.
 // https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-bulk
 //
 // It neither validates documents nor decides which are stored.

@@ -8,16 +8,16 @@ import (
 	"log-ingester/internal/entry"
 )
 
-// Version is the version of Elasticsearch that clients see. Clients of this major
-// version and of those around it accept it.
+// Version is the version of Elasticsearch that clients see. Clients of this, the
+// previous and the next major version accept it.
 const Version = "8.19.0"
 
-// Handshake returns the response to a request other than a bulk request: what
-// clients ask for before they send. path is the path below /elasticsearch. ok is
-// false if there is no such resource.
+// Handshake returns the response to a request that clients send before their first
+// bulk request. path is the path below /elasticsearch. ok is false if there is no
+// such resource.
 //
-// Templates, policies and pipelines exist as far as clients can see, so that they
-// do not try to create them, and creating them succeeds without an effect.
+// It reports that every template, policy and pipeline exists, so that clients do not
+// create them. Creating one succeeds without an effect.
 func Handshake(method, path string) (body string, ok bool) {
 	path = strings.Trim(path, "/")
 	switch path {

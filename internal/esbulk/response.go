@@ -77,7 +77,7 @@ type ResponseWriter struct {
 	items  bool // the list of items is open
 }
 
-// itemFields are the fields that the filter selects of an action's items.
+// itemFields are the fields of an action's items that the filter selects.
 type itemFields struct{ index, id, result, status, errorType, reason bool }
 
 // NewResponseWriter returns a writer of the response to a request. index is a JSON

@@ -244,7 +244,7 @@ func jsonAttributes(t *rowText, c *cursor, depth int) error {
 }
 
 // maxLateKeyDepth is the depth up to which a value may precede its key. Each such
-// value is read once more, so this limits the cost of nested ones.
+// value is read twice, so without a limit, nested ones would take exponential time.
 const maxLateKeyDepth = 8
 
 // errLateKey rejects a record.

@@ -18,7 +18,7 @@ type Result struct {
 	TextSize int    // upper bound of the text of the rows of the kept records, in bytes
 }
 
-// A Row is the columns of a record as lengths of the text at their ends.
+// A Row holds the offsets in the text at which the columns of a record end.
 type Row struct{ Level, Message, Timestamp, Details int }
 
 // A format reads the parts of a request in one of the two encodings. src is the
@@ -79,8 +79,8 @@ func (s str) quoted(t *rowText) {
 // digits.
 type id str
 
-// isEmpty reports whether there is no id. An id of zeros is invalid, and the same
-// as none.
+// isEmpty reports whether there is no id. An id of zeros is invalid and counts as
+// none.
 func (d id) isEmpty() bool {
 	zero := "\x00"
 	if d.json {
@@ -133,7 +133,7 @@ func (r *record) level() entry.Level {
 type shared struct {
 	src        []byte
 	isScope    bool
-	size       int // in bytes, if it was measured
+	size       int // in bytes, once measured
 	start, end int // of the first copy in the text; 0 if there is none
 }
 
@@ -182,8 +182,7 @@ func (w *rows) addShared(s *shared) {
 	}
 }
 
-// record adds a record. Its error concerns the whole request; other errors reject
-// only the record.
+// record adds a record, or rejects it. The returned error rejects the whole request.
 func (w *rows) record(r *record, scope, resource *shared) error {
 	mode, level := w.mode, r.level()
 	if level < w.threshold {

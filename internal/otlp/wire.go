@@ -116,7 +116,7 @@ func (f *fields) longVarint() (uint64, bool) {
 }
 
 // skipGroup skips the fields up to the end of the group that f.tag starts. No
-// message of OTLP has groups, but unknown fields may be some.
+// message of OTLP has groups, but unknown fields may be groups.
 func (f *fields) skipGroup() bool {
 	var open [maxDepth]uint64 // the numbers of the groups around the current field
 	start := f.tag
