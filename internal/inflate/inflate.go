@@ -2,7 +2,7 @@
 // 1952) and zlib (RFC 1950).
 //
 // It is about twice as fast as compress/flate, because it has the whole output in
-// one buffer: the caller's. It needs no window of its own and copies nothing. It
+// one buffer: the caller's. It has no window from which it must copy the output. It
 // also reads up to eight bytes of input at once, and removes the bits of a symbol
 // and its extra bits together, as libdeflate does.
 //
@@ -278,9 +278,9 @@ func (b *blocks) copyMatch(dst []byte) []byte {
 }
 
 // While the input has fastInput bytes and the output has room for fastOutput,
-// decodeFast needs no other checks of them. In one round, it appends up to two
-// literals and a match, and copies in steps of eight bytes; it reads eight bytes
-// of input twice.
+// decodeFast needs no other checks of them. In one round, it reads eight
+// bytes of input at most twice. It appends up to three literals, or up to two
+// literals and a match, which it copies in steps of eight bytes.
 const (
 	fastInput  = 16
 	fastOutput = 2 + maxMatch + 8

@@ -16,7 +16,7 @@ type input struct {
 	err error // of src, after which it is not read any more
 
 	held uint64 // bits that were taken from buf, the next one lowest
-	n    uint   // how many
+	n    uint   // number of bits in held
 
 	pos, end int // buf[pos:end] was read but not taken
 	buf      [inputSize]byte

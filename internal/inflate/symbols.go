@@ -11,9 +11,8 @@ const (
 )
 
 // Sizes of the tables. With primary indexes of these lengths, most codes need no
-// secondary table. The secondary tables of a complete code whose longest code
-// has 15 bits have at most as many entries as there are symbols, times the size of
-// one table.
+// secondary table. There are at most half as many secondary tables as symbols,
+// because each contains at least two symbols.
 const (
 	literalBits  = 11
 	distanceBits = 8
@@ -22,7 +21,6 @@ const (
 	literalTableSize  = 1<<literalBits + maxLiteralLinks<<(maxCodeLength-literalBits)
 	distanceTableSize = 1<<distanceBits + maxDistanceLinks<<(maxCodeLength-distanceBits)
 
-	// A link needs at least two symbols.
 	maxLiteralLinks  = 288 / 2
 	maxDistanceLinks = 32 / 2
 )
