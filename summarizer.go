@@ -18,13 +18,12 @@ const (
 	summarizeEvery    = time.Second
 	summarizeAllEvery = 10 * time.Second
 
-	// busyShare is the share of the time, 1/busyShare, for which the summarizer works
-	// while requests need the processors.
+	// While requests need the processors, the summarizer works for 1/busyShare of
+	// the time.
 	busyShare = 64
 )
 
-// A summarizer makes summaries in the background, and gives them to the writer to
-// store.
+// A summarizer makes summaries in the background. The writer stores them.
 type summarizer struct {
 	path   string
 	jobs   chan<- writerJob
@@ -153,8 +152,8 @@ func (s *summarizer) inWriter(ctx context.Context, do func(*database) error) err
 	return <-job.done
 }
 
-// inFile is inWriter, but returns an error if the writer has another file open than
-// source.
+// inFile is inWriter, but returns an error if the writer and source have different
+// files open.
 func (s *summarizer) inFile(ctx context.Context, do func(*database) error) error {
 	return s.inWriter(ctx, func(d *database) error {
 		if !os.SameFile(d.files.database.Info, s.file.Info) {

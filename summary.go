@@ -52,7 +52,7 @@ func (t *summaryTables) ensure(c *conn) error {
 // triggers on logs from this connection.
 //
 // With a trigger on inserts, SQLite would copy all rows of a transaction to a
-// temporary table, which takes more than half of the time of the transaction again.
+// temporary table, which makes the transaction take more than 1.5 times as long.
 // The writer does not need the triggers: it inserts only ids that no summary covers,
 // and retention updates the summaries itself. install therefore drops the triggers
 // and adds them again with INSERT statements, in one transaction. SQLite reads the
@@ -122,7 +122,7 @@ func recreate(c *conn, objects []summary.Object) error {
 	return nil
 }
 
-// hide drops triggers and adds them without the knowledge of this connection.
+// hide drops triggers and adds them so that this connection does not execute them.
 func hide(c *conn, triggers []summary.Object) error {
 	for _, o := range triggers {
 		err := c.exec("DROP TRIGGER IF EXISTS "+o.Name,
@@ -136,8 +136,8 @@ func hide(c *conn, triggers []summary.Object) error {
 }
 
 // inserting is called in each transaction that inserts rows. first is the lowest id of
-// the rows. Usually no summary covers it. But if another program has deleted rows and
-// reset the sequence of ids, then no summary is valid.
+// the rows. A summary can cover it only if another program has deleted rows and reset
+// the sequence of ids. Then no summary is valid.
 func (t *summaryTables) inserting(c *conn, first int64) error {
 	if !t.installed || first >= t.upTo {
 		return nil

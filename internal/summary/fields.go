@@ -8,8 +8,7 @@ import (
 )
 
 // fieldPositions is how many positions of the filter a field has. A query for a
-// field has no other positions, so that these must be enough to exclude most
-// blocks.
+// field tests only these, so they must be enough to exclude most blocks.
 const fieldPositions = 5
 
 // appendFieldPositions appends the filter positions of a field.
@@ -96,7 +95,7 @@ func (h *fieldHasher) value(path uint64) bool {
 		start := h.i
 		for h.i < len(h.s) && !isDelimiter(h.s[h.i]) {
 			if c := h.s[h.i]; c < '+' || c > 'z' || c == '[' || c == '\\' {
-				return false // part of no number, true, false or null
+				return false // cannot be in a number, true, false or null
 			}
 			h.i++
 		}

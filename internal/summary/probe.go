@@ -7,8 +7,8 @@ type Probe struct {
 	fields [][][]uint32 // for each field: for each value, positions that a block must have
 }
 
-// maxProbes limits how many positions of a text are tested. So many exclude all
-// blocks except those in which they occur for another reason than chance.
+// maxProbes limits how many positions of a text are tested. With so many,
+// a block that does not contain the text hardly ever passes the test.
 const maxProbes = 32
 
 // AddText adds a text that an entry must contain. It has no effect if the text has no

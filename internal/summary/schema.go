@@ -14,13 +14,13 @@ const format = "1"
 
 // tables are the tables of the summaries, and their trigger.
 //
-// A row of logs_segments is the summary of a segment. A foreign change to a row of
-// logs deletes it or, if a row was deleted, sets counts to NULL: the rest of the
-// summary is still correct. upto is higher than the ids that the summary covers, or
-// will cover. building is 1 while a summary is being made; it is not when a change
-// intervened. filter is the id of the first row of logs_filters that belongs to the
-// segment, pages the number of these rows; they are NULL until the segment has a
-// summary.
+// A row of logs_segments is the summary of a segment. If another program inserts or
+// changes an entry that it covers, a trigger deletes it. If an entry is deleted, the
+// trigger only sets counts to NULL: the rest is still correct. upto is the lowest id
+// above those that the summary covers or will cover. building is 1 while a summary is
+// being made; a change to the entries resets it. filter is the id of the first row of
+// logs_filters that belongs to the segment, pages the number of these rows; they are
+// NULL until the segment has a summary.
 //
 // A row of logs_filters never changes, and its id is never reused. A reader that finds
 // it therefore knows that it belongs to the row of logs_segments that it has read.

@@ -25,7 +25,7 @@ const (
 	maxText = 64 << 10
 
 	// minGrowth is how many blocks the newest segment must grow before it is
-	// summarised again.
+	// summarized again.
 	minGrowth = 16
 )
 
@@ -122,8 +122,8 @@ func (s *Source) stored(ctx context.Context) (map[int64]storedSegment, error) {
 	return stored, rows.Err()
 }
 
-// needed reports whether the task is worth its cost. Retention deletes rows of the
-// oldest segment again and again, so its counts are not worth it.
+// needed reports whether the task is worth its cost. Retention repeatedly deletes
+// rows of the oldest segment, so restoring its counts is not.
 func (t Task) needed(stored map[int64]storedSegment, oldest int64) bool {
 	row, ok := stored[t.Segment]
 	if !ok || !row.isReady {
