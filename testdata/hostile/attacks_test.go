@@ -137,8 +137,8 @@ func deepEntry() string {
 	return b.String()
 }
 
-// deepQuery returns a search with 60 conditions that only reading all of the
-// entry of deepEntry can decide.
+// deepQuery returns a search with 60 conditions. To evaluate them, the service must
+// read the whole entry of deepEntry.
 func deepQuery() string {
 	query := fmt.Sprintf("/logs?after=%d&before=%d", seeds, seeds+2)
 	for i := range 60 {

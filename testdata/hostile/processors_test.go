@@ -13,8 +13,8 @@ import (
 
 const sampleInterval = 250 * time.Millisecond
 
-// processors records how much of the processors' time programs use that do not
-// belong to the test.
+// processors records how much processor time the service, the test and all other
+// programs use.
 type processors struct {
 	pids []int // of the test
 

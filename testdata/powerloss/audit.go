@@ -20,8 +20,8 @@ var audits = []audit{
 	auditIntegrity, auditContent, auditDurability, auditLossOfNormal, auditOrder, auditNewRow,
 }
 
-// A state is what a started service made of an image, next to what the clients
-// knew at the power loss.
+// A state holds the database after the service was started on an image, and what
+// the clients knew at the power loss.
 type state struct {
 	workload    *workload
 	synchronous string
@@ -227,7 +227,7 @@ func auditContent(s *state) (problems []string) {
 }
 
 // auditDurability checks that each request is stored completely or not at all,
-// only once, and that it is stored if its response promised that.
+// only once, and that it is stored if its response promises that.
 func auditDurability(s *state) (problems []string) {
 	for _, o := range s.requests {
 		report := func(text string) {

@@ -114,8 +114,8 @@ func (c *crash) content(f *file) []byte {
 	return content[:c.size(sizes)]
 }
 
-// keepOperations chooses which operations survive. For the policies that choose
-// sectors, that of the writes does not matter.
+// keepOperations chooses which operations survive. The policies that choose sectors
+// ignore its choice for writes.
 func (c *crash) keepOperations(f *file) []bool {
 	kept := make([]bool, len(f.pending))
 	for i, o := range f.pending {
