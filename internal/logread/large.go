@@ -13,6 +13,7 @@ import (
 
 	"modernc.org/sqlite"
 
+	"log-ingester/internal/dbfile"
 	"log-ingester/internal/summary"
 )
 
@@ -49,14 +50,14 @@ type largeEntry struct {
 func openLargeEntries(path string, account account) (*largeEntries, error) {
 	ls := &largeEntries{slots: newSlots(0, 1, false), account: account}
 	ls.entry.seed = maphash.MakeSeed()
-	c, err := newConnector(path, -64)
+	db, err := dbfile.OpenReadOnly(path, dbfile.Options{
+		CacheSize: -64,
+		Function:  dbfile.Function{Name: "log_load", Args: 4, Body: ls.store},
+	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open database for large entries: %w", err)
 	}
-	if err := c.register("log_load", 4, ls.store); err != nil {
-		return nil, err
-	}
-	ls.db = sql.OpenDB(c)
+	ls.db = db
 	ls.db.SetMaxOpenConns(1)
 	ls.db.SetConnMaxIdleTime(10 * time.Second)
 	return ls, nil

@@ -42,7 +42,10 @@ type Source struct {
 // OpenSource opens the existing database at path for reading.
 func OpenSource(path string) (*Source, error) {
 	s := new(Source)
-	db, err := dbfile.OpenReadOnly(path, "log_summarize", 5, s.visit)
+	db, err := dbfile.OpenReadOnly(path, dbfile.Options{
+		CacheSize: -512,
+		Function:  dbfile.Function{Name: "log_summarize", Args: 5, Body: s.visit},
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open database for summaries: %w", err)
 	}
