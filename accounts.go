@@ -6,13 +6,15 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"log-ingester/internal/httpapi"
 )
 
 // An account is what the service counts for one client address. Any goroutine may
 // use it.
 type account struct {
 	accounts *accounts
-	addr     netip.Addr   // as accountAddress returns it
+	addr     netip.Addr   // as httpapi.ShareAddr returns it
 	refs     atomic.Int64 // uses that have not ended with put
 
 	memory  atomic.Int64 // bytes of the memory budget
@@ -43,7 +45,7 @@ func newAccounts(trusted []netip.Prefix) *accounts {
 
 // get returns the account of an address. The caller must call put once.
 func (as *accounts) get(addr netip.Addr) *account {
-	addr = accountAddress(addr)
+	addr = httpapi.ShareAddr(addr)
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	a := as.all[addr]
@@ -65,17 +67,6 @@ func (a *account) put() {
 	if a.refs.Load() == 0 && a.accounts.all[a.addr] == a {
 		delete(a.accounts.all, a.addr)
 	}
-}
-
-// accountAddress returns the address that addr counts as. An IPv6 address counts by
-// its /64 network, because a client can choose any address in it.
-func accountAddress(addr netip.Addr) netip.Addr {
-	addr = addr.Unmap().WithZone("")
-	if addr.Is6() {
-		prefix, _ := addr.Prefix(64) // fails only for more bits than the address has
-		addr = prefix.Addr()
-	}
-	return addr
 }
 
 // isTrusted reports whether addr belongs to a trusted proxy.

@@ -95,7 +95,7 @@ func (r *Reader) startCount(
 // open waits until the client may have one more of the open requests. It sets the
 // fields lease, ctx and close.
 func (rd *read) open(req *http.Request, open, steps *slots) (ok bool) {
-	addr := shareAddr(rd.reader.clientAddr(req))
+	addr := httpapi.ShareAddr(rd.reader.clientAddr(req))
 	ctx, cancel := context.WithTimeout(req.Context(), rd.reader.slotTimeout)
 	defer cancel()
 	slot, err := open.acquire(ctx, addr)

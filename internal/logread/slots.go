@@ -179,14 +179,3 @@ func remoteAddr(req *http.Request) netip.Addr {
 	addr, _ := netip.ParseAddrPort(req.RemoteAddr) // the zero Addr for another kind of connection
 	return addr.Addr()
 }
-
-// shareAddr returns the address by which a client counts. An IPv6 client counts by
-// its /64 network, because it can choose any address in it.
-func shareAddr(addr netip.Addr) netip.Addr {
-	addr = addr.Unmap().WithZone("")
-	if addr.Is6() {
-		prefix, _ := addr.Prefix(64) // fails only for more bits than the address has
-		addr = prefix.Addr()
-	}
-	return addr
-}

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"log-ingester/internal/httpapi"
 )
 
 var (
@@ -174,7 +176,7 @@ func TestClientAddresses(t *testing.T) {
 		"@":                       "invalid IP",
 		"[2001:db8:0:1:a::1]:443": "2001:db8:0:1::",
 	} {
-		got := shareAddr(remoteAddr(&http.Request{RemoteAddr: remote})).String()
+		got := httpapi.ShareAddr(remoteAddr(&http.Request{RemoteAddr: remote})).String()
 		if got != want {
 			t.Errorf("address of %s = %s, want %s", remote, got, want)
 		}
