@@ -45,16 +45,11 @@ func (w *rows) jsonResourceLogs(c *cursor) error {
 			return err
 		}
 		inside, err := c.enter('{')
-		for inside && c.More() {
-			switch string(c.Key()) {
-			case "scopeLogs", "scope_logs":
-				err = w.jsonScopeLogs(c, &resource)
-			default:
-				c.Skip()
-			}
-			if err != nil {
-				return err
-			}
+		for err == nil && inside && nextMember(c, "scopeLogs", "scope_logs") {
+			err = w.jsonScopeLogs(c, &resource)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return err
@@ -72,30 +67,37 @@ func (w *rows) jsonScopeLogs(c *cursor, resource *shared) error {
 			return err
 		}
 		inside, err := c.enter('{')
-		for inside && c.More() {
-			switch string(c.Key()) {
-			case "logRecords", "log_records":
-				err = w.jsonRecords(c, &scope, resource)
-			default:
-				c.Skip()
-			}
-			if err != nil {
-				return err
-			}
+		for err == nil && inside && nextMember(c, "logRecords", "log_records") {
+			err = w.jsonRecords(c, &scope, resource)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return err
+}
+
+// nextMember skips to the value of the next member with one of the names. It returns
+// false at the end of the object.
+func nextMember(c *cursor, names ...string) bool {
+	for c.More() {
+		key := c.Key()
+		for _, name := range names {
+			if string(key) == name {
+				return true
+			}
+		}
+		c.Skip()
+	}
+	return false
 }
 
 // description returns the member with the given name of the next value, or nil.
 // The member describes the records of the value, and usually precedes them.
 func description(c cursor, name string) ([]byte, error) {
 	open, err := c.enter('{')
-	for open && c.More() {
-		if string(c.Key()) == name {
-			return c.Skip(), nil
-		}
-		c.Skip()
+	if open && nextMember(&c, name) {
+		return c.Skip(), nil
 	}
 	return nil, err
 }
@@ -167,12 +169,8 @@ func (jsonFormat) resourceMembers(t *rowText, src []byte) error {
 	}
 	c := newCursor(src)
 	open, err := c.enter('{')
-	for err == nil && open && c.More() {
-		if string(c.Key()) == "attributes" {
-			err = jsonAttributes(t, c, 1)
-		} else {
-			c.Skip()
-		}
+	for err == nil && open && nextMember(c, "attributes") {
+		err = jsonAttributes(t, c, 1)
 	}
 	return err
 }
@@ -377,10 +375,8 @@ func jsonJSON(t *rowText, c *cursor, kind valueKind, depth int) error {
 		return err
 	case valueDouble:
 		return jsonDouble(t, c)
-	case valueArray:
-		return jsonArray(t, c, depth)
-	case valueMap:
-		return jsonMap(t, c, depth)
+	case valueArray, valueMap:
+		return jsonNested(t, c, depth, kind == valueMap)
 	default:
 		t.literal("null")
 	}
@@ -413,47 +409,34 @@ func jsonDouble(t *rowText, c *cursor) error {
 	return nil
 }
 
-// jsonArray adds an ArrayValue.
-func jsonArray(t *rowText, c *cursor, depth int) error {
+// jsonNested adds an ArrayValue or, if isMap, a KeyValueList.
+func jsonNested(t *rowText, c *cursor, depth int, isMap bool) error {
 	if depth > maxDepth {
 		return errTooDeep
 	}
 	start := t.length()
 	open, err := c.enter('{')
-	for err == nil && open && c.More() {
-		if string(c.Key()) == "values" {
-			err = jsonElements(t, c, depth+1)
+	for err == nil && open && nextMember(c, "values") {
+		if isMap {
+			err = jsonAttributes(t, c, depth+1)
 		} else {
-			c.Skip()
+			err = jsonElements(t, c, depth+1)
 		}
 	}
-	t.close(start, "[]")
+	brackets := "[]"
+	if isMap {
+		brackets = "{}"
+	}
+	t.close(start, brackets)
 	return err
 }
 
+// jsonElements adds the values of an ArrayValue.
 func jsonElements(t *rowText, c *cursor, depth int) error {
 	open, err := c.enter('[')
 	for err == nil && open && c.More() {
 		t.literal(",")
 		err = jsonValue(t, c, depth)
 	}
-	return err
-}
-
-// jsonMap adds a KeyValueList.
-func jsonMap(t *rowText, c *cursor, depth int) error {
-	if depth > maxDepth {
-		return errTooDeep
-	}
-	start := t.length()
-	open, err := c.enter('{')
-	for err == nil && open && c.More() {
-		if string(c.Key()) == "values" {
-			err = jsonAttributes(t, c, depth+1)
-		} else {
-			c.Skip()
-		}
-	}
-	t.close(start, "{}")
 	return err
 }
