@@ -205,27 +205,9 @@ func TestEachBulkReservationFails(t *testing.T) {
 	body := strings.Repeat(`{"create":{}}`+"\n{}\n", 40_000) +
 		`{"create":{"_index":"` + strings.Repeat("x", 1000) + `"}}` + "\n" + `{"message":"` + strings.Repeat("\xff",
 		300_000) + `"}`
-	for k := 1; ; k++ {
-		calls := 0
-		s.memory.refuse = func(int64) bool {
-			calls++
-			return calls == k
-		}
-		w := s.bulk("/elasticsearch/_bulk?wait=1", gzipped(body), "Content-Encoding", "gzip")
-		want := 503
-		if k == 1 || calls < k { // the first one is for pooled buffers, which are dropped instead
-			want = 200
-		}
-		if w.Code != want {
-			t.Errorf("reservation %d fails: got %d %.100s, want %d", k, w.Code, w.Body, want)
-		}
-		if n := s.memory.used.Load(); n != 0 {
-			t.Fatalf("reservation %d fails: got %d bytes of the budget in use after the request, want 0", k, n)
-		}
-		if calls < k {
-			break
-		}
-	}
+	s.failEachReservation(t, func() *httptest.ResponseRecorder {
+		return s.bulk("/elasticsearch/_bulk?wait=1", gzipped(body), "Content-Encoding", "gzip")
+	})
 }
 
 // The batch has room for the indexes and ids of all rows, and the scratch does not

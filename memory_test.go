@@ -120,6 +120,38 @@ func ingestMeasured(body string, limit int64) (status int, peak, allocated int64
 	return status, peak, int64(after.TotalAlloc - before.TotalAlloc)
 }
 
+// failEachReservation sends requests that make the same reservations, and lets another
+// one fail in each, until none is left. It fails the test unless such a request gets
+// 503, and all memory is released. It returns the number of reservations.
+func (s *testService) failEachReservation(t *testing.T, send func() *httptest.ResponseRecorder) (failed int) {
+	t.Helper()
+	for k := 1; ; k++ {
+		calls := 0
+		s.memory.refuse = func(int64) bool {
+			calls++
+			return calls == k
+		}
+		w := send()
+		want := 503
+		if k == 1 || calls < k { // if the first one fails, the request drops the buffers from the pool
+			want = 200
+		}
+		if w.Code != want {
+			t.Errorf("reservation %d fails: got %d %.100s, want %d", k, w.Code, w.Body, want)
+		}
+		if n := s.memory.used.Load(); n != 0 {
+			t.Fatalf("reservation %d fails: got %d bytes of the budget in use after the request, want 0", k, n)
+		}
+		if n := len(s.accounts.all); n != 0 {
+			t.Fatalf("reservation %d fails: got %d accounts after the request, want none", k, n)
+		}
+		if calls < k {
+			return failed
+		}
+		failed++
+	}
+}
+
 // If any one reservation of a request fails, the request gets 503, and all
 // memory is released.
 func TestEachReservationFails(t *testing.T) {
@@ -130,33 +162,10 @@ func TestEachReservationFails(t *testing.T) {
 	body := gzipped(strings.Repeat(`{}`, 40_000) + // positions
 		`{"message":"` + strings.Repeat("\xff", 300_000) + `"}` + // repair
 		`{` + strings.Repeat(`"":1,`, 20_000) + `"\n` + strings.Repeat("x", 10_000) + `":1}`) // members and keys
-	failed := 0
-	for k := 1; ; k++ {
-		calls := 0
-		s.memory.refuse = func(int64) bool {
-			calls++
-			return calls == k
-		}
-		w := s.post(body, "Content-Encoding", "gzip", "Idempotency-Key", strconv.Itoa(requests))
+	failed := s.failEachReservation(t, func() *httptest.ResponseRecorder {
 		requests++
-		want := 503
-		if k == 1 || calls < k { // if the first one fails, the request drops the buffers from the pool
-			want = 200
-		}
-		if w.Code != want {
-			t.Errorf("reservation %d fails: got %d %s, want %d", k, w.Code, w.Body, want)
-		}
-		if n := s.memory.used.Load(); n != 0 {
-			t.Fatalf("reservation %d fails: got %d bytes of the budget in use after the request, want 0", k, n)
-		}
-		if n := len(s.accounts.all); n != 0 {
-			t.Fatalf("reservation %d fails: got %d accounts after the request, want none", k, n)
-		}
-		if calls < k {
-			break
-		}
-		failed++
-	}
+		return s.post(body, "Content-Encoding", "gzip", "Idempotency-Key", strconv.Itoa(requests))
+	})
 	// Pooled buffers, inflater, body several times, positions, batch, its text and
 	// rows, repair, keys, members, claim of the idempotency key.
 	if failed < 13 {

@@ -195,25 +195,7 @@ func TestEachOTLPReservationFails(t *testing.T) {
 	s := newTestService(t)
 	large := strings.Repeat("\xff", 300_000)
 	json := `{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"` + large + `"}}]}]}]}`
-	for k := 1; ; k++ {
-		calls := 0
-		s.memory.refuse = func(int64) bool {
-			calls++
-			return calls == k
-		}
-		w := s.postOTLP("/v1/logs?wait=1", otlpJSONType, gzipped(json), "Content-Encoding", "gzip")
-		want := 503
-		if k == 1 || calls < k { // the first one is for pooled buffers, which are dropped instead
-			want = 200
-		}
-		if w.Code != want {
-			t.Errorf("reservation %d fails: got %d %s, want %d", k, w.Code, w.Body, want)
-		}
-		if n := s.memory.used.Load(); n != 0 {
-			t.Fatalf("reservation %d fails: got %d bytes of the budget in use after the request, want 0", k, n)
-		}
-		if calls < k {
-			break
-		}
-	}
+	s.failEachReservation(t, func() *httptest.ResponseRecorder {
+		return s.postOTLP("/v1/logs?wait=1", otlpJSONType, gzipped(json), "Content-Encoding", "gzip")
+	})
 }
