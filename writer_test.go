@@ -298,8 +298,8 @@ func TestInDoubtCommitReopens(t *testing.T) {
 }
 
 // If the sync of a commit failed, the WAL that SQLite deletes at the reopening has
-// the commit, and a power loss can restore the WAL. A client is therefore not
-// told of the failure until the database has a new WAL, for which SQLite syncs
+// the commit, and a power loss can restore the WAL. The writer therefore reports the
+// failure to the client only when the database has a new WAL, for which SQLite syncs
 // the directory.
 func TestInDoubtCommitIsOverwritten(t *testing.T) {
 	w := newTestWriter(t, 1<<20)

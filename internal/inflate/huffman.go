@@ -15,9 +15,10 @@ type table []tableEntry
 //	bits 12 to 15   its kind; 0 means a length or a distance
 //	bits 16 to 31   the literal, or the value that is added to the extra bits
 //
-// For a link, bits 0 to 5 are those of the primary index, bits 8 to 11 the number
-// of bits of the secondary index, and bits 16 to 31 the start of the table. The
-// zero entry is a code that does not occur.
+// A link has the length of the primary index in bits 0 to 5, the length of the
+// secondary index in bits 8 to 11, and the start of the secondary table in bits 16 to
+// 31. An entry of kindSpecial that is neither a link nor the end of the block is not a
+// code.
 type tableEntry uint32
 
 const (

@@ -191,8 +191,8 @@ func (ls *largeEntries) free() {
 	}
 }
 
-// checkDetails finds out whether the details are valid JSON, unless that is known.
-// It returns an error if the read must end.
+// checkDetails validates the details as JSON, once per entry. It returns an error if
+// the read must end.
 func (e *largeEntry) checkDetails(w *work) error {
 	if e.checked {
 		return nil

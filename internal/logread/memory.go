@@ -39,7 +39,8 @@ type account struct {
 // add adds n bytes, which are limited elsewhere. n may be negative.
 func (a account) add(n int) { a.used.Add(int64(n)) }
 
-// grow adds n bytes for a buffer that grows, unless that would exceed maxGrowth.
+// grow adds n bytes for a larger buffer. It returns false, and adds nothing, if all
+// growth together would exceed maxGrowth.
 func (a account) grow(n int) bool {
 	if a.memory.growth.Add(int64(n)) > maxGrowth {
 		a.memory.growth.Add(int64(-n))
@@ -49,7 +50,7 @@ func (a account) grow(n int) bool {
 	return true
 }
 
-// shrink gives back n bytes of grow.
+// shrink subtracts n bytes that grow has added.
 func (a account) shrink(n int) {
 	a.memory.growth.Add(int64(-n))
 	a.add(-n)

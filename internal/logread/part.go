@@ -90,7 +90,7 @@ func (w *partWriter) flush() error {
 	return err
 }
 
-// reset empties the part, and gives back the memory of a large one.
+// reset empties the part, and frees the buffer of a large one.
 func (w *partWriter) reset() {
 	w.buf = w.buf[:0]
 	if w.size > partSize {

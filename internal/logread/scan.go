@@ -356,8 +356,8 @@ func (sc *scan) canBeHelped() bool {
 		time.Since(sc.start) >= sc.helpAfter && !sc.isBusy()
 }
 
-// help visits a part. If the part has an entry above maxValue, which only the scan
-// itself can read, the error is that of SQLite.
+// help visits a part. If the part has an entry above maxValue, help returns SQLite's
+// error; the scan then visits the part itself.
 func (sc *scan) help(ctx context.Context, pt *part, slot int) error {
 	p := &pass{matcher: matcher{work: work{ctx: ctx}}, filter: pt.filter, stepWork: sc.stepWork}
 	if pt.counts != nil {

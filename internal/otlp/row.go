@@ -278,8 +278,8 @@ func (w *rows) timestamp(r *record) {
 }
 
 // recordMembers adds the fields of a record that are neither columns nor
-// attributes. Their names are those of OpenTelemetry's conventions for other
-// formats. https://opentelemetry.io/docs/specs/otel/compatibility/logging_trace_context/
+// attributes. It uses the names that OpenTelemetry defines for other log formats.
+// https://opentelemetry.io/docs/specs/otel/compatibility/logging_trace_context/
 func (w *rows) recordMembers(r *record, level entry.Level) {
 	if !r.trace.isEmpty() {
 		w.literal(`,"trace_id":`)

@@ -12,8 +12,8 @@ const (
 	// of a table, and fits into a database page of 8 KiB.
 	pageRows = 1000
 
-	// maxFill is the share of bits that are set in a filter, unless that makes the
-	// filter too large.
+	// maxFill is the largest share of bits that are set in a filter. The share
+	// is larger only if the filter would otherwise exceed its size limit.
 	maxFill = 0.25
 
 	// maxShare limits the size of a filter to 1/maxShare of the size of its entries.

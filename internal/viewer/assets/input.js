@@ -267,7 +267,7 @@ function closeSelected() {
 }
 
 // The element with the focus may be removed, for example because the list is
-// loaded again. The list then gets the focus, so that the keyboard goes on there.
+// loaded again. The list then gets the focus, so that keys still work.
 addEventListener("focusin", ({ target }) => {
   focused = target instanceof Element ? target : null;
 });

@@ -33,7 +33,7 @@ export async function load() {
     if (!state.query.until) state.tailFrom = await newestID(signal);
     const chart = loadChart(signal);
     if (state.query.showsKinds) {
-      await chart; // the range of the sparklines is that of the chart
+      await chart; // the sparklines use the chart's range
       state.kinds = await loadKinds(signal);
     } else {
       await loadFirstPage(signal);
