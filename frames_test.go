@@ -225,9 +225,16 @@ func TestFramesServeStreams(t *testing.T) {
 		resp, err := client.Get("http://example.com/") // opens a connection
 		must(t, err)
 		resp.Body.Close()
+		// On a new connection, net/http's client opens up to 100 streams before it has read
+		// the limit of the server, and then holds a mutex until the gate has waited for
+		// startTimeout. The clock of synctest does not advance while a goroutine waits for
+		// a mutex, so the test does not exceed the limit.
+		running := make(chan struct{}, maxStreams)
 		statuses := make(chan int, 300)
 		for i := range 300 {
 			go func() {
+				running <- struct{}{}
+				defer func() { <-running }()
 				r, _ := http.NewRequest("POST", "http://example.com/", strings.NewReader(strings.Repeat("x", 100*i)))
 				resp, err := client.Do(r)
 				if err != nil {
