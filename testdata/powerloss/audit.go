@@ -18,6 +18,7 @@ type audit func(*state) []string
 
 var audits = []audit{
 	auditIntegrity, auditContent, auditDurability, auditLossOfNormal, auditOrder, auditNewRow,
+	auditKeys, auditSummaries,
 }
 
 // A state holds the database after the service was started on an image, and what
@@ -56,6 +57,8 @@ type table struct {
 	file      string
 	integrity string // result of PRAGMA integrity_check
 	rows      []storedRow
+	keys      []storedKey
+	damage    []string // of the tables of the summaries
 }
 
 type storedRow struct {
@@ -69,13 +72,16 @@ func newState(w *workload, synchronous string, rec *recording, events int) *stat
 	wals := map[fileID]bool{}
 	for i, e := range rec.Events[:events] {
 		switch {
+		case e.Kind == evSend && s.byID[e.Request] != nil:
+			s.byID[e.Request].sendAgain()
 		case e.Kind == evSend:
 			o := &outcome{request: rec.Requests[e.Request], sent: i, responded: -1}
 			s.byID[o.ID] = o
 			s.requests = append(s.requests, o)
 		case e.Kind == evResponse:
-			o := s.byID[e.Request]
-			o.responded, o.status = i, e.Status
+			if o := s.byID[e.Request]; o.status/100 != 2 {
+				o.responded, o.status = i, e.Status
+			}
 		case e.Kind == evRename && e.Target == moved:
 			s.moved = i
 		case e.Kind == evCreate && strings.HasSuffix(e.Name, "-wal"):
@@ -89,6 +95,14 @@ func newState(w *workload, synchronous string, rec *recording, events int) *stat
 		}
 	}
 	return s
+}
+
+// sendAgain records that a request was repeated. A refusal no longer says that the
+// request is not stored.
+func (o *outcome) sendAgain() {
+	if o.status/100 != 2 {
+		o.responded, o.status = -1, 0
+	}
 }
 
 // markSynced marks the requests that got one of the statuses before an event.
@@ -166,7 +180,14 @@ func readTable(dir, name string) (*table, error) {
 		}
 		t.rows = append(t.rows, r)
 	}
-	return t, rows.Err()
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	if t.keys, err = readKeys(db); err != nil {
+		return nil, err
+	}
+	t.damage, err = checkSummaries(db)
+	return t, err
 }
 
 // newRowMessage is the message of the row that is added after the restart.

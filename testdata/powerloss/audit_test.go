@@ -3,7 +3,9 @@
 package main
 
 import (
+	"database/sql"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -70,6 +72,98 @@ func TestAudit(t *testing.T) {
 		})
 	}
 }
+
+// keyState returns the state of a request that has a key, is stored with or without
+// its rows and has the given rows of idempotency_keys.
+func keyState(withRows bool, keys ...storedKey) *state {
+	rec := &recording{
+		Events:   []event{{Kind: evSend}, {Kind: evResponse, Status: 202}},
+		Requests: []request{{Key: "a", Rows: []row{{"error", "0/0/1", newTime, `"a"`}}}},
+	}
+	s := newState(&workload{}, "full", rec, len(rec.Events))
+	messages := ""
+	if withRows {
+		messages = "0/0/1"
+	}
+	store(s, messages)
+	s.tables[0].keys = keys
+	return s
+}
+
+func TestAuditKeys(t *testing.T) {
+	key := storedKey{key: storedDigest("a"), status: 202, accepted: 1}
+	wrong := key
+	wrong.status = 200
+	for name, c := range map[string]struct {
+		rows bool
+		keys []storedKey
+		want string // the problem; empty for none
+	}{
+		"both":             {true, []storedKey{key}, ""},
+		"none":             {false, nil, ""},
+		"only rows":        {true, nil, "is stored 0 times, its rows: true"},
+		"only the key":     {false, []storedKey{key}, "is stored 1 times, its rows: false"},
+		"key twice":        {true, []storedKey{key, key}, "is stored 2 times"},
+		"another response": {true, []storedKey{wrong}, "has another response"},
+		"unknown key":      {true, []storedKey{key, {key: storedDigest("b")}}, "1 keys were not sent"},
+	} {
+		got := strings.Join(auditKeys(keyState(c.rows, c.keys...)), "; ")
+		if !strings.Contains(got, c.want) || c.want == "" && got != "" {
+			t.Errorf("%s: got the problems %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// A repeated request is not known to be refused, and a success remains one.
+func TestNewStateRepeatedRequest(t *testing.T) {
+	for _, c := range []struct{ first, want int }{{503, 0}, {202, 202}} {
+		rec := &recording{
+			Events:   []event{{Kind: evSend}, {Kind: evResponse, Status: c.first}, {Kind: evSend}},
+			Requests: []request{{Key: "a"}},
+		}
+		s := newState(&workload{}, "full", rec, len(rec.Events))
+		if len(s.requests) != 1 || s.requests[0].status != c.want {
+			t.Errorf("status %d: got %d requests, status %d; want 1, %d", c.first, len(s.requests),
+				s.requests[0].status, c.want)
+		}
+	}
+}
+
+func TestCheckSummaries(t *testing.T) {
+	for _, c := range []struct{ change, want string }{
+		{"SELECT 1", ""},
+		{"DROP TRIGGER logs_deleted", "objects of the schema are missing"},
+		{"DELETE FROM logs_filters WHERE id = 1", "a filter lacks rows"},
+		{"INSERT INTO logs_filters(bits) VALUES ('')", "belong to no segment"},
+		{"UPDATE logs_segments SET upto = 9999", "ids that do not exist yet"},
+	} {
+		db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), database))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if _, err := db.Exec(summarySchema + c.change); err != nil {
+			t.Fatal(err)
+		}
+		problems, err := checkSummaries(db)
+		if got := strings.Join(problems, "; "); err != nil || !strings.Contains(got, c.want) || c.want == "" && got != "" {
+			t.Errorf("%s: got the problems %q, error %v; want %q", c.change, got, err, c.want)
+		}
+	}
+}
+
+// summarySchema has the objects of the summaries, and the summary of one segment.
+const summarySchema = `CREATE TABLE logs (id INTEGER PRIMARY KEY AUTOINCREMENT);
+	CREATE TABLE logs_segments (segment INTEGER PRIMARY KEY, upto, building, filter, pages, summary, counts);
+	CREATE TABLE logs_filters (id INTEGER PRIMARY KEY AUTOINCREMENT, bits);
+	CREATE TRIGGER logs_segments_deleted AFTER DELETE ON logs_segments BEGIN SELECT 1; END;
+	CREATE TRIGGER logs_inserted AFTER INSERT ON logs BEGIN SELECT 1; END;
+	CREATE TRIGGER logs_updated AFTER UPDATE ON logs BEGIN SELECT 1; END;
+	CREATE TRIGGER logs_deleted AFTER DELETE ON logs BEGIN SELECT 1; END;
+	INSERT INTO logs VALUES (2000);
+	INSERT INTO logs_filters(bits) VALUES (''), ('');
+	INSERT INTO logs_segments(segment, upto, filter, pages) VALUES (0, 1024, 1, 2);
+`
 
 func TestAuditContent(t *testing.T) {
 	s, _ := testState(200)

@@ -150,7 +150,7 @@ func (c *checker) checkImage(img numberedImage) (problems []string, missing int,
 	if err := img.write(dir); err != nil {
 		return nil, 0, err
 	}
-	if err := c.addRow(dir); err != nil {
+	if err := c.withService(dir, addRow); err != nil {
 		return []string{fmt.Sprintf("the service does not work: %v", err)}, 0, nil
 	}
 	s := newState(c.workload, c.synchronous, c.recording, img.events)
@@ -160,7 +160,11 @@ func (c *checker) checkImage(img numberedImage) (problems []string, missing int,
 	for _, audit := range audits {
 		problems = append(problems, audit(s)...)
 	}
-	return problems, s.missing(), nil
+	missing = s.missing()
+	if len(problems) == 0 && c.workload.after != nil {
+		problems, err = c.checkAfter(dir, img.events, s)
+	}
+	return problems, missing, err
 }
 
 // write writes the files of the image.
@@ -173,8 +177,8 @@ func (img *image) write(dir string) error {
 	return nil
 }
 
-// addRow starts the service, sends an entry, and kills the service.
-func (c *checker) addRow(dir string) error {
+// withService starts the service, calls use, and kills the service.
+func (c *checker) withService(dir string, use func(ctx context.Context, address string) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	read, write, err := os.Pipe()
@@ -196,6 +200,14 @@ func (c *checker) addRow(dir string) error {
 	if err != nil {
 		return err
 	}
+	if err := use(ctx, address); err != nil {
+		return fmt.Errorf("%w; log of the service: %s", err, log.text())
+	}
+	return nil
+}
+
+// addRow sends an entry.
+func addRow(ctx context.Context, address string) error {
 	body := strings.NewReader(`{"level":"error","message":"` + newRowMessage + `"}`)
 	request, err := http.NewRequestWithContext(ctx, "POST", "http://"+address+"/ingest?wait=1", body)
 	if err != nil {
@@ -208,7 +220,7 @@ func (c *checker) addRow(dir string) error {
 	}
 	response.Body.Close() // the status is sufficient
 	if response.StatusCode != 200 {
-		return fmt.Errorf("got status %d, want 200: %s", response.StatusCode, log.text())
+		return fmt.Errorf("got status %d, want 200", response.StatusCode)
 	}
 	return nil
 }

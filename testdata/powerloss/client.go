@@ -41,8 +41,12 @@ func (c *client) post(q request) (status int, err error) {
 	}
 	c.conn.SetDeadline(time.Now().Add(timeout)) // an error appears in Write
 	c.r.sent(c.port, q.ID)
-	_, err = fmt.Fprintf(c.conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s",
-		target, len(body), body)
+	key := ""
+	if q.Key != "" {
+		key = "Idempotency-Key: " + q.Key + "\r\n"
+	}
+	_, err = fmt.Fprintf(c.conn, "POST %s HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: %d\r\n\r\n%s",
+		target, key, len(body), body)
 	if err != nil {
 		return 0, err
 	}

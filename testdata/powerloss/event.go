@@ -27,7 +27,7 @@ const (
 	evSyncDir // all names as of the event Start are on disk
 
 	// What the clients know.
-	evSend     // Request was sent
+	evSend     // Request was sent, perhaps again
 	evResponse // the response to Request, with Status, was written to the socket
 	evStart    // the service was started
 	evExit     // the service exited with Status
@@ -55,7 +55,8 @@ type event struct {
 // A request is one request to POST /ingest.
 type request struct {
 	ID   int
-	Wait bool // for the commit
+	Wait bool   // for the commit
+	Key  string // Idempotency-Key; empty for none
 	Rows []row
 }
 

@@ -159,11 +159,15 @@ func (r *recorder) fillDisk(free int64) {
 }
 
 // newRequest adds a request with the rows that newRows returns for its id.
-func (r *recorder) newRequest(wait bool, newRows func(id int) []row) request {
+func (r *recorder) newRequest(wait, withKey bool, newRows func(id int) []row) request {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	id := len(r.requests)
-	r.requests = append(r.requests, request{ID: id, Wait: wait, Rows: newRows(id)})
+	q := request{ID: id, Wait: wait, Rows: newRows(id)}
+	if withKey {
+		q.Key = fmt.Sprintf("key-%d", id)
+	}
+	r.requests = append(r.requests, q)
 	return r.requests[id]
 }
 

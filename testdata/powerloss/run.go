@@ -92,7 +92,12 @@ const (
 // send sends a request of n entries of about size bytes, and returns the status
 // of its response.
 func (s *sender) send(wait bool, n, size int, timestamp string) (status int, err error) {
-	return s.post(s.r.newRequest(wait, func(id int) []row {
+	return s.post(s.newRequest(wait, false, n, size, timestamp))
+}
+
+// newRequest returns a new request of n entries of about size bytes.
+func (s *sender) newRequest(wait, withKey bool, n, size int, timestamp string) request {
+	return s.r.newRequest(wait, withKey, func(id int) []row {
 		var rows []row
 		for i := range n {
 			rows = append(rows, row{
@@ -103,7 +108,7 @@ func (s *sender) send(wait bool, n, size int, timestamp string) (status int, err
 			})
 		}
 		return rows
-	}))
+	})
 }
 
 // text returns n random letters.

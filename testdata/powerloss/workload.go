@@ -19,6 +19,7 @@ type workload struct {
 	name    string
 	deletes bool // retention deletes the oldest rows
 	run     func(*run) error
+	after   afterCheck // an additional check with a started service; may be nil
 }
 
 var workloads = []workload{
@@ -36,6 +37,9 @@ var workloads = []workload{
 	{name: "move-with-reader", run: moveWithReader},
 	{name: "sync-error", run: syncError},
 	{name: "sync-error-with-reader", run: syncErrorWithReader},
+	{name: "keys", run: keys, after: repeatRequests},
+	{name: "keys-sync-error", run: keysSyncError, after: repeatRequests},
+	{name: "summaries", run: summaries, deletes: true, after: search},
 }
 
 // load starts the service and lets clients send requests, half of which wait for

@@ -1,0 +1,52 @@
+//go:build linux && amd64
+
+package main
+
+import (
+	"database/sql"
+	"fmt"
+)
+
+// summaryChecks are queries that return 0 if the tables of the summaries are
+// consistent, by the problem. The service has started, so all tables exist.
+var summaryChecks = []struct{ problem, query string }{
+	{"objects of the schema are missing or exist twice", `SELECT count(*) != 6 OR count(DISTINCT name) != 6
+		FROM sqlite_schema WHERE name IN ('logs_segments', 'logs_filters', 'logs_segments_deleted',
+		'logs_inserted', 'logs_updated', 'logs_deleted')`},
+	{"a filter lacks rows", `SELECT count(*) FROM logs_segments WHERE filter IS NOT NULL AND pages !=
+		(SELECT count(*) FROM logs_filters WHERE id >= filter AND id < filter + pages)`},
+	{"rows of logs_filters belong to no segment", `SELECT (SELECT count(*) FROM logs_filters) !=
+		(SELECT ifnull(sum(pages), 0) FROM logs_segments)`},
+	{"a summary covers ids that do not exist yet", `SELECT count(*) FROM logs_segments
+		WHERE upto > (SELECT seq FROM sqlite_sequence WHERE name = 'logs')`},
+}
+
+// checkSummaries returns the problems of the tables of the summaries. A file that
+// was moved before its summaries were installed has none.
+func checkSummaries(db *sql.DB) (problems []string, err error) {
+	var objects int
+	const count = "SELECT count(*) FROM sqlite_schema WHERE name = 'logs_segments'"
+	if err := db.QueryRow(count).Scan(&objects); err != nil || objects == 0 {
+		return nil, err
+	}
+	for _, c := range summaryChecks {
+		var wrong bool
+		if err := db.QueryRow(c.query).Scan(&wrong); err != nil {
+			return nil, fmt.Errorf("check summaries: %w", err)
+		}
+		if wrong {
+			problems = append(problems, c.problem)
+		}
+	}
+	return problems, nil
+}
+
+// auditSummaries checks that the tables of the summaries are consistent.
+func auditSummaries(s *state) (problems []string) {
+	for _, t := range s.tables {
+		for _, d := range t.damage {
+			problems = append(problems, t.file+": "+d)
+		}
+	}
+	return problems
+}
