@@ -11,41 +11,12 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 )
 
 // An afterCheck uses a service that was started on the files of s, and returns the
 // problems.
 type afterCheck func(ctx context.Context, address string, s *state) ([]string, error)
-
-// checkAfter starts the service again on an image that has no problems, makes the
-// additional check of the workload, and audits the requests again.
-func (c *checker) checkAfter(dir string, events int, s *state) (problems []string, err error) {
-	err = c.withService(dir, func(ctx context.Context, address string) (err error) {
-		problems, err = c.workload.after(ctx, address, s)
-		return err
-	})
-	if err != nil {
-		return []string{fmt.Sprintf("the service does not work: %v", err)}, nil
-	}
-	next := newState(c.workload, c.synchronous, c.recording, events)
-	for _, o := range next.requests {
-		if o.Key != "" {
-			o.sendAgain()
-		}
-	}
-	if err := next.load(dir); err != nil {
-		return nil, err
-	}
-	for _, audit := range []audit{auditIntegrity, auditContent, auditDurability, auditKeys, auditSummaries} {
-		problems = append(problems, audit(next)...)
-	}
-	for _, o := range next.requests {
-		if o.Key != "" && len(o.copies) != 1 {
-			problems = append(problems, fmt.Sprintf("request %d was repeated and is stored %d times", o.ID, len(o.copies)))
-		}
-	}
-	return problems, nil
-}
 
 // repeatRequests repeats all requests that have a key.
 func repeatRequests(ctx context.Context, address string, s *state) (problems []string, err error) {
@@ -149,4 +120,23 @@ func get(ctx context.Context, address, path string, v any) error {
 		return fmt.Errorf("get %s: got status %d: %s", path, response.StatusCode, body)
 	}
 	return json.Unmarshal(body, v)
+}
+
+// addRow sends an entry.
+func addRow(ctx context.Context, address string) error {
+	body := strings.NewReader(`{"level":"error","message":"` + newRowMessage + `"}`)
+	request, err := http.NewRequestWithContext(ctx, "POST", "http://"+address+"/ingest?wait=1", body)
+	if err != nil {
+		return err
+	}
+	request.Close = true
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	response.Body.Close() // the status is sufficient
+	if response.StatusCode != 200 {
+		return fmt.Errorf("got status %d, want 200", response.StatusCode)
+	}
+	return nil
 }

@@ -3,12 +3,9 @@
 package main
 
 import (
-	"database/sql"
+	"bytes"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 )
 
 // An audit compares the files after a power loss with what the clients knew. It
@@ -19,199 +16,6 @@ type audit func(*state) []string
 var audits = []audit{
 	auditIntegrity, auditContent, auditDurability, auditLossOfNormal, auditOrder, auditNewRow,
 	auditKeys, auditSummaries,
-}
-
-// A state holds the database after the service was started on an image, and what
-// the clients knew at the power loss.
-type state struct {
-	workload    *workload
-	synchronous string
-	requests    []*outcome // in the order in which they were sent
-	byID        map[int]*outcome
-	moved       int      // the event of moving the database; -1 if it was not moved
-	tables      []*table // of logs.db and, if it was moved, of the moved database
-}
-
-// An outcome is what was known about a request at the power loss, and what is
-// stored.
-type outcome struct {
-	request
-	sent      int  // event
-	responded int  // event; -1 if there was no response
-	status    int  // of the response; 0 if there was none
-	synced    bool // after the response, the WAL was synced or the service exited with status 0
-	killed    bool // the service was killed after the response
-	copies    []copyOf
-}
-
-// A copyOf is a request's rows in one of the tables.
-type copyOf struct {
-	table *table
-	ids   []int64 // by index of the row; 0 if the row is missing
-}
-
-func (c *copyOf) complete() bool { return !slices.Contains(c.ids, 0) }
-
-// A table is the content of the table logs of a file.
-type table struct {
-	file      string
-	integrity string // result of PRAGMA integrity_check
-	rows      []storedRow
-	keys      []storedKey
-	damage    []string // of the tables of the summaries
-}
-
-type storedRow struct {
-	id                                 int64
-	level, message, timestamp, details string
-}
-
-// newState returns what the clients knew after the first events of a recording.
-func newState(w *workload, synchronous string, rec *recording, events int) *state {
-	s := &state{workload: w, synchronous: synchronous, moved: -1, byID: map[int]*outcome{}}
-	wals := map[fileID]bool{}
-	for i, e := range rec.Events[:events] {
-		switch {
-		case e.Kind == evSend && s.byID[e.Request] != nil:
-			s.byID[e.Request].sendAgain()
-		case e.Kind == evSend:
-			o := &outcome{request: rec.Requests[e.Request], sent: i, responded: -1}
-			s.byID[o.ID] = o
-			s.requests = append(s.requests, o)
-		case e.Kind == evResponse:
-			if o := s.byID[e.Request]; o.status/100 != 2 {
-				o.responded, o.status = i, e.Status
-			}
-		case e.Kind == evRename && e.Target == moved:
-			s.moved = i
-		case e.Kind == evCreate && strings.HasSuffix(e.Name, "-wal"):
-			wals[e.File] = true
-		case e.Kind == evSync && wals[e.File] && !e.Failed:
-			s.markSynced(e.Start, 200)
-		case e.Kind == evExit && e.Status == 0:
-			s.markSynced(i, 200, 202)
-		case e.Kind == evExit:
-			s.markKilled()
-		}
-	}
-	return s
-}
-
-// sendAgain records that a request was repeated. A refusal no longer says that the
-// request is not stored.
-func (o *outcome) sendAgain() {
-	if o.status/100 != 2 {
-		o.responded, o.status = -1, 0
-	}
-}
-
-// markSynced marks the requests that got one of the statuses before an event.
-func (s *state) markSynced(event int, statuses ...int) {
-	for _, o := range s.requests {
-		if o.responded >= 0 && o.responded < event && slices.Contains(statuses, o.status) {
-			o.synced = true
-		}
-	}
-}
-
-// markKilled marks the requests that have a response.
-func (s *state) markKilled() {
-	for _, o := range s.requests {
-		o.killed = o.killed || o.responded >= 0
-	}
-}
-
-// load reads the databases in dir. If the service renamed the WAL of the moved
-// database, load gives it back its name, as the documentation says.
-func (s *state) load(dir string) error {
-	names := []string{database}
-	if _, err := os.Stat(filepath.Join(dir, moved)); err == nil {
-		names = append(names, moved)
-		if err := restoreWAL(dir); err != nil {
-			return err
-		}
-	}
-	for _, name := range names {
-		t, err := readTable(dir, name)
-		if err != nil {
-			return fmt.Errorf("read %s: %w", name, err)
-		}
-		s.tables = append(s.tables, t)
-		s.assign(t)
-	}
-	return nil
-}
-
-func restoreWAL(dir string) error {
-	wals, err := filepath.Glob(filepath.Join(dir, database+"-wal.*"))
-	if err != nil || len(wals) == 0 {
-		return err
-	}
-	return os.Rename(wals[0], filepath.Join(dir, moved+"-wal"))
-}
-
-// readTable reads a database.
-func readTable(dir, name string) (*table, error) {
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, name))
-	if err != nil {
-		return nil, err
-	}
-	defer db.Close() // nothing is written
-	t := &table{file: name}
-	if err := db.QueryRow("PRAGMA integrity_check").Scan(&t.integrity); err != nil {
-		return nil, err
-	}
-	var tables int
-	if err := db.QueryRow("SELECT count(*) FROM sqlite_schema WHERE name = 'logs'").Scan(&tables); err != nil {
-		return nil, err
-	}
-	if tables == 0 { // a moved database whose first commit is lost
-		return t, nil
-	}
-	rows, err := db.Query("SELECT id, level, message, timestamp, ifnull(details, '') FROM logs ORDER BY id")
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close() // Err is checked
-	for rows.Next() {
-		var r storedRow
-		if err := rows.Scan(&r.id, &r.level, &r.message, &r.timestamp, &r.details); err != nil {
-			return nil, err
-		}
-		t.rows = append(t.rows, r)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	if t.keys, err = readKeys(db); err != nil {
-		return nil, err
-	}
-	t.damage, err = checkSummaries(db)
-	return t, err
-}
-
-// newRowMessage is the message of the row that is added after the restart.
-const newRowMessage = "after the power loss"
-
-// assign assigns the rows of t to their requests. A row that belongs to none is
-// a copy of no request.
-func (s *state) assign(t *table) {
-	for _, r := range t.rows {
-		var id, index, n int
-		if _, err := fmt.Sscanf(r.message, "%d/%d/%d", &id, &index, &n); err != nil {
-			continue
-		}
-		o := s.byID[id]
-		if o == nil || index >= len(o.Rows) {
-			continue
-		}
-		i := slices.IndexFunc(o.copies, func(c copyOf) bool { return c.table == t && c.ids[index] == 0 })
-		if i < 0 {
-			i = len(o.copies)
-			o.copies = append(o.copies, copyOf{t, make([]int64, len(o.Rows))})
-		}
-		o.copies[i].ids[index] = r.id
-	}
 }
 
 // auditIntegrity checks that no database is corrupt.
@@ -281,7 +85,7 @@ const maxLossOfNormal = 2<<20 + 512<<10
 // auditLossOfNormal checks that with -synchronous normal only so many of the
 // newest entries are lost.
 func auditLossOfNormal(s *state) []string {
-	if s.synchronous != "normal" || s.workload.deletes {
+	if s.synchronous != "normal" || s.deletes {
 		return nil
 	}
 	lost := 0
@@ -302,7 +106,7 @@ func auditLossOfNormal(s *state) []string {
 // survives. With deletes, it does if an older request does.
 func (s *state) mustBeStored(o *outcome) bool {
 	promised := o.synced || o.status == 200 && s.synchronous != "normal"
-	if !promised || !s.workload.deletes {
+	if !promised || !s.deletes {
 		return promised
 	}
 	return slices.ContainsFunc(s.requests, func(older *outcome) bool {
@@ -319,7 +123,7 @@ func (o *outcome) before(next *outcome) bool {
 // deletedOldest reports whether retention can have deleted the missing rows of
 // a copy: only the first rows are missing, and all older requests.
 func (s *state) deletedOldest(o *outcome, c *copyOf) bool {
-	if !s.workload.deletes {
+	if !s.deletes {
 		return false
 	}
 	first := slices.IndexFunc(c.ids, func(id int64) bool { return id != 0 })
@@ -365,7 +169,7 @@ func auditOrder(s *state) (problems []string) {
 // auditPair checks two requests, of which the second was sent after the response
 // to the first, and is stored.
 func (s *state) auditPair(o, next *outcome) (problems []string) {
-	mayBeLost := s.workload.deletes || o.killed && o.status == 202
+	mayBeLost := s.deletes || o.killed && o.status == 202
 	if len(o.copies) == 0 && !mayBeLost {
 		problems = append(problems,
 			fmt.Sprintf("request %d (status %d) is lost, but the later request %d is stored", o.ID, o.status, next.ID))
@@ -417,4 +221,54 @@ func (s *state) missing() int {
 		}
 	}
 	return n
+}
+
+// auditKeys checks that each file has a key exactly if it has the rows of the key's
+// request, and that the stored response is the request's.
+func auditKeys(s *state) (problems []string) {
+	for _, t := range s.tables {
+		used := 0
+		for _, o := range s.requests {
+			if o.Key == "" {
+				continue
+			}
+			n, ok := t.findKey(o)
+			used += n
+			if stored := len(o.idsIn(t)) > 0; n > 1 || stored != (n == 1) {
+				problems = append(problems, fmt.Sprintf("%s: the key of request %d is stored %d times, its rows: %t",
+					t.file, o.ID, n, stored))
+			}
+			if !ok {
+				problems = append(problems, fmt.Sprintf("%s: the key of request %d has another response", t.file, o.ID))
+			}
+		}
+		if used != len(t.keys) {
+			problems = append(problems, fmt.Sprintf("%s: %d keys were not sent", t.file, len(t.keys)-used))
+		}
+	}
+	return problems
+}
+
+// findKey returns how often the key of o is in t, and whether the stored responses
+// are correct.
+func (t *table) findKey(o *outcome) (n int, ok bool) {
+	want := storedKey{key: storedDigest(o.Key), status: o.successStatus(), accepted: len(o.Rows)}
+	ok = true
+	for _, k := range t.keys {
+		if bytes.Equal(k.key, want.key) {
+			n++
+			ok = ok && k.status == want.status && k.accepted == want.accepted && k.filtered == 0
+		}
+	}
+	return n, ok
+}
+
+// auditSummaries checks that the tables of the summaries are consistent.
+func auditSummaries(s *state) (problems []string) {
+	for _, t := range s.tables {
+		for _, d := range t.damage {
+			problems = append(problems, t.file+": "+d)
+		}
+	}
+	return problems
 }

@@ -22,7 +22,7 @@ func testState(statuses ...int) (*state, *recording) {
 		rec.Events = append(rec.Events,
 			event{Kind: evSend, Request: id}, event{Kind: evResponse, Request: id, Status: status})
 	}
-	return newState(&workload{}, "full", rec, len(rec.Events)), rec
+	return newState(false, "full", rec, len(rec.Events)), rec
 }
 
 // store adds rows of requests, with ids that increase; messages has the form
@@ -80,7 +80,7 @@ func keyState(withRows bool, keys ...storedKey) *state {
 		Events:   []event{{Kind: evSend}, {Kind: evResponse, Status: 202}},
 		Requests: []request{{Key: "a", Rows: []row{{"error", "0/0/1", newTime, `"a"`}}}},
 	}
-	s := newState(&workload{}, "full", rec, len(rec.Events))
+	s := newState(false, "full", rec, len(rec.Events))
 	messages := ""
 	if withRows {
 		messages = "0/0/1"
@@ -121,7 +121,7 @@ func TestNewStateRepeatedRequest(t *testing.T) {
 			Events:   []event{{Kind: evSend}, {Kind: evResponse, Status: c.first}, {Kind: evSend}},
 			Requests: []request{{Key: "a"}},
 		}
-		s := newState(&workload{}, "full", rec, len(rec.Events))
+		s := newState(false, "full", rec, len(rec.Events))
 		if len(s.requests) != 1 || s.requests[0].status != c.want {
 			t.Errorf("status %d: got %d requests, status %d; want 1, %d", c.first, len(s.requests),
 				s.requests[0].status, c.want)
@@ -181,7 +181,7 @@ func TestMustBeStored(t *testing.T) {
 	check := func(synchronous string, events []event, want ...bool) {
 		t.Helper()
 		rec := &recording{append(rec.Events[:4:4], events...), rec.Requests}
-		s := newState(&workload{}, synchronous, rec, len(rec.Events))
+		s := newState(false, synchronous, rec, len(rec.Events))
 		for i, o := range s.requests {
 			if got := s.mustBeStored(o); got != want[i] {
 				t.Errorf("%s, request %d: got %t, want %t", synchronous, i, got, want[i])

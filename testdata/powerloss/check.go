@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -153,7 +152,7 @@ func (c *checker) checkImage(img numberedImage) (problems []string, missing int,
 	if err := c.withService(dir, addRow); err != nil {
 		return []string{fmt.Sprintf("the service does not work: %v", err)}, 0, nil
 	}
-	s := newState(c.workload, c.synchronous, c.recording, img.events)
+	s := newState(c.workload.deletes, c.synchronous, c.recording, img.events)
 	if err := s.load(dir); err != nil {
 		return []string{err.Error()}, 0, nil
 	}
@@ -206,21 +205,32 @@ func (c *checker) withService(dir string, use func(ctx context.Context, address 
 	return nil
 }
 
-// addRow sends an entry.
-func addRow(ctx context.Context, address string) error {
-	body := strings.NewReader(`{"level":"error","message":"` + newRowMessage + `"}`)
-	request, err := http.NewRequestWithContext(ctx, "POST", "http://"+address+"/ingest?wait=1", body)
-	if err != nil {
+// checkAfter starts the service again on an image that has no problems, makes the
+// additional check of the workload, and audits the requests again.
+func (c *checker) checkAfter(dir string, events int, s *state) (problems []string, err error) {
+	err = c.withService(dir, func(ctx context.Context, address string) (err error) {
+		problems, err = c.workload.after(ctx, address, s)
 		return err
-	}
-	request.Close = true
-	response, err := http.DefaultClient.Do(request)
+	})
 	if err != nil {
-		return err
+		return []string{fmt.Sprintf("the service does not work: %v", err)}, nil
 	}
-	response.Body.Close() // the status is sufficient
-	if response.StatusCode != 200 {
-		return fmt.Errorf("got status %d, want 200", response.StatusCode)
+	next := newState(c.workload.deletes, c.synchronous, c.recording, events)
+	for _, o := range next.requests {
+		if o.Key != "" {
+			o.sendAgain()
+		}
 	}
-	return nil
+	if err := next.load(dir); err != nil {
+		return nil, err
+	}
+	for _, audit := range []audit{auditIntegrity, auditContent, auditDurability, auditKeys, auditSummaries} {
+		problems = append(problems, audit(next)...)
+	}
+	for _, o := range next.requests {
+		if o.Key != "" && len(o.copies) != 1 {
+			problems = append(problems, fmt.Sprintf("request %d was repeated and is stored %d times", o.ID, len(o.copies)))
+		}
+	}
+	return problems, nil
 }

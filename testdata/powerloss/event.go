@@ -67,6 +67,17 @@ type row struct{ Level, Message, Time, Pad string }
 // database is the name of the service's database.
 const database = "logs.db"
 
+// moved is the name to which the workloads move the database.
+const moved = "moved.db"
+
 // isIndex reports whether a file is the index of a WAL. It is memory-mapped, so
 // its content cannot be recorded. SQLite rebuilds it after a power loss.
 func isIndex(name string) bool { return strings.HasSuffix(name, "-shm") }
+
+// successStatus returns the status of the response to a request that is accepted.
+func (q *request) successStatus() int {
+	if q.Wait {
+		return 200
+	}
+	return 202
+}

@@ -202,9 +202,6 @@ func (r *run) sendUntilStored() error {
 	})
 }
 
-// moved is the name to which the workloads move the database.
-const moved = "moved.db"
-
 // move renames the database while clients send.
 func move(r *run) error {
 	if err := r.start(); err != nil {

@@ -3,9 +3,45 @@
 package main
 
 import (
+	"crypto/sha256"
 	"database/sql"
 	"fmt"
 )
+
+// A storedKey is a row of the table idempotency_keys, without what no audit needs.
+type storedKey struct {
+	key                        []byte
+	status, accepted, filtered int
+}
+
+// readKeys reads the idempotency keys. A moved database can lack the table.
+func readKeys(db *sql.DB) (keys []storedKey, err error) {
+	var exists bool
+	const find = "SELECT count(*) FROM sqlite_schema WHERE name = 'idempotency_keys'"
+	if err := db.QueryRow(find).Scan(&exists); err != nil || !exists {
+		return nil, err
+	}
+	rows, err := db.Query("SELECT key, status, accepted, filtered FROM idempotency_keys")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() // Err is checked
+	for rows.Next() {
+		var k storedKey
+		if err := rows.Scan(&k.key, &k.status, &k.accepted, &k.filtered); err != nil {
+			return nil, err
+		}
+		keys = append(keys, k)
+	}
+	return keys, rows.Err()
+}
+
+// storedDigest returns the digest that the service stores for a key when no API
+// keys are configured.
+func storedDigest(key string) []byte {
+	sum := sha256.Sum256(append(make([]byte, sha256.Size), key...))
+	return sum[:sha256.Size/2]
+}
 
 // summaryChecks are queries that return 0 if the tables of the summaries are
 // consistent, by the problem. The service has started, so all tables exist.
@@ -39,14 +75,4 @@ func checkSummaries(db *sql.DB) (problems []string, err error) {
 		}
 	}
 	return problems, nil
-}
-
-// auditSummaries checks that the tables of the summaries are consistent.
-func auditSummaries(s *state) (problems []string) {
-	for _, t := range s.tables {
-		for _, d := range t.damage {
-			problems = append(problems, t.file+": "+d)
-		}
-	}
-	return problems
 }
