@@ -26,8 +26,8 @@ type processors struct {
 }
 
 // newProcessors returns processors with a permit for each processor that Go uses,
-// except one, which stays free for small requests. A goroutine that works on a large body does not
-// return its processor to the scheduler for up to 10 ms.
+// except one, which stays free for small requests: a goroutine that works on a large
+// body does not return its processor to the scheduler for up to 10 ms.
 func newProcessors() *processors { return &processors{free: max(1, runtime.GOMAXPROCS(0)-1)} }
 
 // acquire waits for a permit. A request that continues its work comes before the
