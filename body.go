@@ -26,11 +26,15 @@ type wireReader struct {
 	left int64
 	step int64          // bytes until the next extension
 	time *processorTime // not held while a read may wait for the client
+	conn *limitedConn   // nil if unknown
 }
 
 func (wire *wireReader) Read(p []byte) (int, error) {
 	held := wire.time.stop()
+	wire.conn.addActive(-1)
 	n, err := wire.r.Read(p)
+	wire.conn.addActive(1)
+	wire.conn.addReceived(n)
 	if held {
 		wire.time.start()
 	}

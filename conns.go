@@ -251,6 +251,8 @@ type limitedConn struct {
 	trusted  bool         // the peer is a trusted proxy
 	lastUsed atomic.Int64 // last write or accept, in Unix nanoseconds
 	state    atomic.Int32 // connWaiting, connBusy or connReplaced
+	active   atomic.Int32 // requests with a body that do not wait for the client
+	received atomic.Int64 // bytes of bodies
 	http2    bool         // counted in table.http2; guarded by table.mu
 	closed   atomic.Bool
 
@@ -301,7 +303,7 @@ func (c *limitedConn) CloseWrite() error { return closeWrite(c.Conn) }
 const (
 	connWaiting  = iota // for a request, or for the rest of one
 	connBusy            // with a request that has arrived in full
-	connReplaced        // another connection has taken its place
+	connReplaced        // closed: another connection has taken its place, or the service shuts down
 )
 
 // BeginRequest protects the connection from being replaced, because a request
@@ -328,8 +330,7 @@ type connKey struct{}
 // serves. It panics with http.ErrAbortHandler if the connection has been
 // replaced.
 func beginRequest(r *http.Request) {
-	c, ok := r.Context().Value(connKey{}).(*limitedConn)
-	if ok && !c.BeginRequest() { // internal/fastpath has called it for its requests
+	if c := connOf(r); c != nil && !c.BeginRequest() { // internal/fastpath has called it for its requests
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -337,9 +338,29 @@ func beginRequest(r *http.Request) {
 // NetConn returns the underlying connection.
 func (c *limitedConn) NetConn() net.Conn { return c.Conn }
 
+// connOf returns the connection of a request, or nil if it is unknown.
+func connOf(r *http.Request) *limitedConn {
+	c, _ := r.Context().Value(connKey{}).(*limitedConn)
+	return c
+}
+
+// addActive adds n to the active requests of c, which may be nil.
+func (c *limitedConn) addActive(n int32) {
+	if c != nil {
+		c.active.Add(n)
+	}
+}
+
+// addReceived adds n bytes of a body. c may be nil.
+func (c *limitedConn) addReceived(n int) {
+	if c != nil {
+		c.received.Add(int64(n))
+	}
+}
+
 // accountOf returns the account of the client that sent a request. The caller must call put once.
 func (as *accounts) accountOf(r *http.Request) *account {
-	if c, ok := r.Context().Value(connKey{}).(*limitedConn); ok && !c.trusted {
+	if c := connOf(r); c != nil && !c.trusted {
 		c.account.refs.Add(1)
 		return c.account
 	}
