@@ -140,7 +140,7 @@ func (t *connTable) add(c *limitedConn) (result int) {
 	t.mu.Unlock()
 	switch {
 	case victim != nil:
-		victim.Conn.Close() // its owner sees a failed read
+		victim.abort()
 		return connAdded
 	case full:
 		return connMustWait
@@ -248,12 +248,13 @@ type limitedConn struct {
 	net.Conn
 	table    *connTable
 	account  *account
-	trusted  bool         // the peer is a trusted proxy
-	lastUsed atomic.Int64 // last write or accept, in Unix nanoseconds
-	state    atomic.Int32 // connWaiting, connBusy or connReplaced
-	active   atomic.Int32 // requests with a body that do not wait for the client
-	received atomic.Int64 // bytes of bodies
-	http2    bool         // counted in table.http2; guarded by table.mu
+	trusted  bool                      // the peer is a trusted proxy
+	lastUsed atomic.Int64              // last write or accept, in Unix nanoseconds
+	state    atomic.Int32              // connWaiting, connBusy or connReplaced
+	active   atomic.Int32              // requests with a body that do not wait for the client
+	received atomic.Int64              // bytes of bodies
+	gate     atomic.Pointer[frameGate] // delays reads of HTTP/2; nil if it is not possible
+	http2    bool                      // counted in table.http2; guarded by table.mu
 	closed   atomic.Bool
 
 	refreshDeadline time.Time   // when Write must set the write deadline next
@@ -285,6 +286,12 @@ func (c *limitedConn) SetWriteDeadline(t time.Time) error {
 		c.refreshDeadline = time.Time{} // the next Write sets its own
 	}
 	return nil
+}
+
+// abort closes the underlying connection. The owner of c sees a failed read or write.
+func (c *limitedConn) abort() {
+	c.Conn.Close() // fails only if it is closed
+	c.gate.Load().close()
 }
 
 func (c *limitedConn) Close() error {

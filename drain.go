@@ -26,7 +26,7 @@ func (t *connTable) drain(ctx context.Context) (closed int) {
 		}
 		for _, c := range t.takeSlow() {
 			c.state.Store(connReplaced)
-			c.Conn.Close() // its owner sees a failed read or write
+			c.abort()
 			closed++
 		}
 	}

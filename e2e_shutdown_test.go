@@ -78,9 +78,9 @@ func (p *process) sendUnfinished(text string, wrap func(net.Conn) net.Conn) net.
 // openStreamsSlowly opens streams until the connection is closed. The headers
 // are more bytes than the body of a client that sends fast enough.
 func openStreamsSlowly(conn net.Conn) {
-	openStreams(conn, 10, 100)
 	go func() {
-		for i := 10; ; i++ {
+		openStreams(conn, 2*maxStreams, 100)
+		for i := 2 * maxStreams; ; i++ {
 			if _, err := conn.Write(openStream(i, 100)); err != nil {
 				return
 			}

@@ -66,9 +66,10 @@ func openStreams(conn net.Conn, streams, fields int) {
 // A gateClient is the client of a frameGate whose server only reads.
 type gateClient struct {
 	net.Conn
-	gate *frameGate
-	sent chan []byte
-	read chan string // what the server has read
+	server net.Conn
+	gate   *frameGate
+	sent   chan []byte
+	read   chan string // what the server has read; closed when it can read no more
 }
 
 func newGateClient(t *testing.T) *gateClient {
@@ -77,7 +78,7 @@ func newGateClient(t *testing.T) *gateClient {
 	if !g.matchPreface(server, []byte(http2Preface)) || !g.active() {
 		t.Fatal("the preface was not found")
 	}
-	c := &gateClient{client, g, make(chan []byte, 1000), make(chan string, 1000)}
+	c := &gateClient{client, server, g, make(chan []byte, 1000), make(chan string, 1000)}
 	go func() {
 		for f := range c.sent {
 			client.Write(f) // fails if the test has ended
@@ -205,6 +206,22 @@ func TestStreamsWaitForHandlers(t *testing.T) {
 		c.gate.begin() // of the first stream
 		if got := c.send(); got == 0 {
 			t.Error("got no bytes read after a handler has returned, want some")
+		}
+	})
+}
+
+// A connection that is replaced, or closed at shutdown, ends although its reads are
+// delayed.
+func TestAbortEndsDelayedRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newGateClient(t)
+		c.send(openStream(0, 0), openStream(1, 0)) // the second one waits
+		conn := &limitedConn{Conn: c.server}
+		conn.gate.Store(c.gate)
+		start := time.Now()
+		conn.abort()
+		if _, open := <-c.read; open || time.Since(start) > 0 {
+			t.Errorf("got more bytes read (%v) or an end after %v, want an end at once", open, time.Since(start))
 		}
 	})
 }
