@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -33,10 +34,13 @@ func (wire *wireReader) Read(p []byte) (int, error) {
 	held := wire.time.stop()
 	wire.conn.addActive(-1)
 	n, err := wire.r.Read(p)
-	wire.conn.addActive(1)
-	wire.conn.addReceived(n)
 	if held {
 		wire.time.start()
+	}
+	wire.conn.addActive(1)
+	wire.conn.addReceived(n)
+	if wire.conn.isReplaced() { // during the wait for its turn
+		return 0, net.ErrClosed
 	}
 	if wire.left -= int64(n); wire.left < 0 {
 		return 0, errTooLarge

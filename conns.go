@@ -164,7 +164,7 @@ func (t *connTable) delete(c *limitedConn) {
 
 // maxCandidates is how many connections victim compares. If a client has a large
 // part of all connections, some of its connections are among them.
-const maxCandidates = 100
+const maxCandidates = 32
 
 // victim returns the connection that a new one of a client replaces, or nil if
 // none can be replaced. With own, it must be one of the same client. t.mu must be
@@ -251,7 +251,7 @@ type limitedConn struct {
 	trusted  bool                      // the peer is a trusted proxy
 	lastUsed atomic.Int64              // last write or accept, in Unix nanoseconds
 	state    atomic.Int32              // connWaiting, connBusy or connReplaced
-	active   atomic.Int32              // requests with a body that do not wait for the client
+	active   atomic.Int32              // requests with a body that wait neither for the client nor for their turn to read it
 	received atomic.Int64              // bytes of bodies
 	gate     atomic.Pointer[frameGate] // delays reads of HTTP/2; nil if it is not possible
 	http2    bool                      // counted in table.http2; guarded by table.mu
@@ -357,6 +357,9 @@ func (c *limitedConn) addActive(n int32) {
 		c.active.Add(n)
 	}
 }
+
+// isReplaced reports whether the service has closed c, which may be nil.
+func (c *limitedConn) isReplaced() bool { return c != nil && c.state.Load() == connReplaced }
 
 // addReceived adds n bytes of a body. c may be nil.
 func (c *limitedConn) addReceived(n int) {

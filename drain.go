@@ -32,8 +32,8 @@ func (t *connTable) drain(ctx context.Context) (closed int) {
 	}
 }
 
-// takeSlow returns the connections on which the service only waits for the
-// client, and has received less than drainBytes of bodies since the last call.
+// takeSlow returns the connections that have no active request, and on which less
+// than drainBytes of bodies have arrived since the last call.
 func (t *connTable) takeSlow() (slow []*limitedConn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -479,7 +479,9 @@ func (in *ingester) readBody(w http.ResponseWriter, r *http.Request, s *scratch)
 			return herr
 		}
 		defer s.reserved.shrink(inflaterSize)
+		s.conn.addActive(-1)
 		s.time.start()
+		s.conn.addActive(1)
 		defer s.time.stop()
 	} else if r.ContentLength >= 0 {
 		expected = max(r.ContentLength+1, minBodyBuffer)
