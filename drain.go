@@ -25,9 +25,10 @@ func (t *connTable) drain(ctx context.Context) (closed int) {
 			return closed
 		}
 		for _, c := range t.takeSlow() {
-			c.state.Store(connReplaced)
-			c.abort()
-			closed++
+			if c.state.Swap(connReplaced) != connReplaced { // else its owner has not closed it yet
+				c.abort()
+				closed++
+			}
 		}
 	}
 }
