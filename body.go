@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -26,13 +27,20 @@ type wireReader struct {
 	left int64
 	step int64          // bytes until the next extension
 	time *processorTime // not held while a read may wait for the client
+	conn *limitedConn   // nil if unknown
 }
 
 func (wire *wireReader) Read(p []byte) (int, error) {
 	held := wire.time.stop()
+	wire.conn.addActive(-1)
 	n, err := wire.r.Read(p)
 	if held {
 		wire.time.start()
+	}
+	wire.conn.addActive(1)
+	wire.conn.addReceived(n)
+	if wire.conn.isReplaced() { // during the wait for its turn
+		return 0, net.ErrClosed
 	}
 	if wire.left -= int64(n); wire.left < 0 {
 		return 0, errTooLarge

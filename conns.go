@@ -140,7 +140,7 @@ func (t *connTable) add(c *limitedConn) (result int) {
 	t.mu.Unlock()
 	switch {
 	case victim != nil:
-		victim.Conn.Close() // its owner sees a failed read
+		victim.abort()
 		return connAdded
 	case full:
 		return connMustWait
@@ -164,7 +164,7 @@ func (t *connTable) delete(c *limitedConn) {
 
 // maxCandidates is how many connections victim compares. If a client has a large
 // part of all connections, some of its connections are among them.
-const maxCandidates = 100
+const maxCandidates = 32
 
 // victim returns the connection that a new one of a client replaces, or nil if
 // none can be replaced. With own, it must be one of the same client. t.mu must be
@@ -248,10 +248,13 @@ type limitedConn struct {
 	net.Conn
 	table    *connTable
 	account  *account
-	trusted  bool         // the peer is a trusted proxy
-	lastUsed atomic.Int64 // last write or accept, in Unix nanoseconds
-	state    atomic.Int32 // connWaiting, connBusy or connReplaced
-	http2    bool         // counted in table.http2; guarded by table.mu
+	trusted  bool                      // the peer is a trusted proxy
+	lastUsed atomic.Int64              // last write or accept, in Unix nanoseconds
+	state    atomic.Int32              // connWaiting, connBusy or connReplaced
+	active   atomic.Int32              // requests with a body that wait neither for the client nor for their turn to read it
+	received atomic.Int64              // bytes of bodies
+	gate     atomic.Pointer[frameGate] // delays reads of HTTP/2; nil if it is not possible
+	http2    bool                      // counted in table.http2; guarded by table.mu
 	closed   atomic.Bool
 
 	refreshDeadline time.Time   // when Write must set the write deadline next
@@ -285,6 +288,12 @@ func (c *limitedConn) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
+// abort closes the underlying connection. The owner of c sees a failed read or write.
+func (c *limitedConn) abort() {
+	c.Conn.Close() // fails only if it is closed
+	c.gate.Load().close()
+}
+
 func (c *limitedConn) Close() error {
 	if !c.closed.Swap(true) {
 		defer c.account.put()
@@ -301,7 +310,7 @@ func (c *limitedConn) CloseWrite() error { return closeWrite(c.Conn) }
 const (
 	connWaiting  = iota // for a request, or for the rest of one
 	connBusy            // with a request that has arrived in full
-	connReplaced        // another connection has taken its place
+	connReplaced        // closed: another connection has taken its place, or the service shuts down
 )
 
 // BeginRequest protects the connection from being replaced, because a request
@@ -328,8 +337,7 @@ type connKey struct{}
 // serves. It panics with http.ErrAbortHandler if the connection has been
 // replaced.
 func beginRequest(r *http.Request) {
-	c, ok := r.Context().Value(connKey{}).(*limitedConn)
-	if ok && !c.BeginRequest() { // internal/fastpath has called it for its requests
+	if c := connOf(r); c != nil && !c.BeginRequest() { // internal/fastpath has called it for its requests
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -337,9 +345,32 @@ func beginRequest(r *http.Request) {
 // NetConn returns the underlying connection.
 func (c *limitedConn) NetConn() net.Conn { return c.Conn }
 
+// connOf returns the connection of a request, or nil if it is unknown.
+func connOf(r *http.Request) *limitedConn {
+	c, _ := r.Context().Value(connKey{}).(*limitedConn)
+	return c
+}
+
+// addActive adds n to the active requests of c, which may be nil.
+func (c *limitedConn) addActive(n int32) {
+	if c != nil {
+		c.active.Add(n)
+	}
+}
+
+// isReplaced reports whether the service has closed c, which may be nil.
+func (c *limitedConn) isReplaced() bool { return c != nil && c.state.Load() == connReplaced }
+
+// addReceived adds n bytes of a body. c may be nil.
+func (c *limitedConn) addReceived(n int) {
+	if c != nil {
+		c.received.Add(int64(n))
+	}
+}
+
 // accountOf returns the account of the client that sent a request. The caller must call put once.
 func (as *accounts) accountOf(r *http.Request) *account {
-	if c, ok := r.Context().Value(connKey{}).(*limitedConn); ok && !c.trusted {
+	if c := connOf(r); c != nil && !c.trusted {
 		c.account.refs.Add(1)
 		return c.account
 	}

@@ -4,7 +4,6 @@ package main
 
 import (
 	"crypto/tls"
-	"io"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -13,19 +12,6 @@ import (
 	"testing"
 	"time"
 )
-
-// openStreams sends the frames of open POST requests with a first byte of their
-// body, without reading responses.
-func openStreams(conn net.Conn, streams, fields int) {
-	io.WriteString(conn, http2Preface) // errors mean that the process has closed the connection
-	conn.Write(frame(4, 0, 0, nil))    // SETTINGS
-	for i := range streams {
-		if _, err := conn.Write(openStream(i, fields)); err != nil {
-			return
-		}
-		conn.Write(frame(0, 0, uint32(2*i+1), []byte("{"))) // DATA
-	}
-}
 
 // dialTLS opens a connection that may use protocol.
 func (p *process) dialTLS(c *testCertificate, from, protocol string) (net.Conn, error) {

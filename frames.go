@@ -13,7 +13,10 @@ import (
 const (
 	http2Preface    = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 	frameHeaderSize = 9
-	frameHeaders    = 1 // the type HEADERS
+
+	// Types of frames.
+	frameHeaders   = 1
+	frameRSTStream = 3
 )
 
 // maxStreams is how many streams an HTTP/2 connection can have at once.
@@ -22,7 +25,7 @@ const maxStreams = 64
 // Limits of the memory of an HTTP/2 connection that no budget counts.
 const (
 	// startTimeout limits the wait for the start of a stream's handler. After it, the
-	// gate assumes that net/http has refused the stream.
+	// gate assumes that net/http ignores the stream.
 	startTimeout = time.Second
 
 	// maxFramesPerWrite is how many frames are read during a write. If a client
@@ -33,9 +36,9 @@ const (
 // A frameGate delays the frames of an HTTP/2 connection, so that the memory for
 // streams without a reservation is limited. A frame that opens a stream waits
 // until the handler of the stream before it has started, and reserved the memory
-// of its header. A new stream also waits while maxStreams handlers run, even if the client
-// has reset their streams: net/http would keep the headers of more streams until
-// one of the handlers returns.
+// of its header, or net/http has refused that stream. While maxStreams handlers
+// run, net/http starts no other, even if the client has reset their streams. One
+// more stream can then wait for its handler.
 //
 // One goroutine reads, and one writes. Any goroutine may use the other methods. A
 // nil gate is never active.
@@ -44,15 +47,16 @@ type frameGate struct {
 	http2      atomic.Bool         // the preface has been read
 
 	// The reading goroutine owns these fields.
-	matched int    // bytes of the preface, or -1 if another protocol is used
-	header  []byte // of the current frame, as far as it has been read
-	payload int    // bytes that remain of the current frame
+	matched  int // bytes of the preface, or -1 if another protocol is used
+	incoming frameScanner
+
+	outgoing frameScanner // the writing goroutine owns it
 
 	mu         sync.Mutex
 	changed    sync.Cond // signals a change of the fields below
 	closed     bool
 	lastStream uint32
-	startedAt  time.Time // when the last stream was opened; zero after its handler has started
+	openedAt   time.Time // of the last stream; zero after its handler has started or it was refused
 	handlers   int       // running
 	writing    bool
 	frames     int // read since the start of the current write
@@ -89,22 +93,42 @@ func (g *frameGate) matchPreface(conn net.Conn, b []byte) bool {
 	return false
 }
 
+// A frameScanner finds the frames in one direction of a connection.
+type frameScanner struct {
+	header  []byte // of the current frame, as far as it has been scanned
+	payload int    // bytes that remain of the current frame
+}
+
+// missing returns how many bytes remain of the current header or payload.
+func (s *frameScanner) missing() int {
+	if s.payload > 0 {
+		return s.payload
+	}
+	return frameHeaderSize - len(s.header)
+}
+
+// scan scans the next bytes, and calls found at the end of each frame header.
+func (s *frameScanner) scan(b []byte, found func(kind byte, stream uint32)) {
+	for len(b) > 0 {
+		n := min(len(b), s.missing())
+		if s.payload > 0 {
+			s.payload -= n
+		} else if s.header = append(s.header, b[:n]...); len(s.header) == frameHeaderSize {
+			s.payload = int(binary.BigEndian.Uint32(s.header) >> 8)
+			kind, stream := s.header[3], binary.BigEndian.Uint32(s.header[5:])&^(1<<31)
+			s.header = s.header[:0]
+			found(kind, stream)
+		}
+		b = b[n:]
+	}
+}
+
 // read reads from conn up to the end of a frame's header or payload.
 func (g *frameGate) read(conn net.Conn, p []byte) (int, error) {
-	if g.payload > 0 {
-		n, err := conn.Read(p[:min(len(p), g.payload)])
-		g.payload -= n
-		return n, err
-	}
-	n, err := conn.Read(p[:min(len(p), frameHeaderSize-len(g.header))])
-	g.header = append(g.header, p[:n]...)
-	if len(g.header) < frameHeaderSize {
-		return n, err
-	}
-	g.payload = int(binary.BigEndian.Uint32(g.header) >> 8)
-	kind, stream := g.header[3], binary.BigEndian.Uint32(g.header[5:])&^(1<<31)
-	g.header = g.header[:0]
-	if !g.admit(kind, stream) {
+	n, err := conn.Read(p[:min(len(p), g.incoming.missing())])
+	admitted := true
+	g.incoming.scan(p[:n], func(kind byte, stream uint32) { admitted = g.admit(kind, stream) })
+	if !admitted {
 		return 0, net.ErrClosed
 	}
 	return n, err
@@ -122,21 +146,21 @@ func (g *frameGate) admit(kind byte, stream uint32) bool {
 	}
 	if opens {
 		g.lastStream = stream
-		g.startedAt = time.Now()
+		g.openedAt = time.Now()
 	}
 	return !g.closed
 }
 
-// mustWait reports whether a new stream must wait. If only startTimeout ends the
+// mustWait reports whether a new stream must wait. If startTimeout may end the
 // wait, mustWait starts a timer that signals changed. g.mu must be held.
 func (g *frameGate) mustWait() bool {
-	if g.handlers >= maxStreams {
-		return true
-	}
-	if g.startedAt.IsZero() {
+	if g.openedAt.IsZero() {
 		return false
 	}
-	rest := startTimeout - time.Since(g.startedAt)
+	if g.handlers >= maxStreams {
+		return true // net/http starts the next handler when one returns
+	}
+	rest := startTimeout - time.Since(g.openedAt)
 	if rest <= 0 {
 		return false
 	}
@@ -146,7 +170,7 @@ func (g *frameGate) mustWait() bool {
 
 // begin records that the handler of the stream that was opened last has started.
 func (g *frameGate) begin() {
-	g.update(func() { g.handlers, g.startedAt = g.handlers+1, time.Time{} })
+	g.update(func() { g.handlers, g.openedAt = g.handlers+1, time.Time{} })
 }
 
 // end records that a handler has returned.
@@ -170,5 +194,21 @@ func (g *frameGate) update(change func()) {
 func (g *frameGate) write(conn net.Conn, p []byte) (int, error) {
 	g.update(func() { g.writing, g.frames = true, 0 })
 	defer g.update(func() { g.writing = false })
-	return conn.Write(p)
+	n, err := conn.Write(p)
+	g.outgoing.scan(p[:n], g.wrote)
+	return n, err
+}
+
+// wrote records a frame that was written. net/http refuses a stream by resetting
+// it, or with a response of its own, for example if the client does not know
+// maxStreams yet.
+func (g *frameGate) wrote(kind byte, stream uint32) {
+	if kind != frameRSTStream && kind != frameHeaders {
+		return
+	}
+	g.update(func() {
+		if stream == g.lastStream {
+			g.openedAt = time.Time{}
+		}
+	})
 }

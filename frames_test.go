@@ -50,12 +50,26 @@ func openStream(i, fields int) []byte {
 	return frame(frameHeaders, endHeaders, uint32(2*i+1), postHeader(fields))
 }
 
+// openStreams sends the frames of open POST requests with a first byte of their
+// body, without reading responses.
+func openStreams(conn net.Conn, streams, fields int) {
+	io.WriteString(conn, http2Preface) // errors mean that the process has closed the connection
+	conn.Write(frame(4, 0, 0, nil))    // SETTINGS
+	for i := range streams {
+		if _, err := conn.Write(openStream(i, fields)); err != nil {
+			return
+		}
+		conn.Write(frame(0, 0, uint32(2*i+1), []byte("{"))) // DATA
+	}
+}
+
 // A gateClient is the client of a frameGate whose server only reads.
 type gateClient struct {
 	net.Conn
-	gate *frameGate
-	sent chan []byte
-	read chan string // what the server has read
+	server net.Conn
+	gate   *frameGate
+	sent   chan []byte
+	read   chan string // what the server has read; closed when it can read no more
 }
 
 func newGateClient(t *testing.T) *gateClient {
@@ -64,7 +78,7 @@ func newGateClient(t *testing.T) *gateClient {
 	if !g.matchPreface(server, []byte(http2Preface)) || !g.active() {
 		t.Fatal("the preface was not found")
 	}
-	c := &gateClient{client, g, make(chan []byte, 1000), make(chan string, 1000)}
+	c := &gateClient{client, server, g, make(chan []byte, 1000), make(chan string, 1000)}
 	go func() {
 		for f := range c.sent {
 			client.Write(f) // fails if the test has ended
@@ -136,20 +150,78 @@ func TestStreamWaitsForHandler(t *testing.T) {
 	})
 }
 
-// At most maxStreams handlers run, even if the client resets their streams.
+// A stream that net/http refuses does not delay the next one. Its frame may be
+// written in parts.
+func TestStreamFollowsRefusedStream(t *testing.T) {
+	for name, refusal := range map[string][]byte{
+		"reset":    frame(frameRSTStream, 0, 1, []byte("code")),
+		"response": frame(frameHeaders, endHeaders, 1, []byte{0x8d}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newGateClient(t)
+				client, server := net.Pipe()
+				defer client.Close()
+				go io.Copy(io.Discard, client)
+				write := func(b []byte) {
+					t.Helper()
+					_, err := c.gate.write(server, b)
+					must(t, err)
+				}
+				c.send(openStream(0, 0))
+				write(frame(0, 0, 1, []byte("body")))
+				write(frame(frameRSTStream, 0, 3, []byte("code"))) // another stream
+				write(refusal[:7])
+				if got := c.send(openStream(1, 0)); got != 0 {
+					t.Errorf("before the refusal: got %d bytes read, want 0", got)
+				}
+				write(refusal[7:])
+				if got, want := c.send(), len(openStream(1, 0)); got != want {
+					t.Errorf("after the refusal: got %d bytes read, want %d", got, want)
+				}
+			})
+		})
+	}
+}
+
+// While maxStreams handlers run, one more stream is opened, even if the client
+// has reset the streams of the handlers.
 func TestStreamsWaitForHandlers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newGateClient(t)
+		reset := func(i int) []byte { return frame(frameRSTStream, 0, uint32(2*i+1), []byte("code")) }
 		for i := range maxStreams {
-			c.send(openStream(i, 0), frame(3, 0, uint32(2*i+1), []byte("code"))) // RST_STREAM
+			c.send(openStream(i, 0), reset(i))
 			c.gate.begin()
 		}
-		if got := c.send(openStream(maxStreams, 0)); got != 0 {
-			t.Errorf("got %d bytes read with %d handlers, want 0", got, maxStreams)
+		if got := c.send(openStream(maxStreams, 0), reset(maxStreams)); got == 0 {
+			t.Errorf("first stream with %d handlers: got no bytes read, want some", maxStreams)
+		}
+		got := c.send(openStream(maxStreams+1, 0))
+		time.Sleep(2 * startTimeout)
+		if got += c.send(); got != 0 {
+			t.Errorf("second stream with %d handlers: got %d bytes read, want 0", maxStreams, got)
 		}
 		c.gate.end()
+		c.gate.begin() // of the first stream
 		if got := c.send(); got == 0 {
 			t.Error("got no bytes read after a handler has returned, want some")
+		}
+	})
+}
+
+// A connection that is replaced, or closed at shutdown, ends although its reads are
+// delayed.
+func TestAbortEndsDelayedRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newGateClient(t)
+		c.send(openStream(0, 0), openStream(1, 0)) // the second one waits
+		conn := &limitedConn{Conn: c.server}
+		conn.gate.Store(c.gate)
+		start := time.Now()
+		conn.abort()
+		if _, open := <-c.read; open || time.Since(start) > 0 {
+			t.Errorf("got more bytes read (%v) or an end after %v, want an end at once", open, time.Since(start))
 		}
 	})
 }
@@ -213,7 +285,42 @@ func TestPreface(t *testing.T) {
 	}
 }
 
-// Ordinary clients are not affected, however many streams they use.
+// A client that opens too many streams before it reads responses, and sends the
+// bodies then, is not delayed.
+func TestFramesRefuseStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const streams = maxStreams + 36
+		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.Copy(io.Discard, r.Body)
+			okHandler(w, r)
+		})
+		pipes, _ := serveFrames(t, h, &budget{limit: headerBudget})
+		client := pipes.Dial(t)
+		start := time.Now()
+		go func() {
+			openStreams(client, streams, 0)
+			client.Write(frame(4, 1, 0, nil)) // acknowledges SETTINGS
+			for i := range maxStreams {
+				client.Write(frame(0, 1, uint32(2*i+1), nil)) // the end of the body
+			}
+		}()
+		counts := map[byte]int{}
+		var scanner frameScanner
+		buf := make([]byte, 1000)
+		for counts[frameHeaders] < maxStreams || counts[frameRSTStream] < streams-maxStreams {
+			n, err := client.Read(buf)
+			must(t, err)
+			scanner.scan(buf[:n], func(kind byte, _ uint32) { counts[kind]++ })
+		}
+		if took := time.Since(start); took > startTimeout/2 {
+			t.Errorf("got all responses after %v, want no delay", took)
+		}
+	})
+}
+
+// Ordinary clients are served, however many streams they use. On a new
+// connection, net/http's client opens up to 100 streams before it has read the
+// limit of the server. It repeats those that are refused.
 func TestFramesServeStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		headers := &budget{limit: headerBudget}
@@ -222,21 +329,11 @@ func TestFramesServeStreams(t *testing.T) {
 			okHandler(w, r)
 		})
 		_, client := serveFrames(t, h, headers)
-		resp, err := client.Get("http://example.com/") // opens a connection
-		must(t, err)
-		resp.Body.Close()
-		// On a new connection, net/http's client opens up to 100 streams before it has read
-		// the limit of the server, and then holds a mutex until the gate has waited for
-		// startTimeout. The clock of synctest does not advance while a goroutine waits for
-		// a mutex, so the test does not exceed the limit.
-		running := make(chan struct{}, maxStreams)
+		client.Transport.(*http.Transport).MaxConnsPerHost = 1
 		statuses := make(chan int, 300)
 		for i := range 300 {
 			go func() {
-				running <- struct{}{}
-				defer func() { <-running }()
-				r, _ := http.NewRequest("POST", "http://example.com/", strings.NewReader(strings.Repeat("x", 100*i)))
-				resp, err := client.Do(r)
+				resp, err := client.Post("http://example.com/", "", strings.NewReader(strings.Repeat("x", 100*i)))
 				if err != nil {
 					t.Error(err)
 					statuses <- 0

@@ -50,11 +50,12 @@ func (l *headerListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	c := &headerConn{Conn: conn, budget: l.budget, held: new(atomic.Int64), inHeader: true}
-	if limited, ok := unwrap[*limitedConn](conn); ok {
-		c.held = &limited.account.headers
-	}
 	if l.negotiated != nil {
 		c.frames = newFrameGate(l.negotiated)
+	}
+	if limited, ok := unwrap[*limitedConn](conn); ok {
+		c.held = &limited.account.headers
+		limited.gate.Store(c.frames)
 	}
 	return c, nil
 }

@@ -45,6 +45,7 @@ const refusalDelay = time.Second
 
 // scratch is the memory that one request works with.
 type scratch struct {
+	conn     *limitedConn // of the request; nil if unknown
 	account  *account
 	time     processorTime
 	wire     wireReader
@@ -93,7 +94,8 @@ func (s *scratch) free() {
 	s.trim()
 	s.reserved.release()
 	s.account.put()
-	s.account = nil
+	s.conn.addActive(-1)
+	s.account, s.conn = nil, nil
 	scratchPool.Put(s)
 }
 
@@ -149,6 +151,8 @@ func (in *ingester) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // error is that it has no memory for buffers.
 func (in *ingester) begin(r *http.Request) (*scratch, *httpapi.Error) {
 	s := scratchPool.Get().(*scratch)
+	s.conn = connOf(r)
+	s.conn.addActive(1)
 	return s, s.begin(in, in.accounts.accountOf(r))
 }
 
@@ -475,7 +479,9 @@ func (in *ingester) readBody(w http.ResponseWriter, r *http.Request, s *scratch)
 			return herr
 		}
 		defer s.reserved.shrink(inflaterSize)
+		s.conn.addActive(-1)
 		s.time.start()
+		s.conn.addActive(1)
 		defer s.time.stop()
 	} else if r.ContentLength >= 0 {
 		expected = max(r.ContentLength+1, minBodyBuffer)
@@ -484,7 +490,7 @@ func (in *ingester) readBody(w http.ResponseWriter, r *http.Request, s *scratch)
 	if herr := s.growBody(size); herr != nil {
 		return herr
 	}
-	s.wire = wireReader{r: r.Body, w: w, left: in.maxBody, step: bodyStep, time: &s.time}
+	s.wire = wireReader{r: r.Body, w: w, left: in.maxBody, step: bodyStep, time: &s.time, conn: s.conn}
 	return decodeBody(&s.wire, encoding, func(body bodyReader) *httpapi.Error {
 		return in.readAll(s, body, size, expected)
 	})

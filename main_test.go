@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"log-ingester/internal/pipetest"
 )
 
 // runHealthcheck runs -healthcheck, which is configured by the environment in a
@@ -57,6 +59,7 @@ func TestSignalDebounce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStalledService(t)                            // a shutdown waits for the writer
 		t.Cleanup(func() { time.Sleep(s.cfg.drainTimeout) }) // until the shutdown gives up
+		s.conns = newConnTable(pipetest.NewListener(), 1, s.accounts)
 		signals := make(chan os.Signal, 2)
 		result := make(chan error, 1)
 		go func() { result <- shutdownOrAbort(s.service, signals) }()

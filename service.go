@@ -316,16 +316,7 @@ func fileSize(path string) int64 {
 // half even if a client never completes its request.
 func (s *service) shutdown() error {
 	deadline := time.Now().Add(s.cfg.drainTimeout)
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.drainTimeout/2)
-	defer cancel()
-	err := s.server.Shutdown(ctx)
-	if s.fastPath != nil {
-		err = errors.Join(err, s.fastPath.Shutdown(ctx))
-	}
-	if err != nil {
-		s.log.Warn("closing connections with unfinished requests", "err", err)
-		s.server.Close() // its error is about connections that are being dropped
-	}
+	s.finishRequests()
 	s.summary.stop()
 	s.queue.stop()
 	select {
@@ -338,6 +329,28 @@ func (s *service) shutdown() error {
 	}
 	s.log.Info("shut down", "stored", s.metrics.stored.Load())
 	return nil
+}
+
+// finishRequests stops accepting connections, and waits for the requests in
+// progress, at most half of -drain-timeout. It does not wait for clients that do
+// not send the rest of a request.
+func (s *service) finishRequests() {
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.drainTimeout/2)
+	defer cancel()
+	closed := make(chan int)
+	go func() { closed <- s.conns.drain(ctx) }()
+	err := s.server.Shutdown(ctx)
+	if s.fastPath != nil {
+		err = errors.Join(err, s.fastPath.Shutdown(ctx))
+	}
+	if err != nil {
+		s.log.Warn("closing connections with unfinished requests", "err", err)
+		s.server.Close() // its error is about connections that are being dropped
+	}
+	cancel()
+	if n := <-closed; n > 0 {
+		s.log.Warn("closed connections without a complete request", "connections", n)
+	}
 }
 
 // pendingLoss reports how many entries are lost if the process exits now.

@@ -192,7 +192,7 @@ func (a *attacker) dial(ctx context.Context, protocols ...string) (net.Conn, err
 		a.count("dial failed")
 		return nil, err
 	}
-	context.AfterFunc(ctx, func() { conn.Close() })
+	conn = &boundConn{conn, context.AfterFunc(ctx, func() { conn.Close() })}
 	if !a.TLS {
 		return conn, nil
 	}
@@ -206,6 +206,18 @@ func (a *attacker) dial(ctx context.Context, protocols ...string) (net.Conn, err
 	}
 	conn.SetDeadline(time.Time{})
 	return secure, nil
+}
+
+// A boundConn is a connection that is closed when a context is done.
+type boundConn struct {
+	net.Conn
+	unbind func() bool
+}
+
+// Close closes the connection. The context no longer refers to it.
+func (c *boundConn) Close() error {
+	c.unbind()
+	return c.Conn.Close()
 }
 
 // authorization returns the header line with the API key, or nothing.

@@ -35,6 +35,7 @@ var attacks = []attack{
 	{"small entries", 1000, false, attackSmallEntries},
 	{"queue bursts", 1, false, attackQueue},
 	{"gzip bombs", 4, false, attackBombs},
+	{"gzip flood", 200, false, attackFlood},
 	{"unfinished bodies", 2, false, attackUnfinishedBodies},
 	{"large bodies", 2, false, attackLargeBodies},
 }
@@ -253,6 +254,14 @@ func attackBombs(ctx context.Context, a *attacker, rate float64) {
 		holder{16, rate, time.Minute, false}.run(ctx, a, func(int) string { return stalled })
 	})
 	running.Wait()
+}
+
+// attackFlood opens connections that each send a small gzip body, which inflates
+// to nearly -max-body.
+func attackFlood(ctx context.Context, a *attacker, rate float64) {
+	body := gzipped(maxBody - 1)
+	text := unfinishedPost(a, len(body), "Content-Encoding: gzip\r\n") + body
+	holder{2000, rate, 5 * time.Second, false}.run(ctx, a, func(int) string { return text })
 }
 
 // unfinishedPost returns the header of a request with a body of n bytes.

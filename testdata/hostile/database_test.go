@@ -81,20 +81,21 @@ func readSent(t *testing.T, db *sql.DB, requests int) (stored []int, problems []
 	must(t, err)
 	defer rows.Close()
 	stored = make([]int, requests)
-	seen := map[[2]int]bool{}
+	seen := make([][maxEntries]bool, requests)
 	for rows.Next() {
 		var message string
 		must(t, rows.Scan(&message))
-		var key [2]int
-		if _, err := fmt.Sscanf(message, "honest/%d/%d", &key[0], &key[1]); err != nil || key[0] >= requests {
+		var number, index int
+		_, err := fmt.Sscanf(message, "honest/%d/%d", &number, &index)
+		if err != nil || number >= requests || index >= maxEntries {
 			problems = append(problems, fmt.Sprintf("unknown message %q", message))
 			continue
 		}
-		if seen[key] {
+		if seen[number][index] {
 			problems = append(problems, message+" is stored twice")
 		}
-		seen[key] = true
-		stored[key[0]]++
+		seen[number][index] = true
+		stored[number]++
 	}
 	must(t, rows.Err())
 	return stored, problems

@@ -18,6 +18,8 @@ const (
 	honestLatency  = 100 * time.Millisecond // for honestShare of its requests
 	honestShare    = 0.99
 
+	maxEntries = 100 // of a request
+
 	// leastMeasured is the least number of requests that can fail a run because of
 	// their latency.
 	leastMeasured = 300
@@ -62,8 +64,8 @@ func (s *sender) run(ctx context.Context, measure bool) {
 	}
 }
 
-// next returns the next request and its number. Of ten requests, one has 100
-// entries, and one waits for the commit.
+// next returns the next request and its number. Of ten requests, one has
+// maxEntries entries, and one waits for the commit.
 func (s *sender) next(measure bool) (number int, r *request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,7 +73,7 @@ func (s *sender) next(measure bool) (number int, r *request) {
 	r = &request{entries: 1, measure: measure, start: time.Now()}
 	switch number % 10 {
 	case 3:
-		r.entries = 100
+		r.entries = maxEntries
 	case 7:
 		r.wait = true
 	}

@@ -38,10 +38,7 @@ var (
 const (
 	memoryLimit = 192 << 20 // of a container with the default configuration
 
-	// drainTimeout is the time that clients with unfinished requests have at
-	// shutdown: half of the default of -drain-timeout.
-	drainTimeout  = 15 * time.Second
-	shutdownLimit = 2 * time.Second // besides drainTimeout
+	shutdownLimit = 4 * time.Second
 
 	// lateDescriptors are those of connections to the database that a reader
 	// opens only when it needs them.
@@ -100,7 +97,7 @@ func testMode(t *testing.T, program string, m *mode) {
 	var running sync.WaitGroup
 	running.Go(func() { runFor(8*time.Second, func(ctx context.Context) { honest.run(ctx, false) }) })
 	time.Sleep(7 * time.Second)
-	t.Logf("exit under attack %v after SIGTERM", s.terminate(drainTimeout+shutdownLimit))
+	t.Logf("exit under attack %v after SIGTERM", s.terminate(shutdownLimit))
 	running.Wait()
 	moreCounts := more.stop()
 	checkDatabase(t, db, honest, counts, moreCounts)

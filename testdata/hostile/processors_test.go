@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -60,8 +61,12 @@ func (p *processors) run(ctx context.Context) {
 func (p *processors) disturbed(from, to time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, s := range p.samples {
-		if s.at.After(from) && s.at.Add(-sampleInterval).Before(to) && s.others > *disturbance {
+	first := sort.Search(len(p.samples), func(i int) bool { return p.samples[i].at.After(from) })
+	for _, s := range p.samples[first:] {
+		if !s.at.Add(-sampleInterval).Before(to) {
+			break
+		}
+		if s.others > *disturbance {
 			return true
 		}
 	}
