@@ -13,6 +13,15 @@ import (
 	"time"
 )
 
+// A load describes request bodies.
+type load struct {
+	entries   int // in each body
+	errors    int // percentage of entries that the service keeps
+	realistic bool
+	old       bool // the entries are an hour old
+	gzip      bool
+}
+
 // writeBodies writes the request bodies of a load to the files 0, 1, ... in dir, as
 // JSON lines. It returns their average size in bytes, before compression.
 func writeBodies(dir string, l load) (size int, err error) {

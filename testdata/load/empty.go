@@ -19,7 +19,7 @@ import (
 // key.
 func serveEmpty(args []string) error {
 	if len(args) != 2 && len(args) != 4 {
-		return fmt.Errorf("usage: load serve fasthttp|net/http|fastpath ADDR [CERT KEY]")
+		return fmt.Errorf("usage: load serve fasthttp|net/http|net/http-json|fastpath ADDR [CERT KEY]")
 	}
 	l, err := net.Listen("tcp", args[1])
 	if err != nil {
@@ -37,8 +37,11 @@ func serveEmpty(args []string) error {
 	switch args[0] {
 	case "fasthttp":
 		return fasthttp.Serve(l, func(ctx *fasthttp.RequestCtx) { ctx.SetStatusCode(fasthttp.StatusAccepted) })
-	case "net/http":
+	case "net/http", "net/http-json":
 		server := &http.Server{Handler: http.HandlerFunc(discard), TLSConfig: config}
+		if args[0] == "net/http-json" {
+			server.Handler = http.HandlerFunc(respond)
+		}
 		if secure {
 			return server.ServeTLS(l, "", "")
 		}
@@ -58,4 +61,12 @@ func serveEmpty(args []string) error {
 func discard(w http.ResponseWriter, r *http.Request) {
 	io.Copy(io.Discard, r.Body) // an error means that the client has disconnected
 	w.WriteHeader(http.StatusAccepted)
+}
+
+// respond reads the body and responds as the service does.
+func respond(w http.ResponseWriter, r *http.Request) {
+	io.Copy(io.Discard, r.Body) // as in discard
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusAccepted)
+	io.WriteString(w, "{\"accepted\":1,\"filtered\":0}\n")
 }

@@ -21,17 +21,6 @@ import (
 	"time"
 )
 
-// A config has the values of the flags.
-type config struct {
-	service      string
-	victoriaLogs string
-	fluentBit    string
-	rounds       int
-	duration     time.Duration
-	rows         int64  // of the row sustained
-	dir          string // temporary files
-}
-
 func main() {
 	if len(os.Args) > 2 && os.Args[1] == "serve" {
 		fail(serveEmpty(os.Args[2:]))
@@ -96,9 +85,6 @@ func (cfg *config) prepare() error {
 	}
 	return cfg.writeCertificate()
 }
-
-// path returns the path of a temporary file.
-func (cfg *config) path(name string) string { return filepath.Join(cfg.dir, name) }
 
 // measureRows measures the row with the given name, or all.
 func (cfg *config) measureRows(name string) error {

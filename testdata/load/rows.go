@@ -16,15 +16,6 @@ type row struct {
 	servers  []server
 }
 
-// A load describes request bodies.
-type load struct {
-	entries   int // in each body
-	errors    int // percentage of entries that the service keeps
-	realistic bool
-	old       bool // the entries are an hour old
-	gzip      bool
-}
-
 var rows = []row{
 	{
 		name: "plain", title: "single entries", load: load{entries: 1, errors: 33}, conns: 50,
@@ -76,7 +67,7 @@ var rows = []row{
 	{
 		name: "http2", title: "single entries, TLS 1.3, HTTP/2", load: load{entries: 1, errors: 33},
 		http2: true, conns: 10, rounds: 5, duration: 2 * time.Second,
-		servers: []server{netHTTPEmpty.withTLS(), service.withTLS()},
+		servers: []server{netHTTPEmpty.withTLS(), netHTTPJSON.withTLS(), service.withTLS()},
 	},
 	realisticRow("realistic-1", "realistic entries, bodies of 100, 1% errors", 1),
 	realisticRow("realistic-33", "realistic entries, bodies of 100, 33% errors", 33),
@@ -89,7 +80,14 @@ func realisticRow(name, title string, errors int) row {
 	return row{
 		name: name, title: title, load: load{entries: 100, errors: errors, realistic: true}, conns: 16,
 		rounds: 3, duration: 2 * time.Second,
-		servers: []server{netHTTPEmpty, service, victoriaLogs, fluentBit},
+		servers: []server{
+			netHTTPEmpty,
+			service,
+			// Fluent Bit does not sync its file either.
+			service.with("the service, `-synchronous off`", "-synchronous", "off"),
+			victoriaLogs,
+			fluentBit,
+		},
 	}
 }
 

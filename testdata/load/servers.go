@@ -35,6 +35,7 @@ type server struct {
 var (
 	fasthttpEmpty = emptyServer("fasthttp, empty handler", "fasthttp")
 	netHTTPEmpty  = emptyServer("net/http, empty handler", "net/http")
+	netHTTPJSON   = emptyServer("net/http, only the response", "net/http-json")
 	fastPathEmpty = emptyServer("fast path, empty handler", "fastpath")
 	service       = server{name: "the service", path: "/ingest", command: serviceCommand}
 	victoriaLogs  = server{

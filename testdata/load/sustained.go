@@ -16,6 +16,9 @@ import (
 
 const sustainedTitle = "bodies of 100, all entries kept, until -rows entries are stored"
 
+const sustainedHeader = `| entries | seconds | first 10 s | last 10 s | ratio | file | written | disk before, after | peak memory |
+|---|---|---|---|---|---|---|---|---|`
+
 // window is the length of the first and the last part of the row sustained.
 const window = 10 * time.Second
 
@@ -58,8 +61,7 @@ func (cfg *config) sustained() error {
 	seconds := len(samples) - 1
 	n := min(int(window.Seconds()), seconds)
 	first, last := (samples[n]-samples[0])/int64(n), (samples[seconds]-samples[seconds-n])/int64(n)
-	fmt.Printf("| entries | seconds | first 10 s | last 10 s | ratio | file | written | disk before, after | peak memory |\n" +
-		"|---|---|---|---|---|---|---|---|---|\n")
+	fmt.Println(sustainedHeader)
 	fmt.Printf("| %s | %d | %s/s | %s/s | %.2f | %.1f GB | %.0f MB/s | %.0f, %.0f MB/s | %.0f MB |\n",
 		thousands(float64(samples[seconds])), seconds, thousands(float64(first)), thousands(float64(last)),
 		float64(last)/float64(first), float64(info.Size())/1e9, float64(written)/float64(seconds)/1e6,
