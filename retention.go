@@ -149,23 +149,29 @@ func (r *retention) deleteBySize(n int) (more bool, err error) {
 }
 
 // oldest returns the id of the last of the oldest rows: up to n, with up to size bytes
-// in total, but at least one. ok is false if there are no rows. A window function
-// would find the exact row, but takes longer than deleting the rows.
+// in total, but at least one. ok is false if there are no rows. It tries numbers of
+// rows, because a window function takes longer than deleting the rows.
 func (r *retention) oldest(n int, size int64) (last int64, ok bool, err error) {
-	for {
+	for try := min(n, minStepRows); ; {
 		rows, err := r.db.conn.query(`SELECT max(id), sum(bytes) FROM (
 			SELECT id, octet_length(level) + octet_length(message) + octet_length(timestamp) +
 				ifnull(octet_length(details), 0) AS bytes
-			FROM logs ORDER BY id LIMIT ?)`, int64(n))
+			FROM logs ORDER BY id LIMIT ?)`, int64(try))
 		if err != nil {
 			return 0, false, err
 		}
 		last, ok = rows[0][0].(int64)
-		if sum, _ := rows[0][1].(int64); sum > size && n > 1 {
-			n = max(1, min(n/2, int(float64(n)*float64(size)/float64(sum))))
-			continue
+		sum, _ := rows[0][1].(int64)
+		estimate := int(float64(try) * float64(size) / float64(max(sum, 1)))
+		switch {
+		case sum > size && try > 1:
+			try = max(1, min(try/2, estimate))
+			n = try // do not try more again
+		case ok && sum < size/2 && try < n:
+			try = min(n, estimate)
+		default:
+			return last, ok, nil
 		}
-		return last, ok, nil
 	}
 }
 
