@@ -37,7 +37,7 @@ func (cfg *config) wrk(p *process, r row, bodies string) (result, error) {
 	for _, h := range p.server.headers {
 		args = append(args, "-H", h)
 	}
-	cmd := exec.Command("wrk", append(args, p.url)...)
+	cmd := exec.CommandContext(cfg.ctx, "wrk", append(args, p.url)...)
 	cmd.Env = append(os.Environ(), "BODIES="+bodies, fmt.Sprintf("PAUSE=%d", r.pause))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -49,7 +49,7 @@ func (cfg *config) wrk(p *process, r row, bodies string) (result, error) {
 var (
 	wrkTotal   = regexp.MustCompile(`(\d+) requests in ([\d.]+\w+),`)
 	wrkFailed  = regexp.MustCompile(`Non-2xx or 3xx responses: (\d+)`)
-	wrkLatency = regexp.MustCompile(`(?m)^ +(50|99)% +([\d.]+\w+)$`)
+	wrkLatency = regexp.MustCompile(`(?m)^ +(50|99)% +([\d.]+\w+) *$`)
 )
 
 // parseWrk reads the output of wrk. Responses other than 2xx do not count.
@@ -93,7 +93,7 @@ func parseWrk(out string) (res result, err error) {
 func (cfg *config) h2load(p *process, r row, bodies string) (result, error) {
 	log := cfg.path("h2load.log")
 	defer os.Remove(log)
-	out, err := exec.Command("h2load", "-t1", fmt.Sprintf("-c%d", r.conns), "-m10",
+	out, err := exec.CommandContext(cfg.ctx, "h2load", "-t1", fmt.Sprintf("-c%d", r.conns), "-m10",
 		fmt.Sprintf("-D%.0f", r.duration.Seconds()), "--log-file", log, "-d", filepath.Join(bodies, "0"),
 		"-H", "content-type: application/json", p.url).CombinedOutput()
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"path/filepath"
 	"time"
 )
@@ -14,6 +15,8 @@ type config struct {
 	duration     time.Duration
 	rows         int64  // of the row sustained
 	dir          string // temporary files
+
+	ctx context.Context // ends when the program is interrupted, and with it all processes
 }
 
 // path returns the path of a temporary file.

@@ -15,12 +15,12 @@ func TestParseWrk(t *testing.T) {
      50%  412.00us
      75%  600.00us
      90%    1.00ms
-     99%    1.25ms
+     99%    1.25s 
   150 requests in 2.00s, 28.10MB read
   Non-2xx or 3xx responses: 50
 Requests/sec:  75.00
 `)
-	want := result{requests: 100, rate: 50, p50: 412 * time.Microsecond, p99: 1250 * time.Microsecond}
+	want := result{requests: 100, rate: 50, p50: 412 * time.Microsecond, p99: 1250 * time.Millisecond}
 	if err != nil || res != want {
 		t.Errorf("got %+v and error %v, want %+v", res, err, want)
 	}
@@ -73,7 +73,7 @@ func TestProcess(t *testing.T) {
 	if os.Getenv("LOAD_SERVE") != "" {
 		t.Fatal(serveEmpty([]string{"net/http", os.Getenv("LOAD_SERVE")}))
 	}
-	cfg := config{dir: t.TempDir()}
+	cfg := config{dir: t.TempDir(), ctx: t.Context()}
 	s := server{name: "empty", command: func(_ *config, _, addr string, _ bool) ([]string, error) {
 		self, err := os.Executable()
 		t.Setenv("LOAD_SERVE", addr)

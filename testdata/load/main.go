@@ -13,11 +13,14 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -55,6 +58,9 @@ func run() error {
 		fmt.Printf("%-14s %s\n", "sustained", sustainedTitle)
 		return nil
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	cfg.ctx = ctx
 	dir, err := os.MkdirTemp("", "load")
 	if err != nil {
 		return err
@@ -74,7 +80,7 @@ func run() error {
 func (cfg *config) prepare() error {
 	if cfg.service == "" {
 		cfg.service = filepath.Join(cfg.dir, "log-ingester")
-		build := exec.Command("go", "build", "-C", "../..", "-o", cfg.service, ".")
+		build := exec.CommandContext(cfg.ctx, "go", "build", "-C", "../..", "-o", cfg.service, ".")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			return fmt.Errorf("build the service: %w\n%s", err, out)
@@ -123,6 +129,9 @@ func (cfg *config) measure(r row) error {
 		for i, s := range r.servers {
 			fmt.Fprintf(os.Stderr, "%s: round %d of %d: %s\n", r.name, round+1, r.rounds, s.name)
 			res, err := cfg.runOnce(r, s, bodies)
+			if cfg.ctx.Err() != nil {
+				return cfg.ctx.Err()
+			}
 			if err != nil {
 				fmt.Fprintf(os.Stderr, "%s, %s: %v\n", r.name, s.name, err)
 				continue

@@ -134,7 +134,7 @@ func (cfg *config) start(s server) (*process, error) {
 	if s.tls {
 		p.url = "https://" + addr + s.path
 	}
-	p.cmd = exec.Command(args[0], slices.Concat(args[1:], s.flags)...)
+	p.cmd = exec.CommandContext(cfg.ctx, args[0], slices.Concat(args[1:], s.flags)...)
 	p.cmd.Env = append(os.Environ(), s.env...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := p.cmd.Start(); err != nil {

@@ -72,7 +72,7 @@ func (cfg *config) sustained() error {
 // store sends entries until cfg.rows are stored. It returns how many were stored after
 // each second.
 func (cfg *config) store(p *process, bodies string) (samples []int64, err error) {
-	wrk := exec.Command("wrk", "-t1", "-c8", "-d86400", "-s", cfg.path("requests.lua"), p.url)
+	wrk := exec.CommandContext(cfg.ctx, "wrk", "-t1", "-c8", "-d86400", "-s", cfg.path("requests.lua"), p.url)
 	wrk.Env = append(os.Environ(), "BODIES="+bodies, "PAUSE=0")
 	if err := wrk.Start(); err != nil {
 		return nil, err
