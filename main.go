@@ -68,21 +68,15 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 	return 0
 }
 
-// tuneGC sets GOGC and a memory limit, unless the environment sets them. The live
-// heap is about 1 MB, so most of Go's 4 MB minimum heap is garbage. GOGC=50 halves
-// it, which costs 3% for single-entry requests over HTTP/1.1 through net/http and
-// nothing measurable elsewhere. A request over HTTP/2, which needs TLS, leaves 5 KB
-// of garbage. With GOGC=50 the collector would take a fifth of its time, so with TLS
-// it is 200. The limit is -memory plus 72 MiB for connections, headers, pools and
+// tuneGC sets GOGC=50 and a memory limit, unless the environment sets them. The
+// live heap is about 1 MB, so most of Go's 4 MB minimum heap is garbage. Halving
+// it costs 3% for single-entry requests through net/http and nothing measurable
+// elsewhere. The limit is -memory plus 72 MiB for connections, headers, pools and
 // garbage. Near it, the collector runs more often, so that garbage of large bodies
 // does not grow the process further.
 func tuneGC(cfg *config, getenv func(string) string) {
-	percent := 50
-	if cfg.certificate != nil {
-		percent = 200
-	}
 	if getenv("GOGC") == "" {
-		debug.SetGCPercent(percent)
+		debug.SetGCPercent(50)
 	}
 	if getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(int64(cfg.memory) + 72<<20)
