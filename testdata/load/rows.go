@@ -29,7 +29,7 @@ var rows = []row{
 	},
 	{
 		name: "key", title: "single entries, with a key", load: load{entries: 1, errors: 33}, conns: 50,
-		rounds: 9, duration: 2 * time.Second,
+		rounds: 5, duration: 2 * time.Second,
 		servers: []server{service, service.withKey()},
 	},
 	{
@@ -96,7 +96,7 @@ func realisticRow(name, title string, errors int) row {
 func retentionRow(name, title string, entries int) row {
 	return row{
 		name: name, title: title, load: load{entries: entries, errors: 33, old: true}, conns: 50,
-		rounds: 3, duration: 12 * time.Second,
+		rounds: 3, duration: 10 * time.Second,
 		servers: []server{
 			service,
 			service.with("the service, `-retain 1m`", "-retain", "1m"),
