@@ -12,6 +12,7 @@ import (
 
 	"log-ingester/internal/entry"
 	"log-ingester/internal/httpapi"
+	"log-ingester/internal/jsoncursor"
 )
 
 //go:generate go run ./internal/gen
@@ -131,7 +132,19 @@ func (k *columnKey) MarshalEasyJSON(out *jwriter.Writer) {
 // UnmarshalUnknown adds a member to the entry. The generated decoder calls it
 // for keys that no field of LogEntry has.
 func (e *LogEntry) UnmarshalUnknown(in *jlexer.Lexer, key string) {
-	e.members = append(e.members, member{key, in.Raw()})
+	e.members = append(e.members, member{key, rawValue(in)})
+}
+
+// rawValue reads a value of a valid entry. The lexer would validate an array or an
+// object again. It therefore continues with the data after that.
+func rawValue(in *jlexer.Lexer) []byte {
+	rest := jsoncursor.Cursor{Rest: in.Data[in.GetPos():]}
+	if c := rest.Peek(); c != '{' && c != '[' {
+		return in.Raw()
+	}
+	value := rest.Skip()
+	*in = jlexer.Lexer{Data: rest.Rest}
+	return value
 }
 
 func newLogEntry() *LogEntry {

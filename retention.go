@@ -129,8 +129,8 @@ func (r *retention) deleteOrVacuum(n int) (more bool, err error) {
 	return r.vacuum()
 }
 
-// deleteBySize deletes up to n of the oldest rows if the database is too large:
-// as many as necessary, and at least one. It leaves some space below the limit,
+// deleteBySize deletes up to n of the oldest rows if the database is too large: not
+// more than necessary, but at least one. It leaves some space below the limit,
 // so that new rows find free pages.
 func (r *retention) deleteBySize(n int) (more bool, err error) {
 	if r.maxSize == 0 {
@@ -140,20 +140,39 @@ func (r *retention) deleteBySize(n int) (more bool, err error) {
 	if err != nil || size-free <= r.maxSize-r.maxSize/64 {
 		return false, err
 	}
-	rows, err := r.db.conn.query(`SELECT max(id) FROM (
-		SELECT id, sum(bytes) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) - bytes AS older FROM (
-			SELECT id, octet_length(level) + octet_length(message) + octet_length(timestamp) + ifnull(octet_length(details), 0) AS bytes
-			FROM logs ORDER BY id LIMIT ?))
-		WHERE older < ?`, int64(n), size-free-(r.maxSize-r.maxSize/32))
-	if err != nil {
+	last, ok, err := r.oldest(n, size-free-(r.maxSize-r.maxSize/32))
+	if err != nil || !ok {
 		return false, err
-	}
-	last, ok := rows[0][0].(int64)
-	if !ok {
-		return false, nil // there are no rows
 	}
 	deleted, err := r.delete(math.MinInt64, last, "id <= ?", last)
 	return deleted > 0, err
+}
+
+// oldest returns the id of the last of the oldest rows: up to n, with up to size bytes
+// in total, but at least one. ok is false if there are no rows. It tries numbers of
+// rows, because a window function takes longer than deleting the rows.
+func (r *retention) oldest(n int, size int64) (last int64, ok bool, err error) {
+	for try := min(n, minStepRows); ; {
+		rows, err := r.db.conn.query(`SELECT max(id), sum(bytes) FROM (
+			SELECT id, octet_length(level) + octet_length(message) + octet_length(timestamp) +
+				ifnull(octet_length(details), 0) AS bytes
+			FROM logs ORDER BY id LIMIT ?)`, int64(try))
+		if err != nil {
+			return 0, false, err
+		}
+		last, ok = rows[0][0].(int64)
+		sum, _ := rows[0][1].(int64)
+		estimate := int(float64(try) * float64(size) / float64(max(sum, 1)))
+		switch {
+		case sum > size && try > 1:
+			try = max(1, min(try/2, estimate))
+			n = try // do not try more again
+		case ok && sum < size/2 && try < n:
+			try = min(n, estimate)
+		default:
+			return last, ok, nil
+		}
+	}
 }
 
 // sweep deletes the expired rows among the next n rows. A row whose time SQLite

@@ -152,6 +152,40 @@ func TestRetentionOfLargeRows(t *testing.T) {
 	}
 }
 
+// The rows to delete have at least half of the size to free, but not more, unless
+// the first row is larger.
+func TestRetentionOldestRows(t *testing.T) {
+	path := newFile(t)
+	insertRows(t, path, 1, strings.Repeat("x", 1<<20), ago(time.Hour))
+	insertRows(t, path, 5000, "small", ago(time.Hour))
+	r := newTestRetention(t, path, "-max-db", "1MiB")
+	for _, test := range []struct {
+		name        string
+		n           int
+		size        int64
+		first, last int64 // the result must be between them
+	}{
+		{"less than the first row", 1000, 1000, 1, 1},
+		{"the first row and some", 5000, 1<<20 + 10_000, 1, 220},
+		{"more than n rows", 3000, 1 << 30, 3000, 3000},
+		{"more than all rows", 10_000, 1 << 30, 5001, 5001},
+	} {
+		last, ok, err := r.oldest(test.n, test.size)
+		if err != nil || !ok || last < test.first || test.last < last {
+			t.Errorf("%s: got id %d, %t and error %v, want %d to %d", test.name, last, ok, err, test.first, test.last)
+		}
+	}
+	runSQL(t, path, "DELETE FROM logs WHERE id > 1")
+	runSQL(t, path, "UPDATE logs SET id = 0")
+	if last, ok, err := r.oldest(1000, 1); err != nil || !ok || last != 0 {
+		t.Errorf("id 0: got id %d, %t and error %v, want 0", last, ok, err)
+	}
+	runSQL(t, path, "DELETE FROM logs")
+	if _, ok, err := r.oldest(1000, 1); err != nil || ok {
+		t.Errorf("no rows: got %t and error %v, want false", ok, err)
+	}
+}
+
 // A file without auto_vacuum, such as the Rust service's, cannot shrink. Its
 // free pages are reused, so they do not count.
 func TestRetentionWithoutAutoVacuum(t *testing.T) {

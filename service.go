@@ -31,6 +31,7 @@ type service struct {
 	memory   *budget
 	headers  *budget
 	accounts *accounts
+	permits  *processors
 	conns    *connTable // set by start
 	writer   *writer
 	summary  *summarizer
@@ -56,6 +57,7 @@ func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
 		memory:   &budget{limit: int64(cfg.memory)},
 		headers:  &budget{limit: headerBudget},
 		accounts: newAccounts(cfg.trustedProxies),
+		permits:  newProcessors(),
 		written:  make(chan struct{}),
 
 		refusalDelay: refusalDelay,
@@ -122,7 +124,9 @@ func (s *service) listener(l net.Listener) net.Listener {
 		isHTTP2 = negotiatedHTTP2
 	}
 	if s.cfg.fastPath {
-		s.fastPath = fastpath.New(l, s.server.Handler, fastpath.Config{
+		// The fast path serves only /ingest, so its handler does not need the routes.
+		ingest := s.auth.sameOrigin(s.auth.sender(s.newIngester()))
+		s.fastPath = fastpath.New(l, ingest, fastpath.Config{
 			Path:           "/ingest",
 			RequestTimeout: requestTimeout,
 			IdleTimeout:    idleTimeout,
@@ -158,15 +162,15 @@ func (s *service) reopenReader() {
 	}()
 }
 
-// routes returns the handler of all routes.
-func (s *service) routes() http.Handler {
-	ingest := &ingester{
+// newIngester returns a handler of POST /ingest. All handlers share their limits.
+func (s *service) newIngester() *ingester {
+	return &ingester{
 		threshold:  s.cfg.level.Level,
 		maxBody:    int64(s.cfg.maxBody),
 		queue:      s.queue,
 		memory:     s.memory,
 		accounts:   s.accounts,
-		processors: newProcessors(),
+		processors: s.permits,
 		metrics:    s.metrics,
 		clock:      time.Now,
 		keys:       s.writer.db.keys,
@@ -176,6 +180,11 @@ func (s *service) routes() http.Handler {
 
 		refusalDelay: s.refusalDelay,
 	}
+}
+
+// routes returns the handler of all routes.
+func (s *service) routes() http.Handler {
+	ingest := s.newIngester()
 	mux := http.NewServeMux()
 	mux.Handle("/ingest", s.auth.sender(ingest))
 	mux.Handle("/ingest/{$}", s.auth.sender(ingest))
