@@ -3,6 +3,7 @@
 package examples
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -35,7 +36,9 @@ location /ok { return 200; } location /teapot { return 418; } location /broken {
 		t.Fatal(err)
 	}
 	startProcess(t, exec.Command(nginx, "-c", file, "-p", conf))
-	transport := &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", socket) }}
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}
 	eventually(t, "nginx listens", func() bool { return exists(socket) })
 	for _, path := range []string{"/ok?q=%22", "/teapot", "/broken"} {
 		res, err := (&http.Client{Transport: transport, Timeout: timeout}).Get("http://shop" + path)
