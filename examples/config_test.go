@@ -26,7 +26,8 @@ func TestConfig(t *testing.T) {
 		}},
 		{"fluent-bit/docker.yaml", checkYAML, []string{
 			"host: localhost", "port: 3002", "uri: /ingest", "format: json_lines",
-			"header: Authorization Bearer KEY", "retry_limit: no_limits", "multiline.parser: docker  # joins the parts of long lines", "key_name: log", "parser: json",
+			"header: Authorization Bearer KEY", "retry_limit: no_limits",
+			"multiline.parser: docker  # joins the parts of long lines", "key_name: log", "parser: json",
 		}},
 		{"fluent-bit/kubernetes.yaml", checkYAML, []string{
 			"host: localhost", "port: 3002", "uri: /ingest", "format: json_lines",

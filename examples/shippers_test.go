@@ -252,7 +252,8 @@ func (s shipper) prepare(e *endpoint) (dir string) {
 	return dir
 }
 
-// replaceInFiles replaces strings in the files of a directory.
+// replaceInFiles replaces strings in the files of a directory, and then DIR by the
+// directory.
 func (e *endpoint) replaceInFiles(dir string, pairs []string) {
 	e.t.Helper()
 	replace := strings.NewReplacer(pairs...)
@@ -265,7 +266,8 @@ func (e *endpoint) replaceInFiles(dir string, pairs []string) {
 		if err != nil {
 			e.t.Fatal(err)
 		}
-		if err := os.WriteFile(file, []byte(strings.ReplaceAll(replace.Replace(string(text)), "DIR", dir)), 0o600); err != nil {
+		replaced := strings.ReplaceAll(replace.Replace(string(text)), "DIR", dir)
+		if err := os.WriteFile(file, []byte(replaced), 0o600); err != nil {
 			e.t.Fatal(err)
 		}
 	}
