@@ -39,7 +39,13 @@ location /ok { return 200; } location /teapot { return 418; } location /broken {
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}}
-	eventually(t, "nginx listens", func() bool { return exists(socket) })
+	eventually(t, "nginx listens", func() bool {
+		conn, err := net.Dial("unix", socket)
+		if err != nil {
+			return false
+		}
+		return conn.Close() == nil
+	})
 	for _, path := range []string{"/ok?q=%22", "/teapot", "/broken"} {
 		res, err := (&http.Client{Transport: transport, Timeout: timeout}).Get("http://shop" + path)
 		if err != nil {
