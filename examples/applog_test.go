@@ -5,6 +5,7 @@ package examples
 import (
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -51,4 +52,36 @@ func TestFileLoggers(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The output of the .NET example, as Docker stores it, which the Collector sends.
+func TestDotnet(t *testing.T) {
+	t.Parallel()
+	program, err := filepath.Abs("../testdata/dotnet/out/run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	require(t, exists(program), "the program of examples/dotnet")
+	s := collector("docker", feedDocker)
+	require(t, s.installed(), s.name)
+	e := newEndpoint(t)
+	dir := s.prepare(e)
+	cmd := exec.Command(program)
+	cmd.Stdin = strings.NewReader("plain\n\"quoted\" \\ {\"LogLevel\":\"Debug\"}\nZoé — 注文 ✓\n")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		appendDockerLine(t, dir, line)
+	}
+	stop := e.failRequests(busy, closed)
+	s.start(t, dir)
+	stop()
+	e.startService()
+	e.waitForRows(5)
+	checkRows(t, e.rows(), []row{
+		{"information", "started"}, {"error", "plain"}, {"error", `"quoted" \ {"LogLevel":"Debug"}`},
+		{"error", "Zoé — 注文 ✓"}, {"warn", "end of input"},
+	})
 }

@@ -151,15 +151,21 @@ func feedFile(t *testing.T, dir, level, message string) {
 	appendLine(t, filepath.Join(dir, "app.log"), line)
 }
 
-// feedDocker adds a line of JSON to the log of a container, as Docker's driver
-// json-file does.
+// feedDocker adds a line of JSON to the log of a container.
 func feedDocker(t *testing.T, dir, level, message string) {
 	t.Helper()
 	line, err := json.Marshal(map[string]any{"level": level, "message": message})
 	if err != nil {
 		t.Fatal(err)
 	}
-	outer, err := json.Marshal(map[string]any{"log": string(line) + "\n", "stream": "stdout", "time": time.Now().UTC()})
+	appendDockerLine(t, dir, string(line)+"\n")
+}
+
+// appendDockerLine adds a line that a container has written, as Docker's driver
+// json-file does.
+func appendDockerLine(t *testing.T, dir, line string) {
+	t.Helper()
+	outer, err := json.Marshal(map[string]any{"log": line, "stream": "stdout", "time": time.Now().UTC()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -95,6 +95,25 @@ pinoFile('ecs-pino', ecsPino, (l) => {
   l.fatal(quoted)
 })
 
+// Google's configuration of pino. Its insert ids are random, so they are replaced.
+process.env.METADATA_SERVER_DETECTION = 'none' // it would ask Google's cloud for the project
+const { createGcpLoggingPinoConfig } = require('@google-cloud/pino-logging-gcp-config')
+const service = { serviceContext: { service: 'shop', version: '1' }, inihibitDiagnosticMessage: true }
+pinoFile('google-pino', createGcpLoggingPinoConfig(service), (l) => {
+  l.trace('entering handler')
+  l.debug({ key: 'user:42' }, 'cache miss')
+  l.info({ user: 'Zoé' }, french)
+  l.info({ ctx: { severity: 'ERROR' } }, decoy)
+  l.warn('slow request')
+  l.error(failing(), 'payment failed')
+  l.fatal(quoted)
+})
+{
+  const file = path.join(dir, 'google-pino.body')
+  const id = /("logging.googleapis.com\/insertId":)"[^"]*"/g
+  fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace(id, '$1"0"'))
+}
+
 const bunyan = require('bunyan')
 {
   resetClock()
