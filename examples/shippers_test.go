@@ -4,6 +4,7 @@ package examples
 
 import (
 	"cmp"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -89,6 +90,7 @@ include(file="DIR/ingest.conf")
 	collector("collector", feedFile),
 	collector("docker", feedDocker),
 	collector("kubernetes", feedKubernetes),
+	collector("journald", feedJournal),
 }
 
 const collectorProgram = "../testdata/otlp/clients/collector/out/otelcol"
@@ -100,13 +102,15 @@ func collector(config string, feed func(t *testing.T, dir, level, message string
 		panic(err)
 	}
 	return shipper{
-		name:       "otel-collector/" + config,
-		dir:        "otel-collector",
-		installed:  func() bool { return exists(program) },
-		inCI:       true,
-		command:    []string{program, "--config", config + ".yaml"},
-		feed:       feed,
-		replace:    []string{"4318", "0", "/var/log", "DIR", "/var/lib/docker", "DIR"},
+		name:      "otel-collector/" + config,
+		dir:       "otel-collector",
+		installed: func() bool { return exists(program) },
+		inCI:      true,
+		command:   []string{program, "--config", config + ".yaml"},
+		feed:      feed,
+		replace: []string{
+			"4318", "0", "/var/log", "DIR", "/var/lib/docker", "DIR", "journald:\n", "journald:\n    directory: DIR/journal\n",
+		},
 		errorLevel: "error",
 		persistent: true,
 	}
@@ -183,6 +187,27 @@ func feedKubernetes(t *testing.T, dir, level, message string) {
 	outer := append([]byte(time.Now().UTC().Format(time.RFC3339Nano)+" stdout F "), line...)
 	pod := "pods/default_shop-0_01234567-89ab-cdef-0123-456789abcdef/shop/0.log"
 	appendLine(t, filepath.Join(dir, pod), outer)
+}
+
+// feedJournal adds an entry to a file of a journal.
+func feedJournal(t *testing.T, dir, level, message string) {
+	t.Helper()
+	remote := "/lib/systemd/systemd-journal-remote"
+	require(t, exists(remote), "systemd-journal-remote")
+	journal := filepath.Join(dir, "journal")
+	if err := os.MkdirAll(journal, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	priority := map[string]int{"err": 3, "info": 6}[level]
+	now := time.Now().UnixMicro()
+	length := binary.LittleEndian.AppendUint64(nil, uint64(len(message)))
+	entry := fmt.Sprintf("__REALTIME_TIMESTAMP=%d\n__MONOTONIC_TIMESTAMP=%d\n_BOOT_ID=%032x\nPRIORITY=%d\nMESSAGE\n%s%s\n\n",
+		now, now, 1, priority, length, message)
+	cmd := exec.Command(remote, "--output="+filepath.Join(journal, "test.journal"), "-")
+	cmd.Stdin = strings.NewReader(entry)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("adding to the journal: %v\n%s", err, out)
+	}
 }
 
 // appendLine adds a line to a file, which it creates if necessary.
