@@ -209,11 +209,11 @@ func TestBulkClients(t *testing.T) {
 			details: `{"log":{"level":"error"},"_index":"filebeat-7.17.0"}`,
 		},
 		{
-			name:    "Logstash",
+			name: "Logstash",
 			startup: "HEAD /, GET /, GET /_license, GET /_xpack, HEAD /_index_template/ecs-logstash, " +
 				"PUT /_index_template/ecs-logstash",
-			path:    "/elasticsearch/_bulk?filter_path=errors,items.*.error,items.*.status&wait=1",
-			header:  []string{"Content-Type", "application/json", "x-elastic-product-origin", "logstash-output-elasticsearch"},
+			path:   "/elasticsearch/_bulk?filter_path=errors,items.*.error,items.*.status&wait=1",
+			header: []string{"Content-Type", "application/json", "x-elastic-product-origin", "logstash-output-elasticsearch"},
 			body: `{"create":{"_index":"logs-generic-default","_id":null,"routing":null}}` + "\n" +
 				`{"@timestamp":"2026-11-25T12:00:00.000Z","@version":"1","level":"error","message":"m",` +
 				`"event":{"original":"m"},"data_stream":{"type":"logs"}}` + "\n",
