@@ -176,6 +176,73 @@ func TestElasticHandshake(t *testing.T) {
 	}
 }
 
+// TestBulkClients sends what Filebeat and Logstash send according to their
+// documentation: the requests at startup, and a body with their actions and documents.
+func TestBulkClients(t *testing.T) {
+	for _, c := range []struct {
+		name, startup, path, response, details string
+		header                                 []string
+		body                                   string
+	}{
+		{
+			name:    "Filebeat 8",
+			startup: "GET /, GET /_license",
+			path:    "/elasticsearch/_bulk?filter_path=errors%2Citems.%2A.error%2Citems.%2A.status&wait=1",
+			header: []string{"Accept", "application/json", "Content-Type", "application/json; charset=UTF-8",
+				"User-Agent", "Elastic-filebeat/8.19.0 (linux; amd64)"},
+			body: `{"create":{"_index":"filebeat-8.19.0"}}` + "\n" +
+				`{"@timestamp":"2026-11-25T12:00:00.000Z","log":{"offset":0,"file":{"path":"/srv/app.log"}},` +
+				`"input":{"type":"filestream"},"level":"error","message":"m","host":{"name":"web-1"},` +
+				`"agent":{"type":"filebeat","version":"8.19.0"},"ecs":{"version":"8.0.0"}}` + "\n",
+			response: `{"errors":false,"items":[{"create":{"status":201}}]}` + "\n",
+			details:  `"agent":{"type":"filebeat","version":"8.19.0"},"ecs":{"version":"8.0.0"},"_index":"filebeat-8.19.0"`,
+		},
+		{
+			name:    "Filebeat 7",
+			startup: "GET /, GET /_license, GET /_xpack, GET /_ilm/policy/filebeat, PUT /_template/filebeat-7.17.0",
+			path:    "/elasticsearch/_bulk?wait=1",
+			header:  []string{"Content-Type", "application/json; charset=UTF-8"},
+			body: `{"index":{"_index":"filebeat-7.17.0","_type":"_doc"}}` + "\n" +
+				`{"@timestamp":"2026-11-25T12:00:00.000Z","log":{"level":"error"},"message":"m"}` + "\n",
+			response: `{"errors":false,"took":0,"items":[` +
+				`{"index":{"_index":"filebeat-7.17.0","result":"created","status":201}}]}` + "\n",
+			details: `{"log":{"level":"error"},"_index":"filebeat-7.17.0"}`,
+		},
+		{
+			name: "Logstash",
+			startup: "HEAD /, GET /, GET /_license, GET /_xpack, HEAD /_index_template/ecs-logstash, " +
+				"PUT /_index_template/ecs-logstash",
+			path:   "/elasticsearch/_bulk?filter_path=errors,items.*.error,items.*.status&wait=1",
+			header: []string{"Content-Type", "application/json", "x-elastic-product-origin", "logstash-output-elasticsearch"},
+			body: `{"create":{"_index":"logs-generic-default","_id":null,"routing":null}}` + "\n" +
+				`{"@timestamp":"2026-11-25T12:00:00.000Z","@version":"1","level":"error","message":"m",` +
+				`"event":{"original":"m"},"data_stream":{"type":"logs"}}` + "\n",
+			response: `{"errors":false,"items":[{"create":{"status":201}}]}` + "\n",
+			details:  `"event":{"original":"m"},"data_stream":{"type":"logs"},"_index":"logs-generic-default"`,
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newTestService(t)
+			for request := range strings.SplitSeq(c.startup, ", ") {
+				method, path, _ := strings.Cut(request, " ")
+				w := s.do(method, "/elasticsearch"+path, nil)
+				if w.Code != 200 || w.Header().Get("X-Elastic-Product") != "Elasticsearch" {
+					t.Errorf("%s: got %d %v, want 200", request, w.Code, w.Header())
+				}
+			}
+			w := s.bulk(c.path, gzipped(c.body), append(c.header, "Content-Encoding", "gzip")...)
+			if w.Code != 200 || w.Body.String() != c.response {
+				t.Errorf("got %d %s, want 200 %s", w.Code, w.Body, c.response)
+			}
+			rows := readRows(t, s.path)
+			if len(rows) != 1 || rows[0][0] != "error" || rows[0][1] != "m" ||
+				rows[0][2] != "2026-11-25T12:00:00.000000000Z" || !strings.Contains(rows[0][3], c.details) {
+				t.Errorf("got rows %q, want one with the details %s", rows, c.details)
+			}
+		})
+	}
+}
+
 // Clients of Elasticsearch can send a key only in these ways.
 func TestElasticKeys(t *testing.T) {
 	s := newTestService(t, "-api-keys-file", keysFile(t, "secret send\n"))

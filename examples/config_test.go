@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -24,6 +23,29 @@ func TestConfig(t *testing.T) {
 		{"fluent-bit/fluent-bit.yaml", checkYAML, []string{
 			"host: localhost", "port: 3002", "uri: /ingest", "format: json_lines",
 			"header: Authorization Bearer KEY", "retry_limit: no_limits",
+		}},
+		{"fluent-bit/docker.yaml", checkYAML, []string{
+			"host: localhost", "port: 3002", "uri: /ingest", "format: json_lines",
+			"header: Authorization Bearer KEY", "retry_limit: no_limits",
+			"multiline.parser: docker  # joins the parts of long lines", "key_name: log", "parser: json",
+		}},
+		{"fluent-bit/kubernetes.yaml", checkYAML, []string{
+			"host: localhost", "port: 3002", "uri: /ingest", "format: json_lines",
+			"header: Authorization Bearer KEY", "retry_limit: no_limits", "multiline.parser: docker, cri", "merge_log: on",
+		}},
+		{"fluent-bit/journald.yaml", checkYAML, []string{
+			"host: localhost", "port: 3002", "uri: /ingest", "format: json_lines",
+			"header: Authorization Bearer KEY", "retry_limit: no_limits", "- name: systemd",
+		}},
+		{"filebeat/filebeat.yml", checkYAML, []string{
+			// By default, Filebeat repeats a request without a limit.
+			"output.elasticsearch:", `hosts: ["http://localhost:3002/elasticsearch"]`, "password: KEY",
+			"setup.ilm.enabled: false", "setup.template.enabled: false",
+		}},
+		{"otel-collector/journald.yaml", checkYAML, []string{
+			"logs_endpoint: http://localhost:3002/v1/logs", "Authorization: Bearer KEY",
+			"max_elapsed_time: 0 # the default gives up after five minutes",
+			"parse_from: body.PRIORITY",
 		}},
 		{"vector/vector.yaml", checkYAML, []string{
 			// By default, Vector repeats a request without a limit.
@@ -45,7 +67,7 @@ func TestConfig(t *testing.T) {
 			`action.resumeRetryCount="-1" action.resumeInterval="1")`,
 		}},
 	} {
-		t.Run(filepath.Dir(c.file), func(t *testing.T) {
+		t.Run(c.file, func(t *testing.T) {
 			text, err := os.ReadFile(c.file)
 			if err != nil {
 				t.Fatal(err)

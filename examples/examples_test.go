@@ -1,8 +1,8 @@
 //go:build linux
 
 // Package examples tests the clients in this directory. The tests run copies of
-// the files, in which they replace the service's address and the key, nothing
-// else.
+// the files, in which they replace only the service's address, the key, the paths
+// of other programs' logs, and ports that the client listens on.
 package examples
 
 import (

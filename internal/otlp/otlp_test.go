@@ -300,6 +300,37 @@ func TestDeepRecordsAreRejected(t *testing.T) {
 	}
 }
 
+// Attributes in the usual form are read by shortMember, and others are not. The lengths
+// are around those at which protobuf needs another byte.
+func TestAttributeForms(t *testing.T) {
+	check := func(name, attribute, want string) {
+		t.Helper()
+		body := group(testBody{proto: bytesField(6, attribute)}).proto
+		rows, _, err := convert(t, Request{Body: []byte(body)})
+		if err != nil || len(rows) != 1 || rows[0].details != "{"+want+","+groupMembers+"}" {
+			t.Errorf("%s: got %q, %v, want %s", name, rows, err, want)
+		}
+	}
+	for _, k := range []int{0, 1, 126, 127, 128, 133, 300} {
+		for v := range 140 {
+			key, value := strings.Repeat("k", k), strings.Repeat("v", v)
+			check(fmt.Sprintf("lengths %d and %d", k, v), keyValue(key, bytesField(1, value)), fmt.Sprintf("%q:%q", key, value))
+		}
+	}
+	key, value := bytesField(1, "k"), bytesField(2, bytesField(1, "v"))
+	check("value first", value+key, `"k":"v"`)
+	check("two keys", bytesField(1, "j")+key+value, `"k":"v"`)
+	check("two values", key+bytesField(2, bytesField(1, "u"))+value, `"k":"v"`)
+	check("two strings", key+bytesField(2, bytesField(1, "u")+bytesField(1, "v")), `"k":"v"`)
+	check("unknown field", key+value+varintField(9, 1), `"k":"v"`)
+	check("unknown field in the value", key+bytesField(2, bytesField(1, "v")+varintField(9, 1)), `"k":"v"`)
+	check("another field first", bytesField(3, "x")+value, `"":"v"`)
+	check("another field", key+bytesField(3, bytesField(1, "v")), `"k":null`)
+	check("no value", key, `"k":null`)
+	check("empty value", key+bytesField(2, ""), `"k":null`)
+	check("boolean", key+bytesField(2, varintField(2, 1)), `"k":true`)
+}
+
 // A value may precede its key, but not at each of many levels: reading such a
 // request would take long.
 func TestLateKeys(t *testing.T) {
@@ -344,6 +375,9 @@ func TestMalformedProtobufIsRejected(t *testing.T) {
 		"key in a map":                 record(bytesField(5, bytesField(6, bytesField(1, "\x0a")))),
 		"attribute":                    record(bytesField(6, "\x0a")),
 		"attribute's value":            record(bytesField(6, bytesField(2, "\x0a"))),
+		"attribute's short value":      record(bytesField(6, "\x0a\x01k\x12\x03\x0a\x02vv")),
+		"attribute's long value":       record(bytesField(6, "\x0a\x01k\x12\x80\x0a\x7e"+strings.Repeat("v", 126))),
+		"attribute's long key":         record(bytesField(6, "\x0a\x80\x0b"+strings.Repeat("k", 127)+"\x12\x03\x0a\x01v")),
 		"resource":                     bytesField(1, bytesField(1, "\x0a")),
 		"scope":                        bytesField(1, bytesField(2, bytesField(1, "\x0a"))),
 		"resource logs":                bytesField(1, "\x0a"),

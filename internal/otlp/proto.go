@@ -210,6 +210,13 @@ func protoAttributes(t *rowText, msg []byte, tag uint64, depth int) error {
 
 // protoMember adds a KeyValue.
 func protoMember(t *rowText, msg []byte, depth int) error {
+	if key, value, ok := shortMember(msg); ok {
+		t.literal(",")
+		t.quoted(key)
+		t.literal(":")
+		t.quoted(value)
+		return nil
+	}
 	var key, value []byte
 	f := fields{msg: msg}
 	for f.next() {
@@ -231,6 +238,20 @@ func protoMember(t *rowText, msg []byte, depth int) error {
 		return err
 	}
 	return protoJSON(t, v, depth)
+}
+
+// shortMember returns the key and the string of a KeyValue in the form that nearly all
+// attributes have: only a key and a string, in this order, and each shorter than 128
+// bytes.
+func shortMember(msg []byte) (key, value []byte, ok bool) {
+	if len(msg) < 2 || msg[0] != tagKeyValueKey || msg[1] >= 0x80 || int(msg[1])+6 > len(msg) {
+		return nil, nil, false
+	}
+	key, value = msg[2:2+msg[1]], msg[2+msg[1]:]
+	n := len(value)
+	ok = n < 0x80 && value[0] == tagKeyValueValue && int(value[1]) == n-2 &&
+		value[2] == tagValueString && int(value[3]) == n-4
+	return key, value[4:], ok
 }
 
 // protoValue returns the field of an AnyValue that is set, with the tag 0 if

@@ -12,9 +12,12 @@ import pathlib
 import re
 import sys
 
-LEVEL = ["level", "severity", "lvl", "log.level", "levelname", "@l", "Level", "LogLevel", "loglevel"]
-MESSAGE = ["message", "msg", "@m", "@mt", "RenderedMessage", "event", "log", "short_message"]
-TIME = ["timestamp", "time", "ts", "@timestamp", "@t", "Timestamp", "date", "instant", "asctime"]
+LEVEL = ["level", "severity", "lvl", "log.level", "levelname", "@l", "Level", "LogLevel", "loglevel",
+         "PRIORITY"]
+MESSAGE = ["message", "msg", "@m", "@mt", "RenderedMessage", "event", "log", "short_message", "MESSAGE",
+           "Message"]
+TIME = ["timestamp", "time", "ts", "@timestamp", "@t", "Timestamp", "date", "instant", "asctime",
+        "__REALTIME_TIMESTAMP"]
 SYSLOG = ["fatal", "fatal", "fatal", "error", "warn", "info", "info", "debug"]
 
 BELOW = {
@@ -124,6 +127,11 @@ DATE = re.compile(
 
 def when(raw):
     """Returns the time as the service stores it, or None if it is unreadable."""
+    if raw.startswith('"['):
+        t = datetime.datetime.strptime(text(raw), "[%d/%b/%Y:%H:%M:%S %z]")
+        return stamp(int(t.timestamp()), 0)
+    if re.fullmatch(r'"\d+"', raw):
+        raw = text(raw)
     if raw.startswith('"'):
         m = DATE.fullmatch(text(raw))
         if not m:
@@ -135,6 +143,8 @@ def when(raw):
         return t.strftime("%Y-%m-%dT%H:%M:%S") + "." + (m[7] or "").ljust(9, "0") + "Z"
     if raw.startswith("{"):
         instant = json.loads(raw)
+        if "seconds" in instant:
+            return stamp(instant["seconds"], instant["nanos"])
         return stamp(instant["epochSecond"], instant["nanoOfSecond"])
     if is_number(raw):
         n = decimal.Decimal(raw)
@@ -182,6 +192,8 @@ def row(entry):
         name = level(entry[at][2])
         if is_number(entry[at][2]) and first(entry, ["version"]) is not None and first(entry, ["host"]) is not None:
             name = SYSLOG[int(entry[at][2])]  # GELF
+        if entry[at][0] == "PRIORITY":
+            name = SYSLOG[int(text(entry[at][2]))]
         if name is not None:
             used.add(at)
     elif any(key == "@t" for key, _, _ in entry):

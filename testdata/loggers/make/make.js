@@ -85,7 +85,8 @@ pinoFile('pino-labels', {
   l.fatal('giving up')
 })
 
-pinoFile('ecs-pino', require('@elastic/ecs-pino-format').ecsFormat({ serviceName: 'shop', apmIntegration: false }), (l) => {
+const ecsPino = require('@elastic/ecs-pino-format').ecsFormat({ serviceName: 'shop', apmIntegration: false })
+pinoFile('ecs-pino', ecsPino, (l) => {
   l.debug({ key: 'user:42' }, 'cache miss')
   l.info({ user: 'Zoé' }, french)
   l.info({ log: { logger: 'a' } }, decoy)
@@ -93,6 +94,25 @@ pinoFile('ecs-pino', require('@elastic/ecs-pino-format').ecsFormat({ serviceName
   l.error({ err: failing() }, 'payment failed')
   l.fatal(quoted)
 })
+
+// Google's configuration of pino. Its insert ids are random, so they are replaced.
+process.env.METADATA_SERVER_DETECTION = 'none' // it would ask Google's cloud for the project
+const { createGcpLoggingPinoConfig } = require('@google-cloud/pino-logging-gcp-config')
+const service = { serviceContext: { service: 'shop', version: '1' }, inihibitDiagnosticMessage: true }
+pinoFile('google-pino', createGcpLoggingPinoConfig(service), (l) => {
+  l.trace('entering handler')
+  l.debug({ key: 'user:42' }, 'cache miss')
+  l.info({ user: 'Zoé' }, french)
+  l.info({ ctx: { severity: 'ERROR' } }, decoy)
+  l.warn('slow request')
+  l.error(failing(), 'payment failed')
+  l.fatal(quoted)
+})
+{
+  const file = path.join(dir, 'google-pino.body')
+  const id = /("logging.googleapis.com\/insertId":)"[^"]*"/g
+  fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace(id, '$1"0"'))
+}
 
 const bunyan = require('bunyan')
 {
@@ -158,7 +178,8 @@ function winstonPost(name, format, options, log) {
 
 (async () => {
   await winstonPost('winston', combine(errors({ stack: true }), timestamp(), json()), { batch: true, batchCount: 12 }, winstonLog)
-  await winstonPost('ecs-winston', require('@elastic/ecs-winston-format').ecsFormat({ apmIntegration: false }), { batch: true, batchCount: 12 }, winstonLog)
+  const ecsWinston = require('@elastic/ecs-winston-format').ecsFormat({ apmIntegration: false })
+  await winstonPost('ecs-winston', ecsWinston, { batch: true, batchCount: 12 }, winstonLog)
   await winstonPost('winston-single', combine(timestamp(), json()), {}, (l) => l.error(french, { user: 'Zoé', tags: [] }))
   await winstonPost('winston-colorize', combine(colorize(), timestamp({ format: 'YYYY-MM-DD HH:mm:ss.SSS' }), json()), { batch: true, batchCount: 2 }, (l) => {
     l.info('the level is wrapped in colours')

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// bodiesOfRoutes has a body with the message 17 at the level error for each route
+// that accepts logs.
+var bodiesOfRoutes = []struct {
+	name, path, contentType, body string
+}{
+	{"JSON", "/ingest?wait=1", "application/json", `{"level":"error","message":"17"}`},
+	{"OTLP protobuf", "/v1/logs?wait=1", otlpProtoType, otlpProto(17)},
+	{"OTLP JSON", "/v1/logs?wait=1", otlpJSONType, otlpJSON(17)},
+	{"bulk", "/elasticsearch/_bulk?wait=1", "application/x-ndjson",
+		`{"create":{}}` + "\n" + `{"log.level":"error","message":"17"}` + "\n"},
+}
+
+// TestEncodings sends bodies in each encoding to each route of a process, with
+// Content-Length and in chunks.
+func TestEncodings(t *testing.T) {
+	p := start(t, filepath.Join(t.TempDir(), "logs.db"))
+	stored := 0
+	for _, route := range bodiesOfRoutes {
+		for _, encoding := range []struct {
+			name     string
+			compress func(string) string
+		}{
+			{"identity", strings.Clone}, {"gzip", gzipped}, {"deflate", zlibbed}, {"deflate", rawDeflated},
+		} {
+			body := encoding.compress(route.body)
+			for framing, r := range map[string]io.Reader{
+				"length": strings.NewReader(body),
+				"chunks": unknownLength(body),
+			} {
+				status, text := p.postTo(route.path, r, "Content-Type", route.contentType, "Content-Encoding", encoding.name)
+				if status != 200 {
+					t.Errorf("%s, %s, %s: got %d %q, want 200", route.name, encoding.name, framing, status, text)
+				}
+				stored++
+			}
+		}
+	}
+	if got, want := storedMessages(t, p.db), strings.Repeat("17,", stored-1)+"17"; got != want {
+		t.Errorf("messages: got %q, want %q", got, want)
+	}
+}
+
+// TestUnsupportedEncodings checks that each route refuses other encodings and lists
+// those that it supports.
+func TestUnsupportedEncodings(t *testing.T) {
+	p := start(t, filepath.Join(t.TempDir(), "logs.db"))
+	for _, route := range bodiesOfRoutes {
+		for _, encoding := range []string{"zstd", "br", "snappy", "gzip, gzip"} {
+			status, text := p.postTo(route.path, strings.NewReader(route.body),
+				"Content-Type", route.contentType, "Content-Encoding", encoding)
+			if status != 415 || !strings.Contains(text, "send identity, gzip or deflate") {
+				t.Errorf("%s, %s: got %d %q, want 415 and the supported encodings", route.name, encoding, status, text)
+			}
+		}
+	}
+	if got := storedMessages(t, p.db); got != "" {
+		t.Errorf("messages: got %q, want none", got)
+	}
+}
+
+// postTo posts a body to a path and returns the status and the body of the response.
+func (p *process) postTo(path string, body io.Reader, header ...string) (int, string) {
+	p.t.Helper()
+	r, err := http.NewRequest("POST", p.url+path, body)
+	must(p.t, err)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	resp, err := client.Do(r)
+	must(p.t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	must(p.t, err)
+	return resp.StatusCode, string(text)
+}
