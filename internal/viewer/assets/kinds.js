@@ -56,7 +56,7 @@ export function hideKinds() {
  * @param {Kind} kind
  * @param {number} start the time of the first entry that was counted
  */
-function kindRow({ kind, level: name, count, first, last, spark }, start) {
+function kindRow({ kind, level: name, count, first, last, last_id: lastID, spark }, start) {
   const level = levelOf(name);
   const { query } = state;
   const firstSeen = Date.parse(first);
@@ -71,9 +71,10 @@ function kindRow({ kind, level: name, count, first, last, spark }, start) {
       element("b", "count", formatCount(count)),
       sparkline(spark, level),
       seen,
-      element("span", "text", ...(isNew ? [element("span", "badge", "new")] : []), visibleControls(kind)),
+      element("span", "text", ...(isNew ? [element("span", "badge", "new")] : []), visibleControls(kind) || "(no message)"),
     ],
-    () => changeQuery({ kind, levels: [name], showsKinds: false, open: 0 }),
+    // No filter selects entries without a message, so show the last one.
+    () => changeQuery({ kind, levels: [name], showsKinds: false, open: kind ? 0 : lastID }),
   );
   return element("li", "", row);
 }
