@@ -74,8 +74,9 @@ func (p *tab) checkAccessible(view, axe string) {
 	p.t.Helper()
 	p.eval("window.axe ? 0 : (() => {" + axe + "})()")
 	p.wait("window.axe")
-	found := p.eval(`axe.run({ resultTypes: ["violations"] }).then(({ violations }) => violations.flatMap(({ id, help, nodes }) =>
-		nodes.map((node) => id + ": " + help + ": " + node.html.slice(0, 200) + " " + node.failureSummary)).join("\n"))`)
+	found := p.eval(`axe.run({ resultTypes: ["violations"] }).then(({ violations }) =>
+		violations.flatMap(({ id, help, nodes }) => nodes.map(({ html, failureSummary }) =>
+			id + ": " + help + ": " + html.slice(0, 200) + " " + failureSummary)).join("\n"))`)
 	if text := fmt.Sprint(found); text != "" {
 		p.t.Errorf("%s:\n%s", view, text)
 	}

@@ -365,7 +365,7 @@ func TestPageColumnsAndWrap(t *testing.T) {
 	p.check(`row(1).offsetHeight`, 32)
 	p.press("w")
 	p.wait(`row(1).offsetHeight > 60 && row(2).offsetHeight === 32`)
-	p.check(`topOf($(".row .time")) - topOf($(".row .text"))`, 0)
+	p.check(`topOf(row(1).querySelector(".time")) - topOf(row(1).querySelector(".text"))`, 0)
 	p.wait(`Math.abs(topOf(row(1)) - row(2).getBoundingClientRect().bottom) < 1`)
 	p.wait(`Math.abs($("#sizer").offsetHeight - row(1).offsetHeight - row(2).offsetHeight) < 1`)
 	p.press("w")

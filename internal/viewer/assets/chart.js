@@ -433,8 +433,17 @@ function showSelection() {
   const { chart, slotWidth, selection } = drawing;
   const { since, until } = draggedRange();
   const width = slotWidth / chart.step;
-  selection.setAttribute("x", String((since - chart.first) * width));
-  selection.setAttribute("width", String((until - since) * width));
+  place(selection, (since - chart.first) * width, (until - since) * width);
+}
+
+/**
+ * @param {SVGRectElement} rect
+ * @param {number} x
+ * @param {number} width
+ */
+function place(rect, x, width) {
+  rect.setAttribute("x", String(x));
+  rect.setAttribute("width", String(width));
 }
 
 /**
@@ -449,8 +458,7 @@ function showTip(slot, { chart, slotWidth, hover }) {
   tip.replaceChildren(element("strong", "", range), ...(drag ? [] : countLines(chart, start)));
   tip.hidden = false;
   placeTip(slot * slotWidth, slotWidth);
-  hover.setAttribute("x", String(slot * slotWidth));
-  hover.setAttribute("width", String(slotWidth));
+  place(hover, slot * slotWidth, slotWidth);
 }
 
 /**

@@ -233,13 +233,13 @@ export function showStatus() {
   if (state.failure && state.entries.length) {
     status.replaceChildren(
       element("span", "bad", `${state.failure} `),
-      linkButton("Try again", reload),
+      button("link", ["Try again"], reload),
     );
     return;
   }
   status.replaceChildren(listStatus());
   if (state.anchored) {
-    status.append(linkButton("Go to newest", () => changeQuery({ open: 0 })));
+    status.append(button("link", ["Go to newest"], () => changeQuery({ open: 0 })));
   }
 }
 
@@ -272,12 +272,4 @@ export function announceList() {
 /** @param {number} n */
 function entryCount(n) {
   return `${formatCount(n)} ${n === 1 ? "entry" : "entries"}`;
-}
-
-/**
- * @param {string} text
- * @param {() => void} onClick
- */
-function linkButton(text, onClick) {
-  return button("link", [text], onClick);
 }

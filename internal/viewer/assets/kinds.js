@@ -64,6 +64,7 @@ function kindRow({ kind, level: name, count, first, last, last_id: lastID, spark
   const isNew = !query.since && Date.now() - firstSeen < NEW_MS && start < firstSeen;
   const seen = element("span", "seen", `${ago(firstSeen)} – ${ago(Date.parse(last))}`);
   seen.title = `${fullTime(firstSeen, query.utc)} – ${fullTime(Date.parse(last), query.utc)}`;
+  const badge = isNew ? [element("span", "badge", "new")] : [];
   const row = button(
     "kind",
     [
@@ -71,7 +72,7 @@ function kindRow({ kind, level: name, count, first, last, last_id: lastID, spark
       element("b", "count", formatCount(count)),
       sparkline(spark, level),
       seen,
-      element("span", "text", ...(isNew ? [element("span", "badge", "new")] : []), visibleControls(kind) || "(no message)"),
+      element("span", "text", ...badge, visibleControls(kind) || "(no message)"),
     ],
     // No filter selects entries without a message, so show the last one.
     () => changeQuery({ kind, levels: [name], showsKinds: false, open: kind ? 0 : lastID }),
