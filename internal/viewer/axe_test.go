@@ -39,7 +39,6 @@ func TestPageAccessibility(t *testing.T) {
 			for _, view := range []struct{ name, address, keys string }{
 				{"list", "", ""},
 				{"open entry", "?cols=service&open=901", ""},
-				{"around", "?open=300", ""},
 				{"wrapped, filters", "?wrap=1&order=asc&level=error&details.service=shop&not.level=fatal&words=fail", ""},
 				{"kinds", "?view=kinds", ""},
 				{"fields", "?fields=1", ""},
