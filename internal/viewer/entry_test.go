@@ -112,7 +112,8 @@ func TestPageAnchoredList(t *testing.T) {
 func TestPageStackTraces(t *testing.T) {
 	s := newSite(t)
 	const stack = `"Error: boom\n    at pay (/app/pay.js:3:1)\n    at a (/app/node_modules/x/a.js:1:1)` +
-		`\n    at b (node:internal/b:2:2)\nCaused by: Error: no route\n    at dial (/app/net.js:9:9)"`
+		`\n    at b (node:internal/b:2:2)\nCaused by: Error: no route\n    at dial (/app/net.js:9:9)` +
+		`\n    at c (node:internal/c:3:3)"`
 	s.insert(testEntry{"error", "failed", timestamp(time.Now()),
 		`{"user":{"name":"\u0418\u043c\u044f"},"err":{"stack":` + stack + `},"list":[{"text":"a\nb"}]}`})
 	p := openTab(t, s.url+"/?open=1", desktop)
@@ -122,12 +123,14 @@ func TestPageStackTraces(t *testing.T) {
 	p.check(`$(".facts .block b").textContent`, "Caused by: Error: no route\n")
 	p.check(`$(".facts summary").textContent`, "2 library frames")
 	p.check(`$(".facts details").open`, false)
+	// One frame of a library is not folded.
+	p.check(`$(".facts .block > span.library").textContent`, "    at c (node:internal/c:3:3)")
 	p.check(`$(".facts dd").textContent.includes('"name": "Имя"')`, true)
 	p.check(`$(".row .extra").textContent.includes("Имя")`, true)
 	p.eval(`navigator.clipboard.writeText = async (text) => { window.copied = text; }`)
-	p.click(`buttonWith("Copy as JSON")`)
+	p.eval(`buttonWith("Copy as JSON").click()`)
 	p.wait("window.copied")
-	p.check(`JSON.parse(copied).details.err.stack.split("\n").length`, 6)
+	p.check(`JSON.parse(copied).details.err.stack.split("\n").length`, 7)
 	p.check(`copied.includes("\\u0418")`, true)
 }
 

@@ -6,11 +6,41 @@ import (
 	"time"
 )
 
-// From the page to the cause of a burst of errors takes three clicks.
+// From the page to the cause of a burst of errors takes three clicks, also if half of
+// the entries are others.
+func TestPageBurstCause(t *testing.T) {
+	s := newSite(t)
+	now := time.Now()
+	s.insert(shopEntries(now.Add(-2*time.Hour), 900)...)
+	details := `{"err":{"stack":"IllegalStateException: no connection\n\tat com.shop.Orders.save(Orders.java:7)\n` +
+		`\tat org.springframework.A.b(A.java:1)\n\tat org.springframework.A.c(A.java:2)\n` +
+		`Caused by: java.net.SocketTimeoutException: db-primary:5432\n\tat java.net.Socket.read(Socket.java:1)"}}`
+	burst := shopEntries(now, 1000)
+	for i := range burst {
+		burst[i].timestamp = timestamp(now.Add(time.Duration(i-len(burst)) * time.Second / 10))
+		if i%2 == 0 {
+			burst[i] = testEntry{"error", fmt.Sprintf("order %d failed", i), burst[i].timestamp, details}
+		}
+	}
+	s.insert(burst...)
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLoaded()")
+	p.click(`$("#kindsView")`)
+	p.wait(`isLoaded() && $(".kind")`)
+	p.check(`$(".kind .text").textContent`, "neworder # failed")
+	p.click(`$(".kind")`)
+	p.wait(`isLoaded() && state.entries.length === 500`)
+	p.click(`$(".row .head")`)
+	p.wait(`$(".row.open .panel b")`)
+	p.check(`$(".facts b").textContent`, "Caused by: java.net.SocketTimeoutException: db-primary:5432\n")
+	p.check(`$(".facts b").getBoundingClientRect().bottom < $("#list").getBoundingClientRect().bottom`, true)
+}
+
+// Kinds are shown with their counts, and lead to their entries.
 func TestPageKinds(t *testing.T) {
 	s := newSite(t)
 	now := time.Now()
-	s.insert(testEntry{"error", "older", timestamp(now.Add(-3 * time.Hour)), ""})
+	s.insert(testEntry{"error", "\x1b[31molder", timestamp(now.Add(-3 * time.Hour)), ""})
 	for i := range 40 {
 		at := timestamp(now.Add(-time.Duration(40-i) * time.Second))
 		s.insert(
@@ -41,6 +71,15 @@ func TestPageKinds(t *testing.T) {
 	p.wait(`isLoaded() && $$(".kind").length === 1`)
 	p.press("m")
 	p.wait("isLoaded() && state.entries.length === 41")
+
+	// Entries without a message have no filter: the last one is shown.
+	s.insert(testEntry{"fatal", "", timestamp(now), ""})
+	p.navigate(s.url + "/?view=kinds&level=fatal")
+	p.wait(`$(".kind")`)
+	p.check(`$(".kind .text").lastChild.textContent`, "(no message)")
+	p.click(`$(".kind")`)
+	p.wait(`isLoaded() && $(".row.open .panel")`)
+	p.check("location.search", "?level=fatal&open=84")
 }
 
 // The fields of the entries are shown beside the list. A click filters by a value.

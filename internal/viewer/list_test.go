@@ -147,6 +147,12 @@ func TestPageOnPhone(t *testing.T) {
 	p.wait(`$(".row.open .panel")`)
 	p.check("document.documentElement.scrollWidth <= innerWidth", true)
 	p.check(`$(".panel").getBoundingClientRect().right <= innerWidth`, true)
+
+	// Wrapped rows are as high as their text.
+	s.insert(errorEntry(strings.Repeat("word ", 40)))
+	p.navigate(s.url + "/?wrap=1")
+	p.wait(`isLoaded() && row(51).offsetHeight > 100 && row(50).offsetHeight === 54`)
+	p.check(`$(".row .text").getBoundingClientRect().bottom <= $(".row").getBoundingClientRect().bottom`, true)
 }
 
 // A proxy may serve the page under a path.
@@ -280,10 +286,11 @@ func TestPageLateEntries(t *testing.T) {
 	p.check(`$$(".row.late .msg").map((e) => e.textContent).join()`, "late")
 }
 
-// Text that changes the direction of writing does not reverse what follows it.
+// Text that changes the direction of writing does not reverse what follows it, and
+// rows do not show the color codes of terminals.
 func TestPageBidiControls(t *testing.T) {
 	s := newSite(t)
-	s.insert(testEntry{"error", "user \u202eevil", timestamp(time.Now()), `{"a":"\u202ex","b":"y"}`})
+	s.insert(testEntry{"error", "user \u202e\x1b[1;31mevil\x1b[0m", timestamp(time.Now()), `{"a":"\u202ex","b":"y"}`})
 	p := openTab(t, s.url+"/", desktop)
 	p.wait("isLoaded()")
 	p.check(`$(".row .text").textContent`, "user ⟨U+202E⟩evil  a=⟨U+202E⟩x b=y")
@@ -310,6 +317,7 @@ func TestPageZoomed(t *testing.T) {
 	p := openTab(t, s.url+"/", screen{width: 320, height: 200})
 	p.wait("isLoaded()")
 	p.check(`$("#list").clientHeight > 150`, true)
+	p.check(`topOf($("#help")) - topOf($("#range"))`, 0)
 	p.check("document.documentElement.scrollHeight > innerHeight", true)
 	p.check("document.documentElement.scrollWidth <= innerWidth", true)
 }
@@ -343,17 +351,21 @@ func TestPageColumnsAndWrap(t *testing.T) {
 	p.wait(`isLoaded() && $(".panel")`)
 	p.click(`$(".facts [aria-label^='+ column: show service']")`)
 	p.wait(`isLoaded() && $$(".row .cell").length === 2`)
-	p.check("location.search", "?cols=service")
+	p.check("location.search", "?cols=service&open=1")
+	p.wait(`$(".row.open .panel")`)
 	p.eval("changeQuery({ cols: ['service', 'user.id'] })")
 	p.wait(`isLoaded() && $$(".row .cell").length === 4`)
 	p.check(`$$(".row .cell").map((e) => e.textContent).join()`, ",8,shop,7")
 	p.click(`$("#columns .action")`)
 	p.wait(`isLoaded() && $$(".row .cell").length === 2`)
-	p.check("location.search", "?cols=user.id")
+	p.check("location.search", "?cols=user.id&open=1")
+	p.eval("changeQuery({ open: 0 })")
+	p.wait(`isLoaded() && $$(".row .cell").length === 2`)
 
 	p.check(`row(1).offsetHeight`, 32)
 	p.press("w")
 	p.wait(`row(1).offsetHeight > 60 && row(2).offsetHeight === 32`)
+	p.check(`topOf(row(1).querySelector(".time")) - topOf(row(1).querySelector(".text"))`, 0)
 	p.wait(`Math.abs(topOf(row(1)) - row(2).getBoundingClientRect().bottom) < 1`)
 	p.wait(`Math.abs($("#sizer").offsetHeight - row(1).offsetHeight - row(2).offsetHeight) < 1`)
 	p.press("w")

@@ -186,6 +186,15 @@ func TestPageSearchBox(t *testing.T) {
 	p.check(`$$("#notice .chip").map((e) => e.textContent).join()`, "Remove level fatal")
 	p.click(`$("#notice .chip")`)
 	p.wait("isLoaded() && state.entries.length === 1")
+
+	// If that is not one filter, it names the fewest.
+	p.navigate(s.url + "/?words=card&details.service=none&not.details.service=checkout&since=24h")
+	p.wait(`$$("#notice .chip").length`)
+	p.check(`$$("#notice .chip").map((e) => e.textContent).join()`,
+		"Remove service = none and search for card")
+	p.click(`$("#notice .chip")`)
+	p.wait("isLoaded() && state.entries.length === 2")
+	p.check("location.search", "?since=24h&not.details.service=checkout")
 }
 
 // A click on a filter inverts it.

@@ -48,13 +48,15 @@ interface Query {
   noKeys: boolean;
 }
 
-/** A filter of a query that is not a level button. */
+/** A parameter of the address. */
+type Param = [name: string, value: string];
+
+/** A filter of a query. */
 interface Filter {
   text: string;
-  /** the parts of the query without the filter */
-  without: Partial<Query>;
-  /** the parts of the query with the opposite of the filter, if it has one */
-  inverted?: Partial<Query>;
+  params: Param[];
+  /** returns a query with the opposite of the filter, if it has one */
+  invert?: (query: Query) => Query;
 }
 
 /** A row of the list: an entry, or a gap between entries. */
@@ -167,15 +169,3 @@ interface Member {
 }
 
 type JSONNode = Scalar | Container;
-
-/** A time as a calendar and a clock show it. */
-interface TimeParts {
-  year: number;
-  /** 0 is January */
-  month: number;
-  day: number;
-  hour: number;
-  minute: number;
-  second: number;
-  ms: number;
-}

@@ -175,8 +175,7 @@ const bucketPair = ({ time, levels }) => [Date.parse(time), levels];
  */
 function bulkOf(chart, isZoomed) {
   const sums = [...bucketSums(chart, LEVELS)].sort((a, b) => a[0] - b[0]);
-  const total = sums.reduce((sum, [, count]) => sum + count, 0);
-  const limit = Math.min(MAX_OUTLIERS, Math.floor(total / 100));
+  const limit = Math.min(MAX_OUTLIERS, Math.floor(totalOf(sums) / 100));
   const earlier = state.query.since ? [] : outliersOf(sums, limit);
   const later = state.query.until ? [] : outliersOf(sums.reverse(), limit);
   const bulk = sums.slice(later.length, sums.length - earlier.length);
@@ -184,8 +183,14 @@ function bulkOf(chart, isZoomed) {
   const first = bulk[bulk.length - 1][0];
   const end = bulk[0][0] + chart.step;
   if (chart.step <= 1000 || (end - first) * (isZoomed ? 2 : 4) > chart.end - chart.first) return null;
-  const sum = (/** @type {[number, number][]} */ part) => part.reduce((n, [, count]) => n + count, 0);
-  return { first, end, earlier: chart.earlier + sum(earlier), later: chart.later + sum(later) };
+  return { first, end, earlier: chart.earlier + totalOf(earlier), later: chart.later + totalOf(later) };
+}
+
+/** @param {Iterable<[number, number]>} sums of buckets */
+function totalOf(sums) {
+  let total = 0;
+  for (const [, count] of sums) total += count;
+  return total;
 }
 
 /**
@@ -402,10 +407,8 @@ function maxLabel(chart, max) {
  */
 function description(chart, sums, max) {
   const { utc } = state.query;
-  let total = 0;
-  for (const sum of sums.values()) total += sum;
   const range = `from ${fullTime(chart.first, utc)} to ${fullTime(chart.end, utc)}`;
-  const counts = `${formatCount(total)} entries ${range}, ${maxLabel(chart, max)}.`;
+  const counts = `${formatCount(totalOf(sums))} entries ${range}, ${maxLabel(chart, max)}.`;
   return `${counts} Drag to select a time range.`;
 }
 
@@ -430,8 +433,17 @@ function showSelection() {
   const { chart, slotWidth, selection } = drawing;
   const { since, until } = draggedRange();
   const width = slotWidth / chart.step;
-  selection.setAttribute("x", String((since - chart.first) * width));
-  selection.setAttribute("width", String((until - since) * width));
+  place(selection, (since - chart.first) * width, (until - since) * width);
+}
+
+/**
+ * @param {SVGRectElement} rect
+ * @param {number} x
+ * @param {number} width
+ */
+function place(rect, x, width) {
+  rect.setAttribute("x", String(x));
+  rect.setAttribute("width", String(width));
 }
 
 /**
@@ -446,8 +458,7 @@ function showTip(slot, { chart, slotWidth, hover }) {
   tip.replaceChildren(element("strong", "", range), ...(drag ? [] : countLines(chart, start)));
   tip.hidden = false;
   placeTip(slot * slotWidth, slotWidth);
-  hover.setAttribute("x", String(slot * slotWidth));
-  hover.setAttribute("width", String(slotWidth));
+  place(hover, slot * slotWidth, slotWidth);
 }
 
 /**

@@ -3,7 +3,7 @@
 
 import { button, byId, element, formatCount } from "./dom.js";
 import { LEVELS } from "./levels.js";
-import { NO_FILTERS, filtersOf, isFiltered } from "./query.js";
+import { NO_FILTERS, filtersOf, isFiltered, without } from "./query.js";
 import { canBeLive, changeQuery, reload, state } from "./state.js";
 import { parseTime, shortTime } from "./time.js";
 
@@ -42,7 +42,7 @@ export function showControls() {
   document.title = searched ? `${searched} · Logs` : "Logs";
   range.value = rangeValue(query);
   showBar();
-  showZone();
+  zone.textContent = query.utc ? "UTC" : "Local";
   showFilters();
   showLive();
 }
@@ -55,12 +55,6 @@ function rangeValue({ since, until }) {
   if (!since && !until) return "";
   const isOption = [...range.options].some((option) => option.value === since);
   return !until && isOption ? since : "custom";
-}
-
-function showZone() {
-  const { utc } = state.query;
-  zone.replaceChildren(utc ? "UTC" : "Local", element("span", "wide", utc ? "" : "time"));
-  zone.title = `${utc ? "UTC" : "Local time"}: switch to ${utc ? "local time" : "UTC"} (u)`;
 }
 
 function showBar() {
@@ -191,7 +185,7 @@ export function activeFilters() {
   if (rangeValue(query) === "custom") {
     const from = query.since ? filterTime(query.since) : "…";
     const to = query.until ? filterTime(query.until) : "now";
-    filters.push({ text: `${from} – ${to}`, without: { since: "", until: "" } });
+    filters.push({ text: `${from} – ${to}`, params: [["since", query.since], ["until", query.until]] });
   }
   return filters;
 }
@@ -201,20 +195,20 @@ export function activeFilters() {
  * one that removes it.
  * @param {Filter} filter
  */
-function filterChip({ text, without, inverted }) {
+function filterChip({ text, params, invert }) {
   const label = element("span", "name", text);
   const cross = element("span", "cross", "×");
   cross.setAttribute("aria-hidden", "true");
   const name = element("span", "visually-hidden", `Remove the filter ${text}`);
   const remove = filterButton(`remove ${text}`, "remove", [cross, name], () =>
-    changeQuery({ ...without, open: 0 }),
+    changeQuery({ ...without(state.query, params), open: 0 }),
   );
-  if (!inverted) return element("span", "chip set", label, remove);
-  const invert = filterButton(`invert ${text}`, "invert", [label], () =>
-    changeQuery({ ...inverted, open: 0 }),
+  if (!invert) return element("span", "chip set", label, remove);
+  const made = filterButton(`invert ${text}`, "invert", [label], () =>
+    changeQuery({ ...invert(state.query), open: 0 }),
   );
-  invert.title = "Invert this filter";
-  return element("span", text.includes(" ≠ ") ? "chip set not" : "chip set", invert, remove);
+  made.title = "Invert this filter";
+  return element("span", text.includes(" ≠ ") ? "chip set not" : "chip set", made, remove);
 }
 
 /**
@@ -239,13 +233,13 @@ export function showStatus() {
   if (state.failure && state.entries.length) {
     status.replaceChildren(
       element("span", "bad", `${state.failure} `),
-      linkButton("Try again", reload),
+      button("link", ["Try again"], reload),
     );
     return;
   }
   status.replaceChildren(listStatus());
   if (state.anchored) {
-    status.append(linkButton("Go to newest", () => changeQuery({ open: 0 })));
+    status.append(button("link", ["Go to newest"], () => changeQuery({ open: 0 })));
   }
 }
 
@@ -278,12 +272,4 @@ export function announceList() {
 /** @param {number} n */
 function entryCount(n) {
   return `${formatCount(n)} ${n === 1 ? "entry" : "entries"}`;
-}
-
-/**
- * @param {string} text
- * @param {() => void} onClick
- */
-function linkButton(text, onClick) {
-  return button("link", [text], onClick);
 }

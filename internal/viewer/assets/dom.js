@@ -79,12 +79,13 @@ export function highlighted(text, pattern) {
 }
 
 /**
- * Returns text in which characters that change the direction of the text around
- * them are replaced by their code.
+ * Returns text without the color codes of terminals, the numbers of which are # in a
+ * kind. Characters that change the direction of the text around them are replaced by
+ * their code.
  * @param {string} text
  */
 export function visibleControls(text) {
-  return text.replace(
+  return text.replace(/\x1b\[[\d;#]*m/g, "").replace(
     /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
     (control) => `⟨U+${control.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`,
   );

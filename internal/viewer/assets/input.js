@@ -22,7 +22,7 @@ import { canBeLive, changeQuery, reload, replaceQuery, state } from "./state.js"
 import { startTail, stopTail } from "./tail.js";
 import { inputTime, isoTime, zoneName } from "./time.js";
 
-const SEARCH_DELAY_MS = 100;
+const SEARCH_DELAY_MS = 60;
 const DEFAULT_RANGE_MS = 3_600_000;
 const FOCUS_MS = 100;
 
@@ -61,10 +61,8 @@ searchForm.addEventListener("submit", (event) => {
   event.preventDefault();
   clearTimeout(searchTimer);
   const { words, fields } = parseSearch(searchInput.value);
-  const query = { ...state.query };
-  for (const { name, value, isExcluded } of fields) {
-    Object.assign(query, withField(query, name, value, isExcluded));
-  }
+  let { query } = state;
+  for (const { name, value, isExcluded } of fields) query = withField(query, name, value, isExcluded);
   list.focus();
   if (fields.length || words !== query.words) changeQuery({ ...query, words, open: 0 });
 });
@@ -115,7 +113,6 @@ rangeForm.addEventListener("submit", (event) => {
   });
 });
 
-byId("rangeCancel", HTMLButtonElement).addEventListener("click", () => rangeDialog.close());
 rangeDialog.addEventListener("close", showControls); // resets the select
 
 // ---- Time zone, live, help ----
@@ -147,16 +144,6 @@ function showHelp() {
   useKeys.checked = !state.query.noKeys;
   helpDialog.showModal();
 }
-
-byId("zone", HTMLButtonElement).addEventListener("click", toggleZone);
-byId("live", HTMLButtonElement).addEventListener("click", toggleLive);
-byId("help", HTMLButtonElement).addEventListener("click", showHelp);
-
-forgetKeyButton.addEventListener("click", () => {
-  forgetKey();
-  helpDialog.close();
-  reload();
-});
 
 useKeys.addEventListener("change", () => replaceQuery({ noKeys: !useKeys.checked }));
 
@@ -238,7 +225,16 @@ function toggleFields() {
   loadFields(state.loading.signal);
 }
 
-const bar = {
+const CLICKS = {
+  zone: toggleZone,
+  live: toggleLive,
+  help: showHelp,
+  rangeCancel: () => rangeDialog.close(),
+  forgetKey() {
+    forgetKey();
+    helpDialog.close();
+    reload();
+  },
   entriesView: () => changeQuery({ showsKinds: false }),
   kindsView: () => changeQuery({ showsKinds: true, open: 0 }),
   order: () => changeQuery({ asc: !state.query.asc, open: 0 }),
@@ -246,7 +242,7 @@ const bar = {
   wrap: SHORTCUTS.w,
   download: () => download().catch((error) => showError(errorText(error))),
 };
-for (const [name, act] of Object.entries(bar)) byId(name).addEventListener("click", act);
+for (const [name, act] of Object.entries(CLICKS)) byId(name).addEventListener("click", act);
 const curl = byId("curl", HTMLButtonElement);
 curl.addEventListener("click", () => copyFor(curl, "Copy as curl", resultsCommand()));
 

@@ -50,7 +50,8 @@ class Parser {
     this.skipSpace();
     while (this.text[this.at] !== end) {
       if (this.at >= this.text.length) throw new SyntaxError("unexpected end of JSON");
-      members.push(this.member(isObject, depth));
+      const name = isObject ? this.name() : undefined;
+      members.push({ name, node: this.value(depth + 1) });
       this.skipSpace();
       if (this.text[this.at] === ",") this.at++;
       this.skipSpace();
@@ -60,17 +61,12 @@ class Parser {
     return { type: isObject ? "object" : "array", text, members };
   }
 
-  /**
-   * @param {boolean} isNamed
-   * @param {number} depth the depth of the container
-   * @returns {Member}
-   */
-  member(isNamed, depth) {
-    if (!isNamed) return { node: this.value(depth + 1) };
-    const name = this.scalar().value;
+  /** Reads the name of a member and its colon. */
+  name() {
+    const { value } = this.scalar();
     this.skipSpace();
-    this.at++; // the colon
-    return { name, node: this.value(depth + 1) };
+    this.at++;
+    return value;
   }
 
   /** @returns {Scalar} */

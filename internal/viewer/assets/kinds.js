@@ -56,7 +56,7 @@ export function hideKinds() {
  * @param {Kind} kind
  * @param {number} start the time of the first entry that was counted
  */
-function kindRow({ kind, level: name, count, first, last, spark }, start) {
+function kindRow({ kind, level: name, count, first, last, last_id: lastID, spark }, start) {
   const level = levelOf(name);
   const { query } = state;
   const firstSeen = Date.parse(first);
@@ -64,6 +64,7 @@ function kindRow({ kind, level: name, count, first, last, spark }, start) {
   const isNew = !query.since && Date.now() - firstSeen < NEW_MS && start < firstSeen;
   const seen = element("span", "seen", `${ago(firstSeen)} – ${ago(Date.parse(last))}`);
   seen.title = `${fullTime(firstSeen, query.utc)} – ${fullTime(Date.parse(last), query.utc)}`;
+  const badge = isNew ? [element("span", "badge", "new")] : [];
   const row = button(
     "kind",
     [
@@ -71,9 +72,10 @@ function kindRow({ kind, level: name, count, first, last, spark }, start) {
       element("b", "count", formatCount(count)),
       sparkline(spark, level),
       seen,
-      element("span", "text", ...(isNew ? [element("span", "badge", "new")] : []), visibleControls(kind)),
+      element("span", "text", ...badge, visibleControls(kind) || "(no message)"),
     ],
-    () => changeQuery({ kind, levels: [name], showsKinds: false, open: 0 }),
+    // No filter selects entries without a message, so show the last one.
+    () => changeQuery({ kind, levels: [name], showsKinds: false, open: kind ? 0 : lastID }),
   );
   return element("li", "", row);
 }

@@ -77,9 +77,14 @@ function indexOf(id) {
   return state.entries.findIndex((entry) => entry.id === id);
 }
 
+/** Returns the height of a closed row that is not wrapped. */
+function rowHeight() {
+  return phone.matches ? PHONE_ROW_HEIGHT : ROW_HEIGHT;
+}
+
 function computeTops() {
   const { entries } = state;
-  const height = phone.matches ? PHONE_ROW_HEIGHT : ROW_HEIGHT;
+  const height = rowHeight();
   tops = new Float64Array(entries.length + 1);
   for (let i = 0; i < entries.length; i++) {
     tops[i + 1] = tops[i] + height + (extraHeights.get(entries[i].id) ?? 0);
@@ -259,7 +264,7 @@ function setOpen(row, entry, isOpen) {
  */
 function measure(row) {
   const id = Number(row.dataset.id);
-  const extra = row.offsetHeight - (phone.matches ? PHONE_ROW_HEIGHT : ROW_HEIGHT);
+  const extra = row.offsetHeight - rowHeight();
   if (!row.offsetHeight || extra === (extraHeights.get(id) ?? 0)) return false;
   if (extra) extraHeights.set(id, extra);
   else extraHeights.delete(id);
@@ -454,7 +459,7 @@ export function moveSelection(by) {
 
 /** Returns how many rows are visible. */
 export function pageRows() {
-  return Math.max(1, Math.floor(list.clientHeight / (phone.matches ? PHONE_ROW_HEIGHT : ROW_HEIGHT)) - 1);
+  return Math.max(1, Math.floor(list.clientHeight / rowHeight()) - 1);
 }
 
 pill.addEventListener("click", follow);

@@ -4,11 +4,9 @@ import { activeFilters, clearFilters } from "./controls.js";
 import { button, byId, copyButton, element } from "./dom.js";
 import { curlCommand } from "./export.js";
 import { isLevel } from "./levels.js";
-import { filterParams, isFiltered } from "./query.js";
+import { filterParams, isFiltered, without } from "./query.js";
 import { getEntries } from "./server.js";
 import { changeQuery, reload, state } from "./state.js";
-
-const MAX_SUGGESTIONS = 6;
 
 const notice = byId("notice");
 
@@ -67,25 +65,39 @@ function noticeContent(failure, hasFilters, isLive) {
 }
 
 /**
- * Adds a button for each filter without which the list would not be empty.
+ * Adds a button for each filter without which the list would not be empty, or one
+ * for the fewest filters.
  * @param {HTMLElement} box
  */
 async function suggestWithout(box) {
   const { query, loading } = state;
   const filters = activeFilters();
-  if (query.words) filters.push({ text: `search for ${query.words}`, without: { words: "" } });
-  if (query.levels.some(isLevel)) filters.push({ text: `level ${query.levels.join()}`, without: { levels: [] } });
-  if (query.since && !query.until) filters.push({ text: "time range", without: { since: "" } });
+  const { words, levels, since, until } = query;
+  const shown = levels.filter(isLevel);
+  if (words) filters.push({ text: `search for ${words}`, params: [["words", words]] });
+  if (shown.length) filters.push({ text: `level ${shown.join()}`, params: shown.map((level) => ["level", level]) });
+  if (since && !until) filters.push({ text: "time range", params: [["since", since]] });
   if (filters.length < 2) return;
-  for (const { text, without } of filters.slice(0, MAX_SUGGESTIONS)) {
-    const params = filterParams({ ...query, ...without });
+  const rest = (/** @type {Filter[]} */ removed) => without(query, removed.flatMap(({ params }) => params));
+  const finds = async (/** @type {Filter[]} */ removed) => {
+    const params = filterParams(rest(removed));
     params.set("limit", "1");
-    try {
-      const [found] = await getEntries(params, loading.signal);
-      if (!found) continue;
-    } catch {
-      return; // the next load shows why
+    return (await getEntries(params, loading.signal)).length > 0;
+  };
+  const suggest = (/** @type {Filter[]} */ removed) => {
+    const text = `Remove ${removed.map((filter) => filter.text).join(" and ")}`;
+    box.append(button("chip", [text], () => changeQuery({ ...rest(removed), open: 0 })), " ");
+  };
+  try {
+    for (const filter of filters) if (await finds([filter])) suggest([filter]);
+    if (box.childElementCount) return;
+    let removed = filters;
+    for (const filter of filters) {
+      const fewer = removed.filter((other) => other !== filter);
+      if (await finds(fewer)) removed = fewer;
     }
-    box.append(button("chip", [`Remove ${text}`], () => changeQuery({ ...without, open: 0 })), " ");
+    if (removed.length < filters.length) suggest(removed);
+  } catch {
+    // The next load shows why.
   }
 }

@@ -4,8 +4,19 @@
 import { isLevel } from "./levels.js";
 
 const FIELD_PREFIX = "details.";
-const NOT_FIELD_PREFIX = "not.details.";
+const NOT = "not.";
 const WORD = /(-?)(?:([\w.@/-]+)=)?(?:"([^"]*)"?|([^\s"]+))/g;
+
+/** The parts of the query that are on or off, and the parameters that turn them on. */
+const FLAGS = /** @type {const} */ ([
+  ["asc", "order", "asc"],
+  ["showsKinds", "view", "kinds"],
+  ["showsFields", "fields", "1"],
+  ["wrap", "wrap", "1"],
+  ["utc", "zone", "utc"],
+  ["paused", "live", "0"],
+  ["noKeys", "keys", "0"],
+]);
 
 /**
  * The query without filters.
@@ -25,7 +36,7 @@ export const NO_FILTERS = {
 };
 
 /**
- * @param {string} search the address from the question mark on
+ * @param {string | URLSearchParams} search the address from the question mark on
  * @returns {Query}
  */
 export function parseQuery(search) {
@@ -40,16 +51,12 @@ export function parseQuery(search) {
     since: text("since"),
     until: text("until"),
     fields: parseFields(params, FIELD_PREFIX),
-    notFields: parseFields(params, NOT_FIELD_PREFIX),
-    asc: text("order") === "asc",
-    showsKinds: text("view") === "kinds",
-    showsFields: text("fields") === "1",
+    notFields: parseFields(params, NOT + FIELD_PREFIX),
     cols: params.getAll("cols"),
-    wrap: text("wrap") === "1",
-    utc: text("zone") === "utc",
-    paused: text("live") === "0",
     open: Number(text("open")) || 0,
-    noKeys: text("keys") === "0",
+    .../** @type {Record<typeof FLAGS[number][0], boolean>} */ (
+      Object.fromEntries(FLAGS.map(([flag, name, value]) => [flag, text(name) === value]))
+    ),
   };
 }
 
@@ -81,7 +88,7 @@ export function filterParams(query) {
   for (const level of query.levels) params.append("level", level);
   for (const level of query.notLevels) params.append("not.level", level);
   for (const [name, value] of query.fields) params.append(FIELD_PREFIX + name, value);
-  for (const [name, value] of query.notFields) params.append(NOT_FIELD_PREFIX + name, value);
+  for (const [name, value] of query.notFields) params.append(NOT + FIELD_PREFIX + name, value);
   return params;
 }
 
@@ -90,17 +97,17 @@ export function filterParams(query) {
  * @param {Query} query
  */
 export function addressOf(query) {
-  const params = filterParams(query);
-  if (query.asc) params.set("order", "asc");
-  if (query.showsKinds) params.set("view", "kinds");
-  if (query.showsFields) params.set("fields", "1");
-  for (const name of query.cols) params.append("cols", name);
-  if (query.wrap) params.set("wrap", "1");
-  if (query.utc) params.set("zone", "utc");
-  if (query.paused) params.set("live", "0");
-  if (query.open) params.set("open", String(query.open));
-  if (query.noKeys) params.set("keys", "0");
+  const params = paramsOf(query);
   return location.pathname + (params.size ? `?${params}` : "");
+}
+
+/** @param {Query} query */
+function paramsOf(query) {
+  const params = filterParams(query);
+  for (const name of query.cols) params.append("cols", name);
+  if (query.open) params.set("open", String(query.open));
+  for (const [flag, name, value] of FLAGS) if (query[flag]) params.set(name, value);
+  return params;
 }
 
 /** @param {Query} query */
@@ -117,45 +124,42 @@ export function hasOnlyLevels(query) {
   return query.levels.every(isLevel);
 }
 
-// ---- Fields ----
+// ---- Filters ----
 
 /**
- * Returns the parts of a query that selects a value, or excludes it. The value of
- * a level is its stored name.
+ * Returns a query that selects a value, or excludes it. The value of a level is its
+ * stored name.
  * @param {Query} query
  * @param {string} name
  * @param {string} value
  * @param {boolean} isExcluded
- * @returns {Partial<Query>}
  */
 export function withField(query, name, value, isExcluded) {
-  const { fields, notFields, levels, notLevels } = withoutField(query, name, value);
-  if (name === "level") {
-    return isExcluded ? { levels, notLevels: [...notLevels, value] } : { levels: [value], notLevels };
+  const key = name === "level" ? name : FIELD_PREFIX + name;
+  const params = paramsOf(query);
+  params.delete(NOT + key, value);
+  if (isExcluded) {
+    params.delete(key, value);
+    params.append(NOT + key, value);
+  } else {
+    params.set(key, value);
   }
-  if (isExcluded) return { fields, notFields: [...notFields, [name, value]] };
-  return { fields: [...fields.filter((field) => field[0] !== name), [name, value]], notFields };
+  return parseQuery(params);
 }
 
 /**
+ * Returns a query without some of its parameters.
  * @param {Query} query
- * @param {string} name
- * @param {string} value
+ * @param {Param[]} removed
  */
-export function withoutField(query, name, value) {
-  const others = (/** @type {Field[]} */ fields) =>
-    fields.filter((field) => field[0] !== name || field[1] !== value);
-  const { levels, notLevels } = query;
-  return {
-    fields: others(query.fields),
-    notFields: others(query.notFields),
-    levels: name === "level" ? levels.filter((level) => level !== value) : levels,
-    notLevels: name === "level" ? notLevels.filter((level) => level !== value) : notLevels,
-  };
+export function without(query, removed) {
+  const params = paramsOf(query);
+  for (const [name, value] of removed) params.delete(name, value);
+  return parseQuery(params);
 }
 
 /**
- * Returns the filters of a query, except those that have buttons of their own: the
+ * Returns the filters of a query, except those that have controls of their own: the
  * levels, the search box and the time range.
  * @param {Query} query
  * @returns {Filter[]}
@@ -163,18 +167,17 @@ export function withoutField(query, name, value) {
 export function filtersOf(query) {
   /** @type {Filter[]} */
   const filters = [];
-  const add = (/** @type {string} */ name, /** @type {string} */ value, /** @type {boolean} */ isExcluded) =>
+  for (const [key, value] of filterParams(query)) {
+    const [, not, prefix, name] = /^(not\.)?(details\.)?(.*)/s.exec(key) ?? [];
+    const isField = Boolean(prefix) || name === "level";
+    if (!isField && name !== "q" && name !== "kind") continue;
+    if (key === "level" && isLevel(value)) continue;
     filters.push({
-      text: `${name} ${isExcluded ? "≠" : "="} ${value}`,
-      without: withoutField(query, name, value),
-      inverted: withField(query, name, value, !isExcluded),
+      text: `${name === "q" ? "text" : name} ${not ? "≠" : "="} ${value}`,
+      params: [[key, value]],
+      invert: isField ? (query) => withField(query, name, value, !not) : undefined,
     });
-  if (query.q) filters.push({ text: `text = ${query.q}`, without: { q: "" } });
-  if (query.kind) filters.push({ text: `kind = ${query.kind}`, without: { kind: "" } });
-  for (const level of query.levels) if (!isLevel(level)) add("level", level, false);
-  for (const level of query.notLevels) add("level", level, true);
-  for (const [name, value] of query.fields) add(name, value, false);
-  for (const [name, value] of query.notFields) add(name, value, true);
+  }
   return filters;
 }
 

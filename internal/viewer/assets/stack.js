@@ -16,6 +16,7 @@ const LIBRARY = new RegExp(
     "/go/pkg/mod/|/usr/(local|lib)/go/|/libexec/src/", // Go
     "^\\s*at (System|Microsoft)\\.", // .NET
     "/gems/|/vendor/|lib/ruby/", // Ruby, PHP
+    "^\\s*\\.\\.\\. \\d+ ", // Java: "... 12 more"
   ].join("|"),
 );
 
@@ -81,5 +82,5 @@ function foldedLines(lines) {
  */
 function lineElement(line, hasBreak) {
   const name = CAUSE.test(line) ? "b" : "span";
-  return element(name, "", ...marked(line), hasBreak ? "\n" : "");
+  return element(name, LIBRARY.test(line) ? "library" : "", ...marked(line), hasBreak ? "\n" : "");
 }

@@ -3,6 +3,11 @@
 const MINUTE = 60;
 const HOUR = 3600;
 const DAY = 86400;
+
+// The lengths of a clock with seconds and without them.
+const SECONDS = 8;
+const MINUTES = 5;
+
 const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
 
 /**
@@ -21,44 +26,13 @@ export function parseTime(text) {
 /**
  * @param {number} ms
  * @param {boolean} utc
- * @returns {TimeParts}
  */
 function timeParts(ms, utc) {
-  // Shift local times, so that the UTC methods return their parts.
+  // Shift local times, so that the UTC format has their parts.
   const offset = utc ? 0 : new Date(ms).getTimezoneOffset() * MINUTE * 1000;
-  const date = new Date(ms - offset);
-  return {
-    year: date.getUTCFullYear(),
-    month: date.getUTCMonth(),
-    day: date.getUTCDate(),
-    hour: date.getUTCHours(),
-    minute: date.getUTCMinutes(),
-    second: date.getUTCSeconds(),
-    ms: date.getUTCMilliseconds(),
-  };
-}
-
-/**
- * @param {number} n
- * @param {number} [digits]
- */
-function pad(n, digits = 2) {
-  return String(n).padStart(digits, "0");
-}
-
-/** @param {TimeParts} t */
-function hoursMinutes(t) {
-  return `${pad(t.hour)}:${pad(t.minute)}`;
-}
-
-/** @param {TimeParts} t */
-function clock(t) {
-  return `${hoursMinutes(t)}:${pad(t.second)}`;
-}
-
-/** @param {TimeParts} t */
-function isoDate(t) {
-  return `${pad(t.year, 4)}-${pad(t.month + 1)}-${pad(t.day)}`;
+  const [date, clock] = new Date(ms - offset).toISOString().slice(0, -1).split("T");
+  const day = date.slice(-2);
+  return { date, year: date.slice(0, -6), month: MONTHS[Number(date.slice(-5, -3)) - 1], day, clock };
 }
 
 /**
@@ -70,10 +44,9 @@ function isoDate(t) {
 export function rowTime(text, utc) {
   const ms = parseTime(text);
   if (isNaN(ms)) return text;
-  const t = timeParts(ms, utc);
-  const now = timeParts(Date.now(), utc);
-  if (t.year !== now.year) return `${isoDate(t)} ${clock(t)}`;
-  return `${MONTHS[t.month]} ${pad(t.day)} ${clock(t)}.${pad(t.ms, 3)}`;
+  const { date, year, month, day, clock } = timeParts(ms, utc);
+  const isThisYear = year === timeParts(Date.now(), utc).year;
+  return isThisYear ? `${month} ${day} ${clock}` : `${date} ${clock.slice(0, SECONDS)}`;
 }
 
 /**
@@ -83,15 +56,12 @@ export function rowTime(text, utc) {
  * @param {boolean} utc
  */
 export function shortTime(ms, step, utc) {
-  const t = timeParts(ms, utc);
+  const { date, year, month, day, clock } = timeParts(ms, utc);
   const now = timeParts(Date.now(), utc);
-  const isThisYear = t.year === now.year;
-  const date = `${MONTHS[t.month]} ${t.day}`;
-  const day = isThisYear ? date : `${t.year} ${date}`;
-  if (step >= DAY) return day;
-  const time = step < MINUTE ? clock(t) : hoursMinutes(t);
-  const isToday = isThisYear && t.month === now.month && t.day === now.day;
-  return isToday ? time : `${day}, ${time}`;
+  const short = `${year === now.year ? "" : `${year} `}${month} ${Number(day)}`;
+  if (step >= DAY) return short;
+  const time = clock.slice(0, step < MINUTE ? SECONDS : MINUTES);
+  return date === now.date ? time : `${short}, ${time}`;
 }
 
 /**
@@ -100,9 +70,8 @@ export function shortTime(ms, step, utc) {
  * @param {boolean} utc
  */
 export function fullTime(ms, utc) {
-  const t = timeParts(ms, utc);
-  const zone = utc ? "UTC" : zoneName(ms);
-  return `${isoDate(t)} ${clock(t)}.${pad(t.ms, 3)} ${zone}`;
+  const { date, clock } = timeParts(ms, utc);
+  return `${date} ${clock} ${utc ? "UTC" : zoneName(ms)}`;
 }
 
 /**
@@ -111,8 +80,8 @@ export function fullTime(ms, utc) {
  * @param {boolean} utc
  */
 export function inputTime(ms, utc) {
-  const t = timeParts(ms, utc);
-  return `${isoDate(t)}T${clock(t)}`;
+  const { date, clock } = timeParts(ms, utc);
+  return `${date}T${clock.slice(0, SECONDS)}`;
 }
 
 /**

@@ -13,7 +13,7 @@ const MAX_TITLE = 100;
  */
 export function valueActions(name, value) {
   const title = `= Show only entries with ${name} = ${value.slice(0, MAX_TITLE)}`;
-  const only = action("=", title, () => withField(state.query, name, value, false));
+  const only = action("=", title, () => ({ ...withField(state.query, name, value, false), open: 0 }));
   const box = element("span", "value-actions", only, excludeAction(name, value));
   if (name !== "level") {
     const { cols } = state.query;
@@ -33,7 +33,7 @@ export function valueActions(name, value) {
  */
 export function excludeAction(name, value) {
   const title = `≠ Exclude entries with ${name} = ${value.slice(0, MAX_TITLE)}`;
-  return action("≠", title, () => withField(state.query, name, value, true));
+  return action("≠", title, () => ({ ...withField(state.query, name, value, true), open: 0 }));
 }
 
 /**
@@ -42,7 +42,7 @@ export function excludeAction(name, value) {
  * @param {() => Partial<Query>} change
  */
 function action(label, title, change) {
-  const made = button("action", [label], () => changeQuery({ open: 0, ...change() }));
+  const made = button("action", [label], () => changeQuery(change()));
   made.title = title;
   made.setAttribute("aria-label", title);
   return made;
