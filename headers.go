@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"log-ingester/internal/httpapi"
 )
@@ -200,6 +202,10 @@ func headerMemory(h http.Header) (size int64, fields int) {
 	return size, fields
 }
 
+// maxUnsentStream is the size of the largest stream whose reservation may end before its
+// response is sent, in bytes.
+const maxUnsentStream = streamOverhead + 2<<10
+
 // headerKey is the context key of a request's *headerConn.
 type headerKey struct{}
 
@@ -238,8 +244,24 @@ func limitHeaders(h http.Handler) http.Handler {
 			return
 		}
 		defer c.budget.release(c.held, size)
-		h.ServeHTTP(w, r)
+		serveStream(h, w, r, size)
 	})
+}
+
+// serveStream limits how long the response to a request over HTTP/2 waits for its
+// client: one that never allows it to be sent would keep the stream. size is what the
+// stream has reserved.
+func serveStream(h http.Handler, w http.ResponseWriter, r *http.Request, size int64) {
+	rc := http.NewResponseController(w)
+	limitWrite := func() { rc.SetWriteDeadline(time.Now().Add(writeTimeout)) } // fails only if the stream has ended
+	if r.Method != http.MethodPost && !strings.HasPrefix(r.URL.Path, "/logs") {
+		limitWrite() // other handlers set deadlines, or write little
+	}
+	h.ServeHTTP(w, r)
+	limitWrite()
+	if size > maxUnsentStream {
+		rc.Flush() // net/http keeps the header until the response is sent
+	}
 }
 
 var errHeaderMemory = httpapi.Errorf(http.StatusServiceUnavailable, "the memory for request headers is full")

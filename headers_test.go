@@ -4,14 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log-ingester/internal/pipetest"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"log-ingester/internal/pipetest"
 )
 
 // fields returns n short header fields.
@@ -207,6 +209,66 @@ func TestEachHeaderReservationFails(t *testing.T) {
 					return
 				}
 			}
+		})
+	}
+}
+
+// A client that never allows a response to be sent loses its stream after writeTimeout.
+// Until then the memory of a large header stays reserved.
+func TestStreamWithoutWindow(t *testing.T) {
+	for name, header := range map[string][]byte{
+		"while the handler writes": slices.Concat(
+			literal(":method", "GET"), literal(":scheme", "https"), literal(":path", "/"), literal(":authority", "localhost"),
+		),
+		"after the handler": postHeader(100),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				headers := &budget{limit: headerBudget}
+				response := make([]byte, 100<<10)
+				pipes, _ := serveFrames(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.Method == http.MethodPost {
+						w.Write(response[:100])
+						return
+					}
+					w.Write(response)
+				}), headers)
+				conn := pipes.Dial(t).Conn
+				defer conn.Close()
+				reset := make(chan time.Time, 1)
+				var sent frameScanner
+				go func() {
+					buf := make([]byte, 4096)
+					for {
+						n, err := conn.Read(buf)
+						sent.scan(buf[:n], func(kind byte, stream uint32) {
+							if kind == frameRSTStream && stream == 1 {
+								reset <- time.Now()
+							}
+						})
+						if err != nil {
+							return
+						}
+					}
+				}()
+				began := time.Now()
+				noWindow := frame(4, 0, 0, []byte{0, 4, 0, 0, 0, 0}) // SETTINGS_INITIAL_WINDOW_SIZE=0
+				for _, b := range [][]byte{[]byte(http2Preface), noWindow, frame(frameHeaders, endHeaders|1, 1, header)} {
+					_, err := conn.Write(b)
+					must(t, err)
+				}
+				time.Sleep(writeTimeout / 2)
+				if headers.used.Load() == 0 {
+					t.Error("got no memory reserved while the response waits, want some")
+				}
+				if got := receive(t, "the reset", reset).Sub(began); got > writeTimeout+time.Second {
+					t.Errorf("got the stream reset after %v, want %v", got, writeTimeout)
+				}
+				synctest.Wait()
+				if got := headers.used.Load(); got != 0 {
+					t.Errorf("got %d bytes reserved after the reset, want 0", got)
+				}
+			})
 		})
 	}
 }
