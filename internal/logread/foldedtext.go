@@ -53,9 +53,9 @@ func failureFunction(runes []rune) []int {
 	return failure
 }
 
-// commonRunes are the most frequent runes in log messages and JSON, folded,
-// roughly by descending frequency.
-const commonRunes = "E\"TI1RA0NOS2:,_LD3C4U5 6M7P8H9G-.BFVYWKX/{}JQZ"
+// commonRunes are the most frequent runes in log messages and JSON, folded, roughly by
+// descending frequency. Ids make hexadecimal digits frequent.
+const commonRunes = "\"ETSADRI:C0U 12,N3O4567_89FBMPL{}VHYG./K-WXJQZ"
 
 // setAnchor chooses the anchor: the rarest rune whose offset is known.
 func (t *foldedText) setAnchor() {

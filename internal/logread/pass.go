@@ -5,9 +5,8 @@ import (
 	"time"
 	"unsafe"
 
-	"modernc.org/sqlite"
-
 	"log-ingester/internal/entry"
+	"log-ingester/internal/logpages"
 	"log-ingester/internal/summary"
 )
 
@@ -43,33 +42,43 @@ type pass struct {
 	count  countFunc // if set, matching entries go to count and not to found
 	each   *visitor  // if set, matching entries go to each
 	found  idSet     // ids of matching entries in the current part
-	times  timeSpan  // of the entries visited in the current part
+
+	keepTimes bool     // record times
+	times     timeSpan // of the entries visited in the current part
 
 	stepWork  int64 // bytes that a step examines
 	stepEnd   int64 // value of work.total at which the step ends
 	stepStart time.Time
 	timed     int64 // value of work.examined when the time was last checked
 	visited   int64 // id of the last entry visited
+	entry     visitedEntry
+
+	walk        logpages.Walk
+	pageErr     error // why the walk cannot continue
+	stopped     bool  // the walk has stopped because the step must end
+	ignorePages bool  // read rows and not pages
 }
 
 // A visitedEntry has the columns of an entry that a pass needs.
 type visitedEntry struct {
-	id                      int64
-	level, message, details string
-	t                       int64 // as in countFunc
-	hasTime                 bool
+	id                                 int64
+	level, message, timestamp, details string
+
+	// As in countFunc. They are set when the entry is passed on.
+	t       int64
+	hasTime bool
 }
 
-// needsTimes reports whether the pass reads the time of each entry.
+// needsTimes reports whether the pass needs the times of entries.
 func (p *pass) needsTimes() bool {
-	return p.filter.hasTimeRange || p.count != nil || p.each != nil && !p.each.details
+	return p.keepTimes || p.filter.hasTimeRange || p.count != nil || p.each != nil && !p.each.details
 }
 
 // startPart resets what the pass recorded about the previous part. The part starts
-// at the id first.
-func (p *pass) startPart(first int64) {
+// at the id first. keepTimes is whether to record the times of its entries.
+func (p *pass) startPart(first int64, keepTimes bool) {
 	p.found.reset(first)
-	p.times = emptySpan
+	p.keepTimes, p.times = keepTimes, emptySpan
 }
 
 // startStep resets what the pass recorded about the previous step. The step visits
@@ -78,6 +87,7 @@ func (p *pass) startStep(first int64) {
 	p.stepEnd = p.work.total() + p.stepWork
 	p.stepStart = time.Now()
 	p.visited = first - 1
+	p.stopped = false
 }
 
 // stepEnds reports whether the step must end.
@@ -121,24 +131,58 @@ func (p *pass) statement() string {
 		level + ", " + message + ", " + timestamp + ", " + details + ") ORDER BY id LIMIT 1"
 }
 
+// columns returns how many texts of a row the pass needs, for logpages.
+func (p *pass) columns() int {
+	f := p.filter
+	switch {
+	case f.selectsText() || f.selectsFields() || p.each != nil && p.each.details:
+		return logpages.Details
+	case p.needsTimes():
+		return logpages.Timestamp
+	case f.kind != "":
+		return logpages.Message
+	}
+	return logpages.Level
+}
+
+// nextPage returns the result of an SQL function, from the results of a method of walk.
+func (p *pass) nextPage(page uint32, err error) (driver.Value, error) {
+	p.pageErr = err
+	if err != nil || page == 0 {
+		return nil, p.work.err
+	}
+	return int64(page), p.work.err
+}
+
+// visitRow processes a row of a page. It reports whether the step ends with this row.
+func (p *pass) visitRow(r *logpages.Row) (stepEnds bool) {
+	e := &p.entry
+	e.id, e.level, e.message, e.timestamp, e.details = r.ID, r.Level, r.Message, r.Timestamp, r.Details
+	p.visitEntry(e)
+	p.stopped = p.stepEnds() || p.work.err != nil
+	return p.stopped
+}
+
 // visit processes a row: id, level, message, timestamp, details. It reports
 // whether the step ends with this row.
 func (p *pass) visit(columns []driver.Value) (stepEnds bool, err error) {
-	p.visitEntry(&visitedEntry{
-		id:      columns[0].(int64),
-		level:   summary.ColumnText(columns[1]),
-		message: summary.ColumnText(columns[2]),
-		details: summary.ColumnText(columns[4]),
-	}, summary.ColumnText(columns[3]))
+	p.entry = visitedEntry{
+		id:        columns[0].(int64),
+		level:     summary.ColumnText(columns[1]),
+		message:   summary.ColumnText(columns[2]),
+		timestamp: summary.ColumnText(columns[3]),
+		details:   summary.ColumnText(columns[4]),
+	}
+	p.visitEntry(&p.entry)
 	return p.stepEnds(), p.work.err
 }
 
 // visitEntry processes an entry.
-func (p *pass) visitEntry(e *visitedEntry, timestamp string) {
+func (p *pass) visitEntry(e *visitedEntry) {
 	p.visited = e.id
-	p.work.examine(visitCost + len(e.level) + len(timestamp))
-	if p.needsTimes() {
-		if e.t, e.hasTime = entry.ParseStoredTime(timestamp); e.hasTime {
+	p.work.examine(visitCost + len(e.level) + len(e.timestamp))
+	if p.keepTimes || p.filter.hasTimeRange {
+		if e.parseTime(); e.hasTime {
 			p.times.add(e.t)
 		}
 	}
@@ -147,15 +191,18 @@ func (p *pass) visitEntry(e *visitedEntry, timestamp string) {
 	}
 }
 
+func (e *visitedEntry) parseTime() { e.t, e.hasTime = entry.ParseStoredTime(e.timestamp) }
+
 // visitLarge processes an entry with large values. Its level and its time are cut to maxValue:
 // the names of levels and the times that are recognized are shorter.
 func (p *pass) visitLarge(r *row) error {
 	p.visitEntry(&visitedEntry{
-		id:      r.id,
-		level:   viewText(r.level[:min(len(r.level), maxValue)]),
-		message: viewText(r.message),
-		details: viewText(r.details),
-	}, viewText(r.timestamp[:min(len(r.timestamp), maxValue)]))
+		id:        r.id,
+		level:     viewText(r.level[:min(len(r.level), maxValue)]),
+		message:   viewText(r.message),
+		timestamp: viewText(r.timestamp[:min(len(r.timestamp), maxValue)]),
+		details:   viewText(r.details),
+	})
 	return p.work.err
 }
 
@@ -167,12 +214,16 @@ func (p *pass) trim() {
 	if cap(p.work.buf) > 4<<10 {
 		p.work.buf = nil
 	}
+	p.walk.Trim()
 }
 
 // match passes e on if the text and the fields of the filter match.
 func (p *pass) match(e *visitedEntry) {
 	if !p.matches(p.filter, e.message, e.details) || p.work.err != nil {
 		return
+	}
+	if p.needsTimes() && !p.keepTimes && !p.filter.hasTimeRange {
+		e.parseTime()
 	}
 	switch {
 	case p.count != nil:
@@ -183,15 +234,4 @@ func (p *pass) match(e *visitedEntry) {
 	default:
 		p.found.add(e.id)
 	}
-}
-
-// passes holds the pass of each slot for which a statement can run.
-type passes []*pass
-
-// visit is the SQL function log_visit(slot, id, level, message, timestamp,
-// details). It gives a row to the pass of the slot. It returns false, so that the
-// statement continues with the next row, until the step ends: the pass collects the
-// matching entries, so the statement need not return them.
-func (ps passes) visit(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
-	return ps[args[0].(int64)].visit(args[1:])
 }

@@ -112,7 +112,7 @@ func Open(path string, config Config) (*Reader, error) {
 
 	helpers := min(runtime.GOMAXPROCS(0)-1, maxHelpers)
 	passes := make(passes, maxReadSteps+maxTailSteps+helpers)
-	db, err := openDatabase(path, passes.visit, len(passes))
+	db, err := openDatabase(path, passes)
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,7 @@ type scanner struct {
 	isBusy    func() bool // reports whether helpers would slow down the ingestion
 
 	ignoreSummaries bool // visit every entry; for tests
+	ignorePages     bool // read rows and not pages; for tests
 }
 
 // A scan visits the entries with q.after < id < q.before, in blocks of ids in the order
@@ -73,6 +74,8 @@ func (s *scanner) scan(ctx context.Context, l *lease, sc *scan) (err error) {
 		count:    sc.count,
 		each:     sc.each,
 		stepWork: s.stepWork,
+
+		ignorePages: s.ignorePages,
 	}
 	defer l.scan(p)()
 	sc.scanner, sc.lease, sc.pass, sc.newest, sc.start = s, l, p, s.db.newest.Load(), time.Now()
@@ -221,54 +224,6 @@ func (sc *scan) addCounts(ctx context.Context, s *segment, ids idRange) (done bo
 	return true, nil
 }
 
-// visitBlock visits the entries with first <= id <= last. It uses one statement
-// per step, so that a block of large entries does not keep a read transaction open
-// for long: no checkpoint can complete during a statement. Between two steps,
-// another read can get the slot.
-func (s *scanner) visitBlock(ctx context.Context, l *lease, p *pass, first, last int64) error {
-	visit, err := s.db.statement(ctx, p.statement())
-	if err != nil {
-		return err
-	}
-	for first <= last {
-		if err := l.yield(ctx); err != nil {
-			return err
-		}
-		p.startStep(first)
-		var visited int64
-		err := visit.QueryRowContext(ctx, last, first, l.slot).Scan(&visited)
-		switch {
-		case errors.Is(err, sql.ErrNoRows):
-			return nil
-		case isTooBig(err):
-			if visited, err = s.visitLarge(ctx, l, p, last); err != nil {
-				return err
-			}
-		case err != nil:
-			return err
-		}
-		first = visited + 1
-	}
-	return nil
-}
-
-// visitLarge visits the entry after the last one that p visited, at which a statement
-// failed with SQLITE_TOOBIG. It returns the entry's id.
-func (s *scanner) visitLarge(ctx context.Context, l *lease, p *pass, last int64) (id int64, err error) {
-	err = s.db.QueryRowContext(ctx, "SELECT ifnull(min(id), ?) FROM logs WHERE id > ? AND id <= ?",
-		last, p.visited, last).Scan(&id)
-	if err != nil {
-		return 0, err
-	}
-	t := s.large.newTurn(l)
-	err = s.large.use(ctx, l, t, id, false, func(e *largeEntry) error { return p.visitLarge(&e.row) })
-	t.release()
-	if err != nil && !errors.Is(err, errEntryDeleted) {
-		return 0, err
-	}
-	return id, l.acquire(ctx)
-}
-
 // helpAfter is how long a scan runs before other goroutines help it. In a shorter scan,
 // what a helper reads ahead is often not needed.
 const helpAfter = 3 * time.Millisecond
@@ -318,8 +273,8 @@ func (sc *scan) visitPart(ctx context.Context, pt *part) (enough bool, err error
 // visitHere visits a part in the scan's own goroutine.
 func (sc *scan) visitHere(ctx context.Context, pt *part) error {
 	sc.pass.filter = pt.filter
-	sc.pass.startPart(pt.ids.first)
-	if err := sc.visitBlock(ctx, sc.lease, sc.pass, pt.ids.first, pt.ids.last); err != nil {
+	sc.pass.startPart(pt.ids.first, pt.remember)
+	if err := sc.visitBlock(ctx, sc.lease, sc.pass, pt.ids); err != nil {
 		return err
 	}
 	pt.found, pt.times = sc.pass.found, sc.pass.times
@@ -359,28 +314,27 @@ func (sc *scan) canBeHelped() bool {
 // help visits a part. If the part has an entry above maxValue, help returns SQLite's
 // error; the scan then visits the part itself.
 func (sc *scan) help(ctx context.Context, pt *part, slot int) error {
-	p := &pass{matcher: matcher{work: work{ctx: ctx}}, filter: pt.filter, stepWork: sc.stepWork}
+	p := &pass{
+		matcher:     matcher{work: work{ctx: ctx}},
+		filter:      pt.filter,
+		stepWork:    sc.stepWork,
+		ignorePages: sc.ignorePages,
+	}
 	if pt.counts != nil {
 		p.count = (&histogram{pt.counts}).count
 	}
 	sc.passes[slot] = p
 	defer func() { sc.passes[slot] = nil }()
-	visit, err := sc.db.statement(ctx, p.statement())
-	if err != nil {
-		return err
-	}
-	p.startPart(pt.ids.first)
-	for first := pt.ids.first; first <= pt.ids.last; {
-		p.startStep(first)
-		var visited int64
-		err := visit.QueryRowContext(ctx, pt.ids.last, first, slot).Scan(&visited)
-		if errors.Is(err, sql.ErrNoRows) {
-			break
-		}
+	p.startPart(pt.ids.first, pt.remember)
+	for ids := pt.ids; ids.first <= ids.last; {
+		visited, err := sc.step(ctx, p, slot, ids)
 		if err != nil {
 			return err
 		}
-		first = visited + 1
+		if visited == ids.last {
+			break
+		}
+		ids.first = visited + 1
 	}
 	pt.found, pt.times = p.found, p.times
 	return nil

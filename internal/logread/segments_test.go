@@ -183,7 +183,15 @@ func randomQuery(r *rand.Rand, last int64) url.Values {
 	return v
 }
 
-// compareQueries sends random requests to l and to a reader that uses no summaries.
+// plain makes the reader visit all rows with SQL, without summaries and without reading
+// pages, until the returned function is called.
+func (l *testLog) plain() (restore func()) {
+	s := l.reader.scanner
+	s.ignoreSummaries, s.ignorePages = true, true
+	return func() { s.ignoreSummaries, s.ignorePages = false, false }
+}
+
+// compareQueries sends random requests to l and to a plain reader.
 func (l *testLog) compareQueries(r *rand.Rand, n int) {
 	l.t.Helper()
 	var last int64
@@ -192,6 +200,7 @@ func (l *testLog) compareQueries(r *rand.Rand, n int) {
 		v := randomQuery(r, last)
 		l.compare("/logs?limit=" + pick(r, "3", "10000") + "&" + v.Encode())
 		l.compare("/logs/histogram?buckets=" + pick(r, "7", "100", "500") + "&" + v.Encode())
+		l.compare("/logs/kinds?from=2026-11-01T00:00:00Z&to=2026-12-31T00:00:00Z&" + v.Encode())
 		l.compareOrder(v, pick(r, 1, 3, 300, 10_000))
 		v.Del("before")
 		v.Del("after")
@@ -200,11 +209,10 @@ func (l *testLog) compareQueries(r *rand.Rand, n int) {
 }
 
 // reference returns the ids of at most 10,000 entries that match, newest first, from a
-// reader that uses no summaries.
+// plain reader.
 func (l *testLog) reference(v url.Values) []int64 {
 	l.t.Helper()
-	l.reader.scanner.ignoreSummaries = true
-	defer func() { l.reader.scanner.ignoreSummaries = false }()
+	defer l.plain()()
 	return ids(decodeEntries(l.t, l.serve("/logs?limit=10000&"+v.Encode()).Body.String()))
 }
 
@@ -220,19 +228,24 @@ func (l *testLog) compareOrder(v url.Values, limit int) {
 	}
 }
 
-// compare sends a request to l and to a reader that uses no summaries.
+// compare sends a request to l, to a reader that reads pages, and to a plain reader.
 func (l *testLog) compare(target string) {
 	l.t.Helper()
 	got := l.serve(target).Body.String()
-	l.reader.scanner.ignoreSummaries = true
+	restore := l.plain()
 	want := l.serve(target).Body.String()
-	l.reader.scanner.ignoreSummaries = false
+	l.reader.scanner.ignorePages = false
+	pages := l.serve(target).Body.String()
+	restore()
 	if got != want {
-		l.t.Errorf("GET %s with summaries = %.2000s\nwithout = %.2000s", target, got, want)
+		l.t.Errorf("GET %s with summaries = %.2000s\nplain = %.2000s", target, got, want)
+	}
+	if pages != want {
+		l.t.Errorf("GET %s from pages = %.2000s\nplain = %.2000s", target, pages, want)
 	}
 }
 
-// A search that uses summaries returns the same as one that visits every entry, also
+// A search that uses summaries and reads pages returns the same as a plain one, also
 // after other programs have changed entries.
 func TestSummariesChangeNoResult(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
@@ -330,7 +343,7 @@ func (l *testLog) change(r *rand.Rand) {
 	id, e := r.Int64N(last+1), randomEntry(r, r.Int64N(last+1))
 	e[1] = fmt.Sprint(e[1], " changed zanzibar ", id)
 	statement, args := "", []any{}
-	switch r.IntN(9) {
+	switch r.IntN(11) {
 	case 0:
 		statement, args = "UPDATE logs SET message = ?, level = ? WHERE id >= ? AND id < ? + 500", []any{e[1], e[0], id, id}
 	case 1:
@@ -355,6 +368,13 @@ func (l *testLog) change(r *rand.Rand) {
 		statement = "VACUUM"
 	case 8:
 		statement, args = "UPDATE logs SET timestamp = ? WHERE id >= ? AND id < ? + 300", []any{e[2], id, id}
+	case 9:
+		statement = "UPDATE logs SET message = printf('%.*c', ?, 'x') || message WHERE id >= ? AND id < ? + 50"
+		args = []any{pick(r, 3000, 9000, 30_000), id, id}
+	case 10:
+		statement = "UPDATE logs SET details = CAST(printf('%.*c', 70000, ' ') || details AS BLOB)" +
+			" WHERE id = (SELECT id FROM logs WHERE id >= ? ORDER BY id LIMIT 1)"
+		args = []any{id}
 	}
 	_, err := l.db.Exec(statement, args...)
 	must(l.t, err)
@@ -377,6 +397,10 @@ func TestSummariesForeignChanges(t *testing.T) {
 		"INSERT INTO logs(level, message, timestamp, details) VALUES (" + values + ")",
 		"DROP TABLE logs; " + create + "INSERT INTO logs VALUES (1000, " + values + ")",
 		"ALTER TABLE logs RENAME TO old; " + create + "INSERT INTO logs VALUES (1000, " + values + ")",
+		"ALTER TABLE logs ADD COLUMN host TEXT; UPDATE logs SET level = 'fatal', host = 'a' WHERE id = 1000",
+		"ALTER TABLE logs RENAME TO old; CREATE TABLE logs(level, message, timestamp, details, id INTEGER PRIMARY KEY);" +
+			" INSERT INTO logs(id, level, message) VALUES (1000, 'fatal', 7)",
+		"ALTER TABLE logs RENAME TO old; CREATE VIEW logs AS SELECT * FROM old WHERE id % 200",
 	} {
 		l := openTestLog(t)
 		l.installSummaries()
@@ -454,6 +478,32 @@ func TestSummariesSkipBlocks(t *testing.T) {
 	}
 	if body := l.serve("/logs/histogram").Body.String(); strings.Contains(body, `"debug":20`) {
 		t.Errorf("GET /logs/histogram has visited all entries: %s", body)
+	}
+}
+
+// A scan of the service's table reads only pages, and a scan of another one only rows.
+func TestScanReadsPages(t *testing.T) {
+	l := openTestLog(t)
+	l.fill(3 * summary.BlockSize)
+	if body := l.serve("/logs?q=entry+77&limit=1").Body.String(); !strings.Contains(body, "entry 77") {
+		t.Errorf("GET /logs?q=entry+77 = %s, want an entry", body)
+	}
+	readsRows := func() bool {
+		for statement := range l.reader.db.statements {
+			if strings.Contains(statement, "log_visit") {
+				return true
+			}
+		}
+		return false
+	}
+	if readsRows() {
+		t.Error("the scan has read rows, want pages only")
+	}
+	_, err := l.db.Exec("ALTER TABLE logs ADD COLUMN other TEXT")
+	must(t, err)
+	l.serve("/logs?q=entry+77&limit=1")
+	if !readsRows() {
+		t.Error("the scan has read no rows, want rows only")
 	}
 }
 
