@@ -2,13 +2,28 @@ package logpages
 
 import "unsafe"
 
+// A Row is a row of the table logs. Its texts refer to a page, and are valid only
+// during the call that receives it. Details that are NULL are empty.
+type Row struct {
+	ID                                 int64
+	Level, Message, Timestamp, Details string
+}
+
+// The number of a Row's texts up to and including each of them, for Walk.Start.
+const (
+	Level = iota + 1
+	Message
+	Timestamp
+	Details
+)
+
 // parse reads the texts of a row from its record, which can be incomplete. It returns
-// false if w.columns texts are not complete or a value is not a text. It also accepts
+// false if the needed texts are not complete or a value is not a text. It also accepts
 // BLOBs, and NULL for any column.
 //
 // A record starts with a header: its size, and the type of each value. The value of the
 // id is NULL, because the id is the key of the row.
-func (w *Walk) parse(record []byte) bool {
+func (r *Row) parse(record []byte, needed int) bool {
 	const columns = 5
 	size, n := varint(record)
 	if n == 0 || size > int64(len(record)) {
@@ -32,7 +47,7 @@ func (w *Walk) parse(record []byte) bool {
 	if int64(n) != size || types[0] != 0 {
 		return false
 	}
-	texts := [...]*string{&w.row.Level, &w.row.Message, &w.row.Timestamp, &w.row.Details}
+	texts := [...]*string{&r.Level, &r.Message, &r.Timestamp, &r.Details}
 	rest := record[n:]
 	for i, text := range texts {
 		t := types[i+1]
@@ -46,7 +61,7 @@ func (w *Walk) parse(record []byte) bool {
 			for _, text := range texts[i:] {
 				*text = ""
 			}
-			return i >= w.columns
+			return i >= needed
 		}
 		*text = unsafe.String(unsafe.SliceData(rest), int(length))
 		rest = rest[length:]

@@ -47,21 +47,6 @@ const (
 	MaxPayload = 64 << 10
 )
 
-// A Row is a row of the table logs. Its texts refer to a page, and are valid only
-// during the call that receives it. Details that are NULL are empty.
-type Row struct {
-	ID                                 int64
-	Level, Message, Timestamp, Details string
-}
-
-// The number of a Row's texts up to and including each of them, for Walk.Start.
-const (
-	Level = iota + 1
-	Message
-	Timestamp
-	Details
-)
-
 // A Walk visits rows in the order of their ids. It does not read the file: its caller
 // passes it the pages that it requests, all from one read transaction.
 type Walk struct {
@@ -83,7 +68,7 @@ type Walk struct {
 // A node is a page of the tree. The root has depth 0.
 type node struct {
 	page  uint32
-	depth int
+	depth int32
 }
 
 type state int
@@ -306,7 +291,7 @@ func (w *Walk) local(size int64) int {
 // visitLarge visits a row that continues on overflow pages. If the columns of the walk
 // are not on the leaf page, it first requests those pages, and then the leaf page again.
 func (w *Walk) visitLarge(cell []byte, local int, size int64) error {
-	if w.parse(cell[:local]) {
+	if w.row.parse(cell[:local], w.columns) {
 		w.visited()
 		return nil
 	}
@@ -339,7 +324,7 @@ func (w *Walk) overflow(page []byte) error {
 
 // visitRow visits the row w.row.ID, which is complete.
 func (w *Walk) visitRow(payload []byte) error {
-	if !w.parse(payload) {
+	if !w.row.parse(payload, w.columns) {
 		return ErrRow
 	}
 	w.visited()

@@ -213,7 +213,8 @@ func TestWalkUnusualRow(t *testing.T) {
 		if len(rows) != 2 || !errors.Is(err, ErrRow) {
 			t.Errorf("after %s: got %d rows, %v, want 2 and %v", statement, len(rows), err, ErrRow)
 		}
-		if rows, err = visitAll(t, db, 1, 10, Level, 100); strings.Contains(statement, "zeroblob") && (err != nil || len(rows) != 3) {
+		rows, err = visitAll(t, db, 1, 10, Level, 100)
+		if strings.Contains(statement, "zeroblob") && (err != nil || len(rows) != 3) {
 			t.Errorf("levels after %s: got %d rows, %v, want 3", statement, len(rows), err)
 		}
 	}

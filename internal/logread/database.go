@@ -28,25 +28,21 @@ type database struct {
 	statements map[string]*sql.Stmt // by SQL text; there are few different ones
 }
 
-// openDatabase opens the existing database at path. Statements can call the methods of
-// passes as SQL functions. They fail with SQLITE_TOOBIG when they read a value above
-// maxValue, before SQLite allocates memory for it. One scan for each of the passes, one
-// query for the newest id and one of QueryRow can run concurrently.
-func openDatabase(path string, passes passes) (*database, error) {
+// openDatabase opens the existing database at path. Statements can call functions. They
+// fail with SQLITE_TOOBIG when they read a value above maxValue, before SQLite allocates
+// memory for it. maxScans scans, one query for the newest id and one of QueryRow can run
+// concurrently.
+func openDatabase(path string, functions []dbfile.Function, maxScans int) (*database, error) {
 	db, err := dbfile.OpenReadOnly(path, dbfile.Options{
 		CacheSize: -512,
 		MaxValue:  maxValue,
-		Functions: []dbfile.Function{
-			{Name: "log_visit", Args: 6, Body: passes.visit},
-			{Name: "log_table", Args: 3, Body: passes.table},
-			{Name: "log_page", Args: 2, Body: passes.page},
-		},
+		Functions: functions,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open database for reading: %w", err)
 	}
-	db.SetMaxOpenConns(len(passes) + 2)
-	db.SetMaxIdleConns(len(passes) + 2)
+	db.SetMaxOpenConns(maxScans + 2)
+	db.SetMaxIdleConns(maxScans + 2)
 	db.SetConnMaxIdleTime(10 * time.Second)
 	return &database{DB: db, statements: make(map[string]*sql.Stmt)}, nil
 }

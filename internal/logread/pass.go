@@ -5,6 +5,9 @@ import (
 	"time"
 	"unsafe"
 
+	"modernc.org/sqlite"
+
+	"log-ingester/internal/dbfile"
 	"log-ingester/internal/entry"
 	"log-ingester/internal/logpages"
 	"log-ingester/internal/summary"
@@ -234,4 +237,40 @@ func (p *pass) match(e *visitedEntry) {
 	default:
 		p.found.add(e.id)
 	}
+}
+
+// passes holds the pass of each slot for which a statement can run. Its methods are SQL
+// functions, whose first argument is the slot.
+type passes []*pass
+
+// functions returns the SQL functions.
+func (ps passes) functions() []dbfile.Function {
+	return []dbfile.Function{
+		{Name: "log_visit", Args: 6, Body: ps.visit},
+		{Name: "log_table", Args: 3, Body: ps.table},
+		{Name: "log_page", Args: 2, Body: ps.page},
+	}
+}
+
+// visit is the SQL function log_visit(slot, id, level, message, timestamp,
+// details). It gives a row to the pass of the slot. It returns false, so that the
+// statement continues with the next row, until the step ends: the pass collects the
+// matching entries, so the statement need not return them.
+func (ps passes) visit(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
+	return ps[args[0].(int64)].visit(args[1:])
+}
+
+// table is the SQL function log_table(slot, rootpage, sql), and page is log_page(slot,
+// data). They return the number of the next page, or NULL to end the step.
+func (ps passes) table(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
+	root, _ := args[1].(int64)
+	definition, _ := args[2].(string)
+	p := ps[args[0].(int64)]
+	return p.nextPage(p.walk.Table(root, definition))
+}
+
+func (ps passes) page(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
+	data, _ := args[1].([]byte)
+	p := ps[args[0].(int64)]
+	return p.nextPage(p.walk.Page(data))
 }

@@ -19,8 +19,7 @@ var errScanTimeout = errors.New("scan timed out")
 
 // A scanner runs scans of the log.
 type scanner struct {
-	db       *database
-	large    *largeEntries
+	stepper
 	passes   passes
 	times    blockTimes
 	timeout  time.Duration

@@ -481,6 +481,16 @@ func TestSummariesSkipBlocks(t *testing.T) {
 	}
 }
 
+// readsRows reports whether a scan has read rows with SQL.
+func (l *testLog) readsRows() bool {
+	for statement := range l.reader.db.statements {
+		if strings.Contains(statement, "log_visit") {
+			return true
+		}
+	}
+	return false
+}
+
 // A scan of the service's table reads only pages, and a scan of another one only rows.
 func TestScanReadsPages(t *testing.T) {
 	l := openTestLog(t)
@@ -488,22 +498,33 @@ func TestScanReadsPages(t *testing.T) {
 	if body := l.serve("/logs?q=entry+77&limit=1").Body.String(); !strings.Contains(body, "entry 77") {
 		t.Errorf("GET /logs?q=entry+77 = %s, want an entry", body)
 	}
-	readsRows := func() bool {
-		for statement := range l.reader.db.statements {
-			if strings.Contains(statement, "log_visit") {
-				return true
-			}
-		}
-		return false
-	}
-	if readsRows() {
+	if l.readsRows() {
 		t.Error("the scan has read rows, want pages only")
 	}
 	_, err := l.db.Exec("ALTER TABLE logs ADD COLUMN other TEXT")
 	must(t, err)
 	l.serve("/logs?q=entry+77&limit=1")
-	if !readsRows() {
+	if !l.readsRows() {
 		t.Error("the scan has read no rows, want rows only")
+	}
+}
+
+// A scan reads pages of any size.
+func TestScanPageSizes(t *testing.T) {
+	for _, size := range []int{512, 4096, 65536} {
+		l := openTestLog(t)
+		l.fill(100)
+		_, err := l.db.Exec(fmt.Sprintf("PRAGMA journal_mode = DELETE; PRAGMA page_size = %d; PRAGMA auto_vacuum = FULL;"+
+			" VACUUM; PRAGMA journal_mode = WAL", size))
+		must(t, err)
+		l.insert(testEntry{"error", strings.Repeat("x", 9000) + "entry", "2026-11-22T00:00:00Z", `{"entry":1}`})
+		if got := len(decodeEntries(t, l.serve("/logs?q=entry&limit=1000").Body.String())); got != 101 {
+			t.Errorf("pages of %d bytes: got %d entries, want 101", size, got)
+		}
+		if l.readsRows() {
+			t.Errorf("pages of %d bytes: the scan has read rows, want pages only", size)
+		}
+		l.compare("/logs?q=entry&limit=1000")
 	}
 }
 

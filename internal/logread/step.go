@@ -3,19 +3,22 @@ package logread
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
-
-	"modernc.org/sqlite"
 
 	"log-ingester/internal/logpages"
 )
+
+// A stepper executes the steps of scans.
+type stepper struct {
+	db    *database
+	large *largeEntries
+}
 
 // visitBlock visits the entries with first <= id <= last. It uses one statement
 // per step, so that a block of large entries does not keep a read transaction open
 // for long: no checkpoint can complete during a statement. Between two steps,
 // another read can get the slot.
-func (s *scanner) visitBlock(ctx context.Context, l *lease, p *pass, ids idRange) error {
+func (s *stepper) visitBlock(ctx context.Context, l *lease, p *pass, ids idRange) error {
 	for ids.first <= ids.last {
 		if err := l.yield(ctx); err != nil {
 			return err
@@ -34,7 +37,7 @@ func (s *scanner) visitBlock(ctx context.Context, l *lease, p *pass, ids idRange
 
 // visitLarge visits the entry after the last one that p visited, at which a statement
 // failed with SQLITE_TOOBIG. It returns the entry's id.
-func (s *scanner) visitLarge(ctx context.Context, l *lease, p *pass, last int64) (id int64, err error) {
+func (s *stepper) visitLarge(ctx context.Context, l *lease, p *pass, last int64) (id int64, err error) {
 	err = s.db.QueryRowContext(ctx, "SELECT ifnull(min(id), ?) FROM logs WHERE id > ? AND id <= ?",
 		last, p.visited, last).Scan(&id)
 	if err != nil {
@@ -60,7 +63,7 @@ const walkPages = "WITH RECURSIVE walk(page) AS (" +
 // step visits some of the entries with the given ids, in one statement, and returns the
 // id up to which it has visited them. It reads the pages of the table. What it cannot
 // read there, it reads as rows.
-func (s *scanner) step(ctx context.Context, p *pass, slot int, ids idRange) (visited int64, err error) {
+func (s *stepper) step(ctx context.Context, p *pass, slot int, ids idRange) (visited int64, err error) {
 	if p.ignorePages {
 		return s.stepRows(ctx, p, slot, ids)
 	}
@@ -90,7 +93,7 @@ func (s *scanner) step(ctx context.Context, p *pass, slot int, ids idRange) (vis
 }
 
 // stepRows is step, but reads rows.
-func (s *scanner) stepRows(ctx context.Context, p *pass, slot int, ids idRange) (visited int64, err error) {
+func (s *stepper) stepRows(ctx context.Context, p *pass, slot int, ids idRange) (visited int64, err error) {
 	visit, err := s.db.statement(ctx, p.statement())
 	if err != nil {
 		return 0, err
@@ -101,31 +104,4 @@ func (s *scanner) stepRows(ctx context.Context, p *pass, slot int, ids idRange) 
 		return ids.last, nil
 	}
 	return visited, err
-}
-
-// passes holds the pass of each slot for which a statement can run. Its methods are SQL
-// functions, whose first argument is the slot.
-type passes []*pass
-
-// visit is the SQL function log_visit(slot, id, level, message, timestamp,
-// details). It gives a row to the pass of the slot. It returns false, so that the
-// statement continues with the next row, until the step ends: the pass collects the
-// matching entries, so the statement need not return them.
-func (ps passes) visit(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
-	return ps[args[0].(int64)].visit(args[1:])
-}
-
-// table is the SQL function log_table(slot, rootpage, sql), and page is log_page(slot,
-// data). They return the number of the next page, or NULL to end the step.
-func (ps passes) table(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
-	root, _ := args[1].(int64)
-	definition, _ := args[2].(string)
-	p := ps[args[0].(int64)]
-	return p.nextPage(p.walk.Table(root, definition))
-}
-
-func (ps passes) page(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
-	data, _ := args[1].([]byte)
-	p := ps[args[0].(int64)]
-	return p.nextPage(p.walk.Page(data))
 }
