@@ -29,6 +29,7 @@ func BenchmarkFind(b *testing.B) {
 	reader, err := Open(path, Config{Log: slog.New(slog.DiscardHandler)})
 	must(b, err)
 	defer reader.Close()
+	routes := (&testLog{reader: reader}).routes()
 	var newest string
 	must(b, reader.db.QueryRow("SELECT timestamp FROM logs ORDER BY id DESC LIMIT 1").Scan(&newest))
 	last, err := time.Parse(time.RFC3339, newest)
@@ -47,15 +48,18 @@ func BenchmarkFind(b *testing.B) {
 			last.Add(-30*time.Hour).Format(time.RFC3339Nano), last.Add(-6*time.Hour).Format(time.RFC3339Nano))},
 		{"histogram-word", "/logs/histogram?q=declined"},
 		{"histogram-digits", "/logs/histogram?q=97228"},
+		{"oldest", "/logs?order=asc"},
+		{"oldest-level", "/logs?order=asc&level=fatal"},
+		{"oldest-word", "/logs?order=asc&q=declined"},
+		{"around", "/logs?around=500000&limit=51"},
+		{"kinds", "/logs/kinds"},
+		{"kinds-level", "/logs/kinds?level=fatal"},
+		{"fields", "/logs/fields"},
 	} {
 		b.Run("request="+bench.name, func(b *testing.B) {
 			for b.Loop() {
 				w := &discardResponse{header: make(http.Header)}
-				handler := reader.ServeLogs
-				if bench.target[len("/logs")] == '/' {
-					handler = reader.ServeHistogram
-				}
-				handler(w, httptest.NewRequest("GET", bench.target, nil))
+				routes.ServeHTTP(w, httptest.NewRequest("GET", bench.target, nil))
 				if w.status != http.StatusOK {
 					b.Fatalf("GET %s = %d, want 200", bench.target, w.status)
 				}

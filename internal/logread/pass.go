@@ -34,6 +34,12 @@ type countFunc func(level string, t int64, hasTime bool)
 type visitor struct {
 	visit   func(*visitedEntry)
 	details bool
+
+	// If fork is set, helpers may visit parts of the scan. It returns functions for one
+	// part: visit receives the entries of the part, and merge, which the scan calls after
+	// the last one, passes them on to the visitor. If merge returns false, the visitor
+	// must receive the entries one by one.
+	fork func() (visit func(*visitedEntry), merge func() bool)
 }
 
 // A pass is the state of one scan while it visits the log block by block, and each

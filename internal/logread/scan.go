@@ -242,6 +242,8 @@ type part struct {
 	found  idSet
 	times  timeSpan
 	counts *summary.Counts // what a helper counts, if the scan has counts
+	visit  func(*visitedEntry)
+	merge  func() bool // with visit, as of visitor.fork, if the scan has each
 	err    error
 }
 
@@ -295,6 +297,9 @@ func (sc *scan) startHelper(ctx context.Context, pt *part) bool {
 	if sc.counts != nil {
 		pt.counts = sc.counts.Empty()
 	}
+	if sc.each != nil {
+		pt.visit, pt.merge = sc.each.fork()
+	}
 	go func() {
 		defer close(pt.done)
 		defer func() { sc.helpers <- slot }()
@@ -304,9 +309,9 @@ func (sc *scan) startHelper(ctx context.Context, pt *part) bool {
 }
 
 // canBeHelped reports whether helpers may visit parts of the scan. Only this goroutine
-// may call sc.count and sc.each, so helpers need counts of their own.
+// may call sc.count and sc.each.visit, so helpers need counts or a visitor of their own.
 func (sc *scan) canBeHelped() bool {
-	return sc.each == nil && (sc.count == nil || sc.counts != nil) &&
+	return (sc.each == nil || sc.each.fork != nil) && (sc.count == nil || sc.counts != nil) &&
 		time.Since(sc.start) >= sc.helpAfter && !sc.isBusy()
 }
 
@@ -321,6 +326,9 @@ func (sc *scan) help(ctx context.Context, pt *part, slot int) error {
 	}
 	if pt.counts != nil {
 		p.count = (&histogram{pt.counts}).count
+	}
+	if pt.visit != nil {
+		p.each = &visitor{visit: pt.visit, details: sc.each.details}
 	}
 	sc.passes[slot] = p
 	defer func() { sc.passes[slot] = nil }()
@@ -365,7 +373,11 @@ func (sc *scan) finishParts(ctx context.Context, most int) (enough bool, err err
 // finishPart processes the results of a part.
 func (sc *scan) finishPart(ctx context.Context, pt *part) (enough bool, err error) {
 	if isTooBig(pt.err) {
-		pt.counts = nil // incomplete
+		pt.counts, pt.merge = nil, nil // incomplete
+		pt.err = sc.visitHere(ctx, pt)
+	}
+	if pt.err == nil && pt.merge != nil && !pt.merge() {
+		sc.each.fork = nil // the same is likely for the other parts
 		pt.err = sc.visitHere(ctx, pt)
 	}
 	if pt.err != nil {
