@@ -7,6 +7,10 @@ import "unsafe"
 type Row struct {
 	ID                                 int64
 	Level, Message, Timestamp, Details string
+
+	// Page contains the texts, with others. It is nil if it is the page of the row
+	// before.
+	Page []byte
 }
 
 // The number of a Row's texts up to and including each of them, for Walk.Start.

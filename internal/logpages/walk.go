@@ -236,6 +236,7 @@ func (w *Walk) interior(page []byte, cells int) error {
 // leaf visits the rows of a page.
 func (w *Walk) leaf(page []byte, cells int) error {
 	previous := int64(math.MinInt64)
+	w.row.Page = page
 	for i := range cells {
 		offset := int(binary.BigEndian.Uint16(page[leafHeader+2*i:]))
 		if offset >= len(page) {
@@ -319,6 +320,7 @@ func (w *Walk) overflow(page []byte) error {
 		return nil
 	}
 	w.state = inTree
+	w.row.Page = w.payload
 	return w.visitRow(w.payload)
 }
 
@@ -338,4 +340,5 @@ func (w *Walk) visited() {
 	if w.visit(&w.row) || w.row.ID >= w.last {
 		w.state = ended
 	}
+	w.row.Page = nil
 }

@@ -165,6 +165,9 @@ func (p *pass) nextPage(page uint32, err error) (driver.Value, error) {
 
 // visitRow processes a row of a page. It reports whether the step ends with this row.
 func (p *pass) visitRow(r *logpages.Row) (stepEnds bool) {
+	if r.Page != nil {
+		p.page.set(r.Page, p.filter)
+	}
 	e := &p.entry
 	e.id, e.level, e.message, e.timestamp, e.details = r.ID, r.Level, r.Message, r.Timestamp, r.Details
 	p.visitEntry(e)
@@ -175,6 +178,7 @@ func (p *pass) visitRow(r *logpages.Row) (stepEnds bool) {
 // visit processes a row: id, level, message, timestamp, details. It reports
 // whether the step ends with this row.
 func (p *pass) visit(columns []driver.Value) (stepEnds bool, err error) {
+	p.page.isKnown = false
 	p.entry = visitedEntry{
 		id:        columns[0].(int64),
 		level:     summary.ColumnText(columns[1]),
@@ -205,6 +209,7 @@ func (e *visitedEntry) parseTime() { e.t, e.hasTime = entry.ParseStoredTime(e.ti
 // visitLarge processes an entry with large values. Its level and its time are cut to maxValue:
 // the names of levels and the times that are recognized are shorter.
 func (p *pass) visitLarge(r *row) error {
+	p.page.isKnown = false
 	p.visitEntry(&visitedEntry{
 		id:        r.id,
 		level:     viewText(r.level[:min(len(r.level), maxValue)]),
