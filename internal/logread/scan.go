@@ -107,19 +107,22 @@ func (sc *scan) visitAll(ctx context.Context) (enough bool, err error) {
 		return false, nil
 	}
 	for rest := (idRange{sc.q.after + 1, sc.q.before - 1}); rest.first <= rest.last; {
-		id, ok, err := sc.nextID(ctx, rest)
-		if err != nil || !ok {
-			return false, err
+		id := rest.start(sc.q.order)
+		segment, err := sc.segments.find(ctx, summary.SegmentOf(id))
+		if err == nil && segment == nil {
+			var ok bool
+			if id, ok, err = sc.nextID(ctx, rest); err != nil || !ok {
+				return false, err
+			}
+			sc.newest = max(sc.newest, id)
+			segment, err = sc.segments.find(ctx, summary.SegmentOf(id))
 		}
-		sc.newest = max(sc.newest, id)
-		number := summary.SegmentOf(id)
-		segment, err := sc.segments.find(ctx, number)
 		if err != nil {
 			return false, err
 		}
 		ids := rest.within(blockOf(id).first(), blockOf(id).last())
 		if segment != nil {
-			ids = rest.within(summary.FirstID(number, 0), summary.FirstID(number+1, 0)-1)
+			ids = rest.within(summary.FirstID(segment.number, 0), summary.FirstID(segment.number+1, 0)-1)
 		}
 		next := idRange{ids.last + 1, rest.last}
 		if sc.q.order == newestFirst {
@@ -141,12 +144,8 @@ func (sc *scan) visitAll(ctx context.Context) (enough bool, err error) {
 
 // nextID returns the id of the first entry in rest. ok is false if there is none.
 func (sc *scan) nextID(ctx context.Context, rest idRange) (id int64, ok bool, err error) {
-	from := rest.last
-	if sc.q.order == oldestFirst {
-		from = rest.first
-	}
 	var next sql.NullInt64
-	if err := sc.next.QueryRowContext(ctx, from).Scan(&next); err != nil {
+	if err := sc.next.QueryRowContext(ctx, rest.start(sc.q.order)).Scan(&next); err != nil {
 		return 0, false, err
 	}
 	return next.Int64, next.Valid && rest.first <= next.Int64 && next.Int64 <= rest.last, nil
