@@ -43,8 +43,9 @@ const (
 	// maxQueued is how many children of a page are queued at a time.
 	maxQueued = 1024
 
-	// MaxPayload is the size of the largest row that is read from pages, in bytes.
-	MaxPayload = 64 << 10
+	// MaxPayload is the size of the largest row that is read from overflow pages, in
+	// bytes.
+	MaxPayload = 16 << 10
 )
 
 // A Walk visits rows in the order of their ids. It does not read the file: its caller

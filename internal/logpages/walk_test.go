@@ -172,7 +172,7 @@ func randomText(r *rand.Rand) string {
 		n = r.IntN(600)
 	}
 	if r.IntN(100) == 0 {
-		n = r.IntN(15_000)
+		n = r.IntN(3000)
 	}
 	return strings.Repeat(string(rune('a'+r.IntN(26)))+"\x00ü\xff", n)[:n]
 }

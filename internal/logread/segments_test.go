@@ -3,6 +3,7 @@ package logread
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http/httptest"
 	"net/url"
@@ -370,7 +371,7 @@ func (l *testLog) change(r *rand.Rand) {
 		statement, args = "UPDATE logs SET timestamp = ? WHERE id >= ? AND id < ? + 300", []any{e[2], id, id}
 	case 9:
 		statement = "UPDATE logs SET message = printf('%.*c', ?, 'x') || message WHERE id >= ? AND id < ? + 50"
-		args = []any{pick(r, 3000, 9000, 30_000), id, id}
+		args = []any{pick(r, 3000, 9000, 14_000, 30_000), id, id}
 	case 10:
 		statement = "UPDATE logs SET details = CAST(printf('%.*c', 70000, ' ') || details AS BLOB)" +
 			" WHERE id = (SELECT id FROM logs WHERE id >= ? ORDER BY id LIMIT 1)"
@@ -525,6 +526,20 @@ func TestScanPageSizes(t *testing.T) {
 			t.Errorf("pages of %d bytes: the scan has read rows, want pages only", size)
 		}
 		l.compare("/logs?q=entry&limit=1000")
+	}
+}
+
+// Rows that cannot be read from pages do not end a scan, also at the end of the ids.
+func TestScanLargeRows(t *testing.T) {
+	l := openTestLog(t)
+	for _, id := range []int64{1, 2, 3, 20, 40, math.MaxInt64 - 2, math.MaxInt64 - 1} {
+		const row = "(?1, 'error', printf('%.*c', 20000 + ?1 % 2 * 50000, 'x') || 'entry', '', '')"
+		_, err := l.db.Exec("INSERT INTO logs VALUES "+row, id)
+		must(t, err)
+	}
+	l.compare("/logs?q=entry&limit=1000")
+	if got := len(decodeEntries(t, l.serve("/logs?q=entry").Body.String())); got != 7 {
+		t.Errorf("got %d entries, want 7", got)
 	}
 }
 

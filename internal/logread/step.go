@@ -60,6 +60,10 @@ const walkPages = "WITH RECURSIVE walk(page) AS (" +
 	" UNION ALL SELECT log_page(?, data) FROM walk CROSS JOIN sqlite_dbpage ON pgno = page)" +
 	" SELECT count(*) FROM walk"
 
+// rowsAfter is how many ids after a row that cannot be read from pages are read as rows
+// too, because such rows often follow each other.
+const rowsAfter = 15
+
 // step visits some of the entries with the given ids, in one statement, and returns the
 // id up to which it has visited them. It reads the pages of the table. What it cannot
 // read there, it reads as rows.
@@ -81,7 +85,7 @@ func (s *stepper) step(ctx context.Context, p *pass, slot int, ids idRange) (vis
 	case err != nil:
 		return 0, err
 	case errors.Is(p.pageErr, logpages.ErrRow):
-		rest.last = p.walk.RowID()
+		rest.last -= max(0, rest.last-p.walk.RowID()-rowsAfter) // without overflow
 	case p.pageErr != nil || !p.walk.Ended():
 		p.ignorePages = true
 	case p.stopped:
