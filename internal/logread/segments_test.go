@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -540,6 +542,31 @@ func TestScanLargeRows(t *testing.T) {
 	l.compare("/logs?q=entry&limit=1000")
 	if got := len(decodeEntries(t, l.serve("/logs?q=entry").Body.String())); got != 7 {
 		t.Errorf("got %d entries, want 7", got)
+	}
+}
+
+// A damaged page has the same result as SQL has with it.
+func TestScanDamagedPage(t *testing.T) {
+	for i, damage := range []string{"\x00\x00\x00\x00\x00\x00\x00\x00", "\x0d\x00\x00\xff\xff", "\x05\x00\x00\x00\x03"} {
+		l := openTestLog(t)
+		l.fill(5000)
+		var leaf int64
+		const tenthLeaf = "SELECT pageno FROM dbstat WHERE name = 'logs' AND pagetype = 'leaf' LIMIT 1 OFFSET 9"
+		must(t, l.db.QueryRow(tenthLeaf).Scan(&leaf))
+		_, err := l.db.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
+		must(t, err)
+		file, err := os.OpenFile(l.db.Path, os.O_WRONLY, 0)
+		must(t, err)
+		_, err = file.WriteAt([]byte(damage), (leaf-1)*8192)
+		must(t, err)
+		must(t, file.Close())
+		pages := l.serve("/logs?q=entry&limit=10000")
+		restore := l.plain()
+		plain := l.serve("/logs?q=entry&limit=10000")
+		restore()
+		if pages.Code != http.StatusServiceUnavailable || pages.Code != plain.Code || pages.Body.String() != plain.Body.String() {
+			t.Errorf("damage %d: got %d %.200s, want %d %.200s", i, pages.Code, pages.Body, plain.Code, plain.Body)
+		}
 	}
 }
 
