@@ -49,6 +49,18 @@ func walk(w *Walk, root int64, definition string, readPage func(uint32) []byte) 
 	return err
 }
 
+// walkDB walks through the table of a database.
+func walkDB(t testing.TB, w *Walk, db *sql.DB) error {
+	t.Helper()
+	var root int64
+	var definition string
+	must(t, db.QueryRow("SELECT rootpage, sql FROM sqlite_schema WHERE name = 'logs'").Scan(&root, &definition))
+	return walk(w, root, definition, func(page uint32) (data []byte) {
+		must(t, db.QueryRow("SELECT data FROM sqlite_dbpage WHERE pgno = ?", page).Scan(&data))
+		return data
+	})
+}
+
 // A row is a copy of a Row.
 type row struct {
 	id                                 int64
@@ -59,9 +71,6 @@ type row struct {
 // after each every rows.
 func visitAll(t testing.TB, db *sql.DB, first, last int64, columns, every int) (rows []row, err error) {
 	t.Helper()
-	var root int64
-	var definition string
-	must(t, db.QueryRow("SELECT rootpage, sql FROM sqlite_schema WHERE name = 'logs'").Scan(&root, &definition))
 	var w Walk
 	var current string
 	for first <= last {
@@ -81,10 +90,7 @@ func visitAll(t testing.TB, db *sql.DB, first, last int64, columns, every int) (
 			visited++
 			return visited == every
 		})
-		if err = walk(&w, root, definition, func(page uint32) (data []byte) {
-			must(t, db.QueryRow("SELECT data FROM sqlite_dbpage WHERE pgno = ?", page).Scan(&data))
-			return data
-		}); err != nil {
+		if err = walkDB(t, &w, db); err != nil {
 			return rows, err
 		}
 		switch {
@@ -269,14 +275,29 @@ func TestWalkUTF16(t *testing.T) {
 	}
 }
 
-// A walk through many small pages includes fewer ids than requested.
+// Rows of each size are read, whether or not they fit into a page.
+func TestWalkRowSizes(t *testing.T) {
+	db := newDB(t, "PRAGMA page_size = 512")
+	exec(t, db, "WITH RECURSIVE n(n) AS (VALUES (0) UNION ALL SELECT n+1 FROM n WHERE n < 2000)"+
+		" INSERT INTO logs SELECT n, 'error', substr(printf('%.*c', n, 'x') || n, -n), '', 'details' FROM n")
+	compareRanges(t, rand.New(rand.NewPCG(3, 4)), db)
+}
+
+// A walk includes fewer ids than requested if a page has many children.
 func TestWalkLimitsQueue(t *testing.T) {
 	db := newDB(t, "PRAGMA page_size = 65536")
-	exec(t, db, "WITH RECURSIVE n(n) AS (VALUES (1) UNION ALL SELECT n+1 FROM n WHERE n < 3000)"+
-		" INSERT INTO logs SELECT n, 'error', printf('%.*c', 40000, 'x'), '', NULL FROM n")
-	rows, err := visitAll(t, db, 1, 1<<40, Level, 1<<40)
-	if err != nil || len(rows) != 3000 {
-		t.Errorf("got %d rows, %v, want 3000", len(rows), err)
+	const rows = 3000 // each fills a page
+	exec(t, db, "WITH RECURSIVE n(n) AS (VALUES (1) UNION ALL SELECT n+1 FROM n WHERE n < ?)"+
+		" INSERT INTO logs SELECT n, 'error', printf('%.*c', 40000, 'x'), '', NULL FROM n", rows)
+	var w Walk
+	visited := 0
+	w.Start(1, 1<<40, Level, func(*Row) bool { visited++; return false })
+	must(t, walkDB(t, &w, db))
+	if visited != maxQueued || w.Last() != maxQueued {
+		t.Errorf("the walk has visited %d rows up to %d, want %d", visited, w.Last(), maxQueued)
+	}
+	if got, err := visitAll(t, db, 1, 1<<40, Level, rows); err != nil || len(got) != rows {
+		t.Errorf("got %d rows, %v, want all %d in several walks", len(got), err, rows)
 	}
 }
 
