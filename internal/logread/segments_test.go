@@ -257,13 +257,13 @@ func TestSummariesChangeNoResult(t *testing.T) {
 	l.installSummaries()
 	l.fillSparse(r, 4000, 50)
 	l.summarize()
-	l.compareQueries(r, 60)
+	l.compareQueries(r, 40)
 	for range 12 {
 		l.change(r)
-		l.compareQueries(r, 8)
+		l.compareQueries(r, 5)
 		if r.IntN(2) == 0 {
 			l.summarize()
-			l.compareQueries(r, 8)
+			l.compareQueries(r, 5)
 		}
 	}
 }
