@@ -12,6 +12,10 @@ const (
 
 	// loadInterval is the shortest time over which the rate is measured.
 	loadInterval = 2 * time.Millisecond
+
+	// maxLoadInterval is the longest one. A mean over a longer time can hide a load that
+	// has just begun.
+	maxLoadInterval = time.Second
 )
 
 // A loadMeter measures how many entries clients send. Any goroutine may use it.
@@ -21,17 +25,18 @@ type loadMeter struct {
 	mu    sync.Mutex
 	start time.Time // of the current interval
 	count int64     // value of received at start
-	busy  bool      // the rate in the last interval exceeded busyRate
+	busy  bool      // the rate in the last interval exceeded busyRate, or is not known
 }
 
-// isBusy reports whether clients sent more than busyRate in the last interval.
+// isBusy reports whether clients sent more than busyRate in the last interval. It is
+// true if the rate is not known because of a long time since the last call.
 func (m *loadMeter) isBusy() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
 	if elapsed := now.Sub(m.start); elapsed >= loadInterval {
 		count := m.received()
-		m.busy = count-m.count > busyRate*elapsed.Milliseconds()
+		m.busy = elapsed > maxLoadInterval || count-m.count > busyRate*elapsed.Milliseconds()
 		m.start, m.count = now, count
 	}
 	return m.busy

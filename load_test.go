@@ -15,14 +15,16 @@ func TestLoadMeter(t *testing.T) {
 			after   time.Duration
 			want    bool
 		}{
-			{0, 0, false},
+			{0, 0, true}, // the rate is not known
+			{0, 2 * time.Millisecond, false},
 			{1000, time.Millisecond, false}, // the interval is too short
 			{0, time.Millisecond, true},
 			{0, time.Millisecond, true},
 			{0, time.Millisecond, false},
 			{busyRate * 1000, time.Second, false},
 			{busyRate*1000 + 1, time.Second, true},
-			{busyRate * 2, time.Hour, false},
+			{busyRate * 2, time.Hour, true}, // the rate is not known
+			{busyRate * 2, 2 * time.Millisecond, false},
 		} {
 			received += step.entries
 			time.Sleep(step.after)

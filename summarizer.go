@@ -141,7 +141,7 @@ func (s *summarizer) pause(ctx context.Context, took time.Duration) error {
 }
 
 // inWriter executes do in the writer's goroutine, while the writer has the file at the
-// path open.
+// path open. If ctx is done, it returns while do may still be executed.
 func (s *summarizer) inWriter(ctx context.Context, do func(*database) error) error {
 	job := writerJob{do: do, done: make(chan error, 1)}
 	select {
@@ -149,7 +149,12 @@ func (s *summarizer) inWriter(ctx context.Context, do func(*database) error) err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return <-job.done
+	select {
+	case err := <-job.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // inFile is inWriter, but returns an error if the writer and source have different
@@ -173,14 +178,18 @@ func (s *summarizer) open(ctx context.Context) error {
 		}
 		s.close()
 	}
-	return s.inWriter(ctx, func(d *database) error {
-		source, err := summary.OpenSource(s.path)
-		if err != nil {
-			return err
-		}
-		s.source, s.file, s.nextAll = source, d.files.database, time.Time{}
-		return nil
+	var source *summary.Source // has no connection yet, so it can be abandoned
+	var file dbfile.File
+	err := s.inWriter(ctx, func(d *database) (err error) {
+		source, err = summary.OpenSource(s.path)
+		file = d.files.database
+		return err
 	})
+	if err != nil {
+		return err
+	}
+	s.source, s.file, s.nextAll = source, file, time.Time{}
+	return nil
 }
 
 func (s *summarizer) close() {

@@ -277,3 +277,21 @@ func changeRows(t *testing.T, path string, r *rand.Rand) {
 		"REPLACE INTO logs VALUES (" + anyRow + ", 'info', 'zanzibar', '2026-11-01T00:00:00Z', NULL)",
 	}[r.IntN(3)])
 }
+
+// The summarizer stops while the writer executes one of its jobs.
+func TestSummarizerStopsDuringJob(t *testing.T) {
+	jobs := make(chan writerJob)
+	s := newSummarizer(newFile(t), jobs, func() bool { return false }, slog.New(slog.DiscardHandler))
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.summarizeNew(s.ctx) }()
+	<-jobs // the job is never done
+	s.cancel()
+	select {
+	case err := <-stopped:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("summarizeNew() = %v, want %v", err, context.Canceled)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("summarizeNew() waits for the writer, want it to return")
+	}
+}

@@ -23,9 +23,9 @@ type Function struct {
 
 // Options configure OpenReadOnly.
 type Options struct {
-	CacheSize int      // argument of PRAGMA cache_size
-	MaxValue  int      // if not 0, statements that read a larger value, in bytes, fail with SQLITE_TOOBIG
-	Function  Function // statements can call it
+	CacheSize int        // argument of PRAGMA cache_size
+	MaxValue  int        // if not 0, statements that read a larger value, in bytes, fail with SQLITE_TOOBIG
+	Functions []Function // statements can call them
 }
 
 // OpenReadOnly returns a pool of connections that only read the existing database at
@@ -41,9 +41,11 @@ func OpenReadOnly(path string, o Options) (*sql.DB, error) {
 			URI(path), o.CacheSize),
 		maxValue: o.MaxValue,
 	}
-	f := &sqlite.FunctionImpl{NArgs: o.Function.Args, Scalar: o.Function.Body, VolatileArgs: true}
-	if err := c.driver.RegisterFunction(o.Function.Name, f); err != nil {
-		return nil, fmt.Errorf("register %s: %w", o.Function.Name, err)
+	for _, f := range o.Functions {
+		impl := &sqlite.FunctionImpl{NArgs: f.Args, Scalar: f.Body, VolatileArgs: true}
+		if err := c.driver.RegisterFunction(f.Name, impl); err != nil {
+			return nil, fmt.Errorf("register %s: %w", f.Name, err)
+		}
 	}
 	return sql.OpenDB(c), nil
 }

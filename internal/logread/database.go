@@ -28,15 +28,15 @@ type database struct {
 	statements map[string]*sql.Stmt // by SQL text; there are few different ones
 }
 
-// openDatabase opens the existing database at path. Statements can call visit
-// as the SQL function log_visit. They fail with SQLITE_TOOBIG when they read a
-// value above maxValue, before SQLite allocates memory for it. maxScans scans, one
-// query for the newest id and one of QueryRow can run concurrently.
-func openDatabase(path string, visit dbfile.FunctionBody, maxScans int) (*database, error) {
+// openDatabase opens the existing database at path. Statements can call functions. They
+// fail with SQLITE_TOOBIG when they read a value above maxValue, before SQLite allocates
+// memory for it. maxScans scans, one query for the newest id and one of QueryRow can run
+// concurrently.
+func openDatabase(path string, functions []dbfile.Function, maxScans int) (*database, error) {
 	db, err := dbfile.OpenReadOnly(path, dbfile.Options{
 		CacheSize: -512,
 		MaxValue:  maxValue,
-		Function:  dbfile.Function{Name: "log_visit", Args: 6, Body: visit},
+		Functions: functions,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open database for reading: %w", err)

@@ -1,6 +1,7 @@
 package logread
 
 import (
+	"bytes"
 	"math"
 	"strings"
 
@@ -90,6 +91,7 @@ func (f *filter) matchesAll() bool {
 // A matcher evaluates filters for one scan.
 type matcher struct {
 	work   work
+	page   pageBytes // of the entry
 	fields fieldWalk
 	kind   []byte // scratch space
 }
@@ -108,27 +110,62 @@ func (m *matcher) matches(f *filter, message, details string) bool {
 	if len(f.notFields) > 0 && m.fields.matchAny(f.notFields, details, &m.work) {
 		return false
 	}
-	for _, text := range f.texts {
-		if !m.contains(text, message, details) {
+	for i, text := range f.texts {
+		if !m.contains(text, i, message, details) {
 			return false
 		}
 	}
-	for _, text := range f.notTexts {
-		if m.contains(text, message, details) {
+	for i, text := range f.notTexts {
+		if m.contains(text, len(f.texts)+i, message, details) {
 			return false
 		}
 	}
 	return true
 }
 
-// contains reports whether the message or the details contain text.
-func (m *matcher) contains(text *foldedText, message, details string) bool {
-	return text.contains(message, &m.work) || text.containsJSON(details, &m.work)
+// contains reports whether the message or the details contain text, which has the index
+// i in m.page.
+func (m *matcher) contains(text *foldedText, i int, message, details string) bool {
+	if !m.page.isKnown {
+		return text.contains(message, text.firstBytes, &m.work) ||
+			text.containsJSON(details, text.firstBytes, true, &m.work)
+	}
+	first := m.page.first[i]
+	return text.contains(message, first, &m.work) || text.containsJSON(details, first, m.page.hasEscapes, &m.work)
+}
+
+// A pageBytes describes which bytes occur in a page. Most pages lack some of those that
+// a search looks for in each entry.
+type pageBytes struct {
+	isKnown    bool     // the entry was read from a page
+	hasEscapes bool     // the page contains a backslash
+	first      [][]byte // of each text, and then each excluded text, the firstBytes that occur
+	buf        []byte   // holds first
+}
+
+// set describes the page with the next entries, for a filter.
+func (b *pageBytes) set(page []byte, f *filter) {
+	b.first, b.buf = b.first[:0], b.buf[:0]
+	if b.isKnown = f.selectsText(); !b.isKnown {
+		return
+	}
+	b.hasEscapes = bytes.IndexByte(page, '\\') >= 0
+	for _, texts := range [][]*foldedText{f.texts, f.notTexts} {
+		for _, text := range texts {
+			start := len(b.buf)
+			for _, c := range text.firstBytes {
+				if bytes.IndexByte(page, c) >= 0 {
+					b.buf = append(b.buf, c)
+				}
+			}
+			b.first = append(b.first, b.buf[start:])
+		}
+	}
 }
 
 // matchesLevel reports whether the filter selects the level.
 func (f *filter) matchesLevel(level string) bool {
-	return (f.anyLevel || f.levels.contains(level)) && !f.notLevels.contains(level)
+	return (f.anyLevel || f.levels.contains(level)) && (f.notLevels.isEmpty() || !f.notLevels.contains(level))
 }
 
 // matchesTime reports whether a time, in Unix nanoseconds, is in the time range.

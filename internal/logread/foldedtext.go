@@ -53,9 +53,9 @@ func failureFunction(runes []rune) []int {
 	return failure
 }
 
-// commonRunes are the most frequent runes in log messages and JSON, folded,
-// roughly by descending frequency.
-const commonRunes = "E\"TI1RA0NOS2:,_LD3C4U5 6M7P8H9G-.BFVYWKX/{}JQZ"
+// commonRunes are the most frequent runes in log messages and JSON, folded, roughly by
+// descending frequency. Ids make hexadecimal digits frequent.
+const commonRunes = "\"ETSADRI:C0U 12,N3O4567_89FBMPL{}VHYG./K-WXJQZ"
 
 // setAnchor chooses the anchor: the rarest rune whose offset is known.
 func (t *foldedText) setAnchor() {
@@ -88,15 +88,18 @@ func (t *foldedText) setAnchor() {
 	}
 }
 
-// contains reports whether s contains the text. It returns false if the scan must
-// end.
-func (t *foldedText) contains(s string, w *work) bool {
+// contains reports whether s contains the text. first are those of t.firstBytes that s
+// can contain. It returns false if the scan must end.
+func (t *foldedText) contains(s string, first []byte, w *work) bool {
+	if len(first) == 0 && t.firstBytes != nil {
+		return false
+	}
 	for len(s) > pieceSize+t.maxLen() {
 		if !w.examine(pieceSize) {
 			return false
 		}
 		// A match that starts in this piece can end in the next one.
-		if found, _ := t.search(s[:runeCut(s, pieceSize+t.maxLen())]); found {
+		if found, _ := t.search(s[:runeCut(s, pieceSize+t.maxLen())], first); found {
 			return true
 		}
 		s = s[runeCut(s, pieceSize):]
@@ -104,7 +107,7 @@ func (t *foldedText) contains(s string, w *work) bool {
 	if !w.examine(len(s)) {
 		return false
 	}
-	found, _ := t.search(s)
+	found, _ := t.search(s, first)
 	return found
 }
 
@@ -113,9 +116,10 @@ func (t *foldedText) maxLen() int { return utf8.UTFMax * (len(t.runes) + 1) }
 
 // containsJSON reports whether the JSON text s contains the text, either as
 // written or after unescaping: many loggers write ü as \u00fc, and JSON always
-// writes C:\ as C:\\. It returns false if the scan must end.
-func (t *foldedText) containsJSON(s string, w *work) bool {
-	return t.contains(s, w) || containsPiecewise(s, `\`, w) && t.containsUnescaped(s, w)
+// writes C:\ as C:\\. If hasEscapes is false, s contains no escapes. It returns false if
+// the scan must end.
+func (t *foldedText) containsJSON(s string, first []byte, hasEscapes bool, w *work) bool {
+	return t.contains(s, first, w) || hasEscapes && containsPiecewise(s, `\`, w) && t.containsUnescaped(s, w)
 }
 
 // containsUnescaped reports whether the text is in s after unescaping. It unescapes
@@ -125,7 +129,7 @@ func (t *foldedText) containsUnescaped(s string, w *work) bool {
 	for w.examine(min(len(s), pieceSize)) {
 		n := escapeCut(s, pieceSize)
 		w.buf = entry.AppendUnescaped(w.buf, s[:n])
-		found, _ := t.search(string(w.buf))
+		found, _ := t.search(string(w.buf), t.firstBytes)
 		if found || n == len(s) {
 			return found
 		}
@@ -136,15 +140,15 @@ func (t *foldedText) containsUnescaped(s string, w *work) bool {
 	return false
 }
 
-// search reports whether s contains the text. It also returns a measure of its
-// work: the runes that were equal at places where the whole text did not match,
+// search reports whether s contains the text. first is as for contains. It also returns
+// a measure of its work: the runes that were equal at places where the whole text did not match,
 // plus all comparisons of searchKMP. It is at most proportional to
 // len(s)+len(t.runes).
-func (t *foldedText) search(s string) (found bool, compared int) {
+func (t *foldedText) search(s string, first []byte) (found bool, compared int) {
 	if t.firstBytes == nil {
 		return t.searchKMP(s)
 	}
-	for _, first := range t.firstBytes {
+	for _, first := range first {
 		for from := t.offset; from < len(s); from++ {
 			i := strings.IndexByte(s[from:], first)
 			if i < 0 {

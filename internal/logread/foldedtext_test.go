@@ -1,6 +1,7 @@
 package logread
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -20,7 +21,8 @@ func TestFoldedTextContains(t *testing.T) {
 		{name: "end missing", text: "abc", s: "ab", want: false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := newFoldedText(test.text).contains(test.s, newWork()); got != test.want {
+			folded := newFoldedText(test.text)
+			if got := folded.contains(test.s, folded.firstBytes, newWork()); got != test.want {
 				t.Errorf("%q in %q = %v, want %v", test.text, test.s, got, test.want)
 			}
 		})
@@ -43,7 +45,8 @@ func TestFoldedTextLinearWork(t *testing.T) {
 		{name: "two anchors", text: "ü" + text + "e", s: strings.Repeat("Ü", 10_000) + long},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			found, compared := newFoldedText(test.text).search(test.s)
+			folded := newFoldedText(test.text)
+			found, compared := folded.search(test.s, folded.firstBytes)
 			if found != test.want {
 				t.Errorf("found = %v, want %v", found, test.want)
 			}
@@ -51,6 +54,35 @@ func TestFoldedTextLinearWork(t *testing.T) {
 				t.Errorf("search compared %d runes, want at most %d", compared, limit)
 			}
 		})
+	}
+}
+
+// What a page does not contain is not searched for, and the result stays the same.
+func TestPageBytes(t *testing.T) {
+	fl := &filter{texts: []*foldedText{newFoldedText("zoo"), newFoldedText("\ufffd"), newFoldedText("ü")},
+		notTexts: []*foldedText{newFoldedText("Q")}}
+	var b pageBytes
+	for _, test := range []struct {
+		page  string
+		first []string
+	}{
+		{"no match", []string{"", "", "", ""}},
+		{"Zoo", []string{"Z", "", "", ""}},
+		{"zooZOO Über q", []string{"zZ", "", "\xc3", "q"}},
+	} {
+		b.set([]byte(test.page), fl)
+		for i, want := range test.first {
+			got := slices.Sorted(slices.Values(b.first[i]))
+			if want := slices.Sorted(slices.Values([]byte(want))); !slices.Equal(got, want) {
+				t.Errorf("%q: got %q for text %d, want %q", test.page, got, i, want)
+			}
+		}
+		if b.hasEscapes {
+			t.Errorf("%q: hasEscapes = true, want false", test.page)
+		}
+	}
+	if b.set([]byte(`\n`), fl); !b.hasEscapes {
+		t.Error("hasEscapes = false, want true")
 	}
 }
 
@@ -73,7 +105,7 @@ func FuzzFoldedText(f *testing.F) {
 			want = want || strings.EqualFold(string(runes[i:i+len(wanted)]), string(wanted))
 		}
 		folded := newFoldedText(text)
-		found, compared := folded.search(s)
+		found, compared := folded.search(s, folded.firstBytes)
 		if found != want {
 			t.Errorf("search for %q in %q = %v, want %v", text, s, found, want)
 		}
@@ -102,10 +134,10 @@ func TestFoldedTextPieces(t *testing.T) {
 				before := strings.Repeat(filler, start/len(filler))
 				before = strings.Repeat(" ", start-len(before)) + before
 				after := strings.Repeat(filler, pieceSize/len(filler))
-				if !folded.containsJSON(before+test.stored+after, newWork()) {
+				if !folded.containsJSON(before+test.stored+after, folded.firstBytes, true, newWork()) {
 					t.Errorf("%s: the text at %d is not found between %q", test.name, start, filler)
 				}
-				if folded.containsJSON(before+after, newWork()) {
+				if folded.containsJSON(before+after, folded.firstBytes, true, newWork()) {
 					t.Errorf("%s: the text is found in %q", test.name, filler)
 				}
 			}

@@ -13,8 +13,11 @@ import (
 )
 
 const (
-	maxKinds   = 10_000
-	sparkSlots = 24
+	maxKinds = 10_000
+	// maxPartKinds is how many kinds a helper distinguishes in its part. The counters of
+	// maxPending parts take about 2 MiB, and that of the request up to 8 MiB.
+	maxPartKinds = 200
+	sparkSlots   = 24
 
 	// maxKindLevel is how many bytes of a level distinguish kinds.
 	maxKindLevel = 64
@@ -30,13 +33,14 @@ type kind struct {
 	spark          [sparkSlots]uint32
 }
 
-// A kindCounter counts entries by kind. At most maxKinds kinds are distinguished, so
-// its memory is bounded.
+// A kindCounter counts entries by kind. At most limit kinds are distinguished, so its
+// memory is bounded.
 type kindCounter struct {
+	limit       int
 	kinds       []kind
 	index       map[string]int // in kinds, by level, NUL and pattern
 	entries     int64
-	other       int64 // entries of kinds beyond maxKinds
+	other       int64 // entries of kinds beyond limit
 	first, last int64 // times of all entries, if hasTime
 	hasTime     bool
 	spark       sparkScale
@@ -47,64 +51,149 @@ type kindCounter struct {
 // from the Unix nanosecond from to to. If from is not below to, they cover all
 // entries.
 func newKindCounter(from, to int64) *kindCounter {
-	return &kindCounter{index: make(map[string]int), spark: newSparkScale(from, to)}
+	return &kindCounter{limit: maxKinds, index: make(map[string]int), spark: newSparkScale(from, to)}
+}
+
+// fork is the method fork of a visitor.
+func (c *kindCounter) fork() (visit func(*visitedEntry), merge func() bool) {
+	part := &kindCounter{limit: maxPartKinds, index: make(map[string]int)}
+	if c.spark.isFixed {
+		part.spark = c.spark
+	}
+	return part.add, func() bool { return c.merge(part) }
+}
+
+// merge adds the counts of a part. It returns false, and adds nothing, if the part has
+// too many kinds.
+func (c *kindCounter) merge(part *kindCounter) bool {
+	if part.other > 0 {
+		return false
+	}
+	c.entries += part.entries
+	if part.hasTime {
+		c.addTimes(part.first, part.last)
+	}
+	for !c.spark.isFixed && c.spark.step < part.spark.step {
+		c.widen(part.spark.from)
+	}
+	for i := range part.kinds {
+		c.mergeKind(&part.kinds[i], &part.spark)
+	}
+	return true
+}
+
+// mergeKind adds the counts of a kind. Each of its slots must be within one slot of c,
+// after c has widened them if necessary.
+func (c *kindCounter) mergeKind(from *kind, scale *sparkScale) {
+	c.key = append(append(append(c.key[:0], from.level...), 0), from.pattern...)
+	k := c.find(len(from.level))
+	if k == nil {
+		c.other += from.count
+		return
+	}
+	k.count += from.count
+	k.lastID = max(k.lastID, from.lastID)
+	if from.hasTime {
+		k.addTimes(from.first, from.last)
+	}
+	for i, n := range from.spark {
+		if n == 0 {
+			continue
+		}
+		if slot, ok := c.sparkSlot(scale.start(i)); ok {
+			k.spark[slot] += n
+		}
+	}
+}
+
+// addTimes extends the time range of the entries.
+func (c *kindCounter) addTimes(first, last int64) {
+	if !c.hasTime {
+		c.first, c.last = first, last
+	}
+	c.first, c.last, c.hasTime = min(c.first, first), max(c.last, last), true
+}
+
+// addTimes extends the time range of the kind.
+func (k *kind) addTimes(first, last int64) {
+	if !k.hasTime {
+		k.first, k.last = first, last
+	}
+	k.first, k.last, k.hasTime = min(k.first, first), max(k.last, last), true
+}
+
+// find returns the kind with the key c.key, whose level has a length of n bytes. It
+// adds the kind if it is new. If there are too many kinds, it returns nil.
+func (c *kindCounter) find(n int) *kind {
+	i, ok := c.index[string(c.key)]
+	if !ok {
+		if len(c.kinds) == c.limit {
+			return nil
+		}
+		key := string(c.key)
+		i = len(c.kinds)
+		c.index[key] = i
+		c.kinds = append(c.kinds, kind{level: key[:n], pattern: key[n+1:]})
+	}
+	return &c.kinds[i]
 }
 
 // add counts an entry. It keeps no part of e.
 func (c *kindCounter) add(e *visitedEntry) {
 	c.entries++
 	if e.hasTime {
-		if !c.hasTime {
-			c.first, c.last = e.t, e.t
-		}
-		c.first, c.last, c.hasTime = min(c.first, e.t), max(c.last, e.t), true
+		c.addTimes(e.t, e.t)
 	}
 	level := strings.ToValidUTF8(e.level[:runeCut(e.level, maxKindLevel)], "\uFFFD")
 	c.key = append(append(c.key[:0], level...), 0)
 	c.key = appendPattern(c.key, e.message)
-	i, ok := c.index[string(c.key)]
-	if !ok {
-		if len(c.kinds) == maxKinds {
-			c.other++
-			return
-		}
-		key := string(c.key)
-		i = len(c.kinds)
-		c.index[key] = i
-		c.kinds = append(c.kinds, kind{level: key[:len(level)], pattern: key[len(level)+1:]})
+	k := c.find(len(level))
+	if k == nil {
+		c.other++
+		return
 	}
-	k := &c.kinds[i]
 	k.count++
 	k.lastID = max(k.lastID, e.id)
 	if !e.hasTime {
 		return
 	}
-	if !k.hasTime {
-		k.first, k.last = e.t, e.t
-	}
-	k.first, k.last, k.hasTime = min(k.first, e.t), max(k.last, e.t), true
-	if slot, ok := c.sparkSlot(e.t); ok {
+	k.addTimes(e.t, e.t)
+	if slot, ok := c.sparkSlot(time.Unix(0, e.t).Unix()); ok {
 		k.spark[slot]++
 	}
 }
 
-// sparkSlot returns the slot of a time, after it has widened the slots if necessary.
-func (c *kindCounter) sparkSlot(t int64) (slot int, ok bool) {
-	second := time.Unix(0, t).Unix()
+// sparkSlot returns the slot of a second, after it has widened the slots if necessary.
+func (c *kindCounter) sparkSlot(second int64) (slot int, ok bool) {
 	for !c.spark.covers(second) {
 		if c.spark.isFixed {
 			return 0, false
 		}
-		shift := c.spark.widen(second)
-		for i := range c.kinds {
-			mergeSlots(&c.kinds[i].spark, shift)
-		}
+		c.widen(second)
 	}
-	return int((second - c.spark.from) / c.spark.step), true
+	return c.spark.slot(second), true
+}
+
+// widen doubles the width of the slots towards a second.
+func (c *kindCounter) widen(second int64) {
+	old := c.spark
+	c.spark.widen(second)
+	if old.step == 0 {
+		return
+	}
+	for i := range c.kinds {
+		var spark [sparkSlots]uint32
+		for slot, n := range c.kinds[i].spark {
+			spark[c.spark.slot(old.start(slot))] += n
+		}
+		c.kinds[i].spark = spark
+	}
 }
 
 // A sparkScale divides a time range into sparkSlots slots. Times are in Unix seconds,
-// so that a range that includes all times does not overflow.
+// so that a range that includes all times does not overflow. If the scale is not fixed,
+// step is a power of two and divides from, so that each slot of one scale is within one
+// slot of every scale with a larger step.
 type sparkScale struct {
 	from, step int64 // step is 0 if there is no range yet
 	isFixed    bool
@@ -124,28 +213,25 @@ func (s *sparkScale) covers(second int64) bool {
 	return second >= s.from && (second-s.from) < s.step*sparkSlots
 }
 
-// widen doubles the width of the slots towards a time. It returns the slot that the
-// previous first slot is merged into.
-func (s *sparkScale) widen(second int64) (shift int) {
+// slot returns the slot of a second that the scale covers, and start the first second
+// of a slot.
+func (s *sparkScale) slot(second int64) int { return int((second - s.from) / s.step) }
+func (s *sparkScale) start(slot int) int64  { return s.from + int64(slot)*s.step }
+
+// widen doubles the width of the slots towards a second. The scale still covers what it
+// covered before.
+func (s *sparkScale) widen(second int64) {
 	if s.step == 0 {
 		s.from, s.step = second-sparkSlots/2, 1
-		return 0
+		return
 	}
-	if second < s.from {
-		s.from -= s.step * sparkSlots
-		shift = sparkSlots / 2
-	}
+	end := s.start(sparkSlots)
 	s.step *= 2
-	return shift
-}
-
-// mergeSlots merges each two slots, and moves them to start at the slot shift.
-func mergeSlots(spark *[sparkSlots]uint32, shift int) {
-	var merged [sparkSlots]uint32
-	for i, n := range spark {
-		merged[i/2+shift] += n
+	if second < s.from {
+		s.from = (end+s.step-1)&^(s.step-1) - s.step*sparkSlots
+	} else {
+		s.from &^= s.step - 1
 	}
-	*spark = merged
 }
 
 // appendJSON appends the response of /logs/kinds with at most limit kinds, the most
@@ -204,7 +290,7 @@ func (r *Reader) ServeKinds(w http.ResponseWriter, req *http.Request) {
 
 	c := newKindCounter(rd.query.from, rd.query.to)
 	always := func() (enough bool) { return false }
-	if err := r.scanner.each(rd.ctx, rd.lease, rd.query, visitor{visit: c.add}, always); err != nil {
+	if err := r.scanner.each(rd.ctx, rd.lease, rd.query, visitor{visit: c.add, fork: c.fork}, always); err != nil {
 		r.writeReadError(w, req, err)
 		return
 	}

@@ -3,9 +3,11 @@ package logread
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -128,6 +130,58 @@ func TestSparkWidens(t *testing.T) {
 	}
 	if got != want {
 		t.Errorf("spark = %v, want %v", got, want)
+	}
+}
+
+// Counts that are merged from parts are those of one counter.
+func TestKindsMerge(t *testing.T) {
+	r := rand.New(rand.NewPCG(13, 14))
+	for range 200 {
+		spread := int64(1) << (20 + r.IntN(42))
+		c, times := newKindCounter(0, 0), []int64{}
+		for range 1 + r.IntN(5) {
+			visit, merge := c.fork()
+			for range r.IntN(5) {
+				at := r.Int64N(2*spread) - spread
+				times = append(times, at)
+				visit(&visitedEntry{id: int64(len(times)), level: "error", message: "x", t: at, hasTime: true})
+			}
+			if !merge() {
+				t.Fatal("merge() = false, want true")
+			}
+		}
+		if len(times) == 0 {
+			continue
+		}
+		var want [sparkSlots]uint32
+		for _, at := range times {
+			want[c.spark.slot(time.Unix(0, at).Unix())]++
+		}
+		k := c.kinds[0]
+		if k.spark != want || k.count != int64(len(times)) || k.lastID != k.count ||
+			k.first != slices.Min(times) || k.last != slices.Max(times) || c.first != k.first || c.last != k.last {
+			t.Fatalf("times %d: got %+v, want spark %v", times, k, want)
+		}
+	}
+}
+
+// Helpers do not change the response, whether or not a part has too many kinds.
+func TestKindsHelpers(t *testing.T) {
+	for _, n := range []int{3, maxPartKinds + 1} {
+		l := openTestLog(t)
+		entries := make([]testEntry, 40_000)
+		for i := range entries {
+			message := fmt.Sprintf("kind %c%c", 'a'+i%n/26, 'a'+i%n%26)
+			entries[i] = testEntry{"error", message, fillTime(i), nil}
+		}
+		l.insert(entries...)
+		target := "/logs/kinds?from=2026-11-22T00:00:00Z&to=2026-11-22T12:00:00Z&limit=10000"
+		l.reader.scanner.helpAfter = time.Hour
+		want := l.serve(target).Body.String()
+		l.reader.scanner.helpAfter = 0
+		if got := l.serve(target).Body.String(); got != want {
+			t.Errorf("%d kinds: got %.500s, want %.500s", n, got, want)
+		}
 	}
 }
 

@@ -52,7 +52,7 @@ func openLargeEntries(path string, account account) (*largeEntries, error) {
 	ls.entry.seed = maphash.MakeSeed()
 	db, err := dbfile.OpenReadOnly(path, dbfile.Options{
 		CacheSize: -64,
-		Function:  dbfile.Function{Name: "log_load", Args: 4, Body: ls.store},
+		Functions: []dbfile.Function{{Name: "log_load", Args: 4, Body: ls.store}},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open database for large entries: %w", err)

@@ -10,7 +10,8 @@ import "sync/atomic"
 //   - maxGrowth: what their buffers have beyond readMemory;
 //   - gzipMemory for each of maxCompressing.
 //
-// That is less than 40 MiB.
+// That is less than 40 MiB. A step also keeps a row that continues on overflow pages, of
+// at most logpages.MaxPayload bytes.
 const (
 	readMemory = minPart + 16<<10 // with the query, the found ids and the matcher's state
 	maxGrowth  = 1 << 20

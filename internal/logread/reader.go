@@ -112,7 +112,7 @@ func Open(path string, config Config) (*Reader, error) {
 
 	helpers := min(runtime.GOMAXPROCS(0)-1, maxHelpers)
 	passes := make(passes, maxReadSteps+maxTailSteps+helpers)
-	db, err := openDatabase(path, passes.visit, len(passes))
+	db, err := openDatabase(path, passes.functions(), len(passes))
 	if err != nil {
 		return nil, err
 	}
@@ -122,8 +122,7 @@ func Open(path string, config Config) (*Reader, error) {
 	}
 	r.db, r.large = db, large
 	r.scanner = &scanner{
-		db:        db,
-		large:     large,
+		stepper:   stepper{db, large},
 		passes:    passes,
 		timeout:   scanTimeout,
 		stepWork:  defaultStepWork,

@@ -19,8 +19,7 @@ var errScanTimeout = errors.New("scan timed out")
 
 // A scanner runs scans of the log.
 type scanner struct {
-	db       *database
-	large    *largeEntries
+	stepper
 	passes   passes
 	times    blockTimes
 	timeout  time.Duration
@@ -31,6 +30,7 @@ type scanner struct {
 	isBusy    func() bool // reports whether helpers would slow down the ingestion
 
 	ignoreSummaries bool // visit every entry; for tests
+	ignorePages     bool // read rows and not pages; for tests
 }
 
 // A scan visits the entries with q.after < id < q.before, in blocks of ids in the order
@@ -73,6 +73,8 @@ func (s *scanner) scan(ctx context.Context, l *lease, sc *scan) (err error) {
 		count:    sc.count,
 		each:     sc.each,
 		stepWork: s.stepWork,
+
+		ignorePages: s.ignorePages,
 	}
 	defer l.scan(p)()
 	sc.scanner, sc.lease, sc.pass, sc.newest, sc.start = s, l, p, s.db.newest.Load(), time.Now()
@@ -105,19 +107,22 @@ func (sc *scan) visitAll(ctx context.Context) (enough bool, err error) {
 		return false, nil
 	}
 	for rest := (idRange{sc.q.after + 1, sc.q.before - 1}); rest.first <= rest.last; {
-		id, ok, err := sc.nextID(ctx, rest)
-		if err != nil || !ok {
-			return false, err
+		id := rest.start(sc.q.order)
+		segment, err := sc.segments.find(ctx, summary.SegmentOf(id))
+		if err == nil && segment == nil {
+			var ok bool
+			if id, ok, err = sc.nextID(ctx, rest); err != nil || !ok {
+				return false, err
+			}
+			sc.newest = max(sc.newest, id)
+			segment, err = sc.segments.find(ctx, summary.SegmentOf(id))
 		}
-		sc.newest = max(sc.newest, id)
-		number := summary.SegmentOf(id)
-		segment, err := sc.segments.find(ctx, number)
 		if err != nil {
 			return false, err
 		}
 		ids := rest.within(blockOf(id).first(), blockOf(id).last())
 		if segment != nil {
-			ids = rest.within(summary.FirstID(number, 0), summary.FirstID(number+1, 0)-1)
+			ids = rest.within(summary.FirstID(segment.number, 0), summary.FirstID(segment.number+1, 0)-1)
 		}
 		next := idRange{ids.last + 1, rest.last}
 		if sc.q.order == newestFirst {
@@ -139,12 +144,8 @@ func (sc *scan) visitAll(ctx context.Context) (enough bool, err error) {
 
 // nextID returns the id of the first entry in rest. ok is false if there is none.
 func (sc *scan) nextID(ctx context.Context, rest idRange) (id int64, ok bool, err error) {
-	from := rest.last
-	if sc.q.order == oldestFirst {
-		from = rest.first
-	}
 	var next sql.NullInt64
-	if err := sc.next.QueryRowContext(ctx, from).Scan(&next); err != nil {
+	if err := sc.next.QueryRowContext(ctx, rest.start(sc.q.order)).Scan(&next); err != nil {
 		return 0, false, err
 	}
 	return next.Int64, next.Valid && rest.first <= next.Int64 && next.Int64 <= rest.last, nil
@@ -221,54 +222,6 @@ func (sc *scan) addCounts(ctx context.Context, s *segment, ids idRange) (done bo
 	return true, nil
 }
 
-// visitBlock visits the entries with first <= id <= last. It uses one statement
-// per step, so that a block of large entries does not keep a read transaction open
-// for long: no checkpoint can complete during a statement. Between two steps,
-// another read can get the slot.
-func (s *scanner) visitBlock(ctx context.Context, l *lease, p *pass, first, last int64) error {
-	visit, err := s.db.statement(ctx, p.statement())
-	if err != nil {
-		return err
-	}
-	for first <= last {
-		if err := l.yield(ctx); err != nil {
-			return err
-		}
-		p.startStep(first)
-		var visited int64
-		err := visit.QueryRowContext(ctx, last, first, l.slot).Scan(&visited)
-		switch {
-		case errors.Is(err, sql.ErrNoRows):
-			return nil
-		case isTooBig(err):
-			if visited, err = s.visitLarge(ctx, l, p, last); err != nil {
-				return err
-			}
-		case err != nil:
-			return err
-		}
-		first = visited + 1
-	}
-	return nil
-}
-
-// visitLarge visits the entry after the last one that p visited, at which a statement
-// failed with SQLITE_TOOBIG. It returns the entry's id.
-func (s *scanner) visitLarge(ctx context.Context, l *lease, p *pass, last int64) (id int64, err error) {
-	err = s.db.QueryRowContext(ctx, "SELECT ifnull(min(id), ?) FROM logs WHERE id > ? AND id <= ?",
-		last, p.visited, last).Scan(&id)
-	if err != nil {
-		return 0, err
-	}
-	t := s.large.newTurn(l)
-	err = s.large.use(ctx, l, t, id, false, func(e *largeEntry) error { return p.visitLarge(&e.row) })
-	t.release()
-	if err != nil && !errors.Is(err, errEntryDeleted) {
-		return 0, err
-	}
-	return id, l.acquire(ctx)
-}
-
 // helpAfter is how long a scan runs before other goroutines help it. In a shorter scan,
 // what a helper reads ahead is often not needed.
 const helpAfter = 3 * time.Millisecond
@@ -288,6 +241,8 @@ type part struct {
 	found  idSet
 	times  timeSpan
 	counts *summary.Counts // what a helper counts, if the scan has counts
+	visit  func(*visitedEntry)
+	merge  func() bool // with visit, as of visitor.fork, if the scan has each
 	err    error
 }
 
@@ -318,8 +273,8 @@ func (sc *scan) visitPart(ctx context.Context, pt *part) (enough bool, err error
 // visitHere visits a part in the scan's own goroutine.
 func (sc *scan) visitHere(ctx context.Context, pt *part) error {
 	sc.pass.filter = pt.filter
-	sc.pass.startPart(pt.ids.first)
-	if err := sc.visitBlock(ctx, sc.lease, sc.pass, pt.ids.first, pt.ids.last); err != nil {
+	sc.pass.startPart(pt.ids.first, pt.remember)
+	if err := sc.visitBlock(ctx, sc.lease, sc.pass, pt.ids); err != nil {
 		return err
 	}
 	pt.found, pt.times = sc.pass.found, sc.pass.times
@@ -341,6 +296,9 @@ func (sc *scan) startHelper(ctx context.Context, pt *part) bool {
 	if sc.counts != nil {
 		pt.counts = sc.counts.Empty()
 	}
+	if sc.each != nil {
+		pt.visit, pt.merge = sc.each.fork()
+	}
 	go func() {
 		defer close(pt.done)
 		defer func() { sc.helpers <- slot }()
@@ -350,37 +308,39 @@ func (sc *scan) startHelper(ctx context.Context, pt *part) bool {
 }
 
 // canBeHelped reports whether helpers may visit parts of the scan. Only this goroutine
-// may call sc.count and sc.each, so helpers need counts of their own.
+// may call sc.count and sc.each.visit, so helpers need counts or a visitor of their own.
 func (sc *scan) canBeHelped() bool {
-	return sc.each == nil && (sc.count == nil || sc.counts != nil) &&
+	return (sc.each == nil || sc.each.fork != nil) && (sc.count == nil || sc.counts != nil) &&
 		time.Since(sc.start) >= sc.helpAfter && !sc.isBusy()
 }
 
 // help visits a part. If the part has an entry above maxValue, help returns SQLite's
 // error; the scan then visits the part itself.
 func (sc *scan) help(ctx context.Context, pt *part, slot int) error {
-	p := &pass{matcher: matcher{work: work{ctx: ctx}}, filter: pt.filter, stepWork: sc.stepWork}
+	p := &pass{
+		matcher:     matcher{work: work{ctx: ctx}},
+		filter:      pt.filter,
+		stepWork:    sc.stepWork,
+		ignorePages: sc.ignorePages,
+	}
 	if pt.counts != nil {
 		p.count = (&histogram{pt.counts}).count
 	}
+	if pt.visit != nil {
+		p.each = &visitor{visit: pt.visit, details: sc.each.details}
+	}
 	sc.passes[slot] = p
 	defer func() { sc.passes[slot] = nil }()
-	visit, err := sc.db.statement(ctx, p.statement())
-	if err != nil {
-		return err
-	}
-	p.startPart(pt.ids.first)
-	for first := pt.ids.first; first <= pt.ids.last; {
-		p.startStep(first)
-		var visited int64
-		err := visit.QueryRowContext(ctx, pt.ids.last, first, slot).Scan(&visited)
-		if errors.Is(err, sql.ErrNoRows) {
-			break
-		}
+	p.startPart(pt.ids.first, pt.remember)
+	for ids := pt.ids; ids.first <= ids.last; {
+		visited, err := sc.step(ctx, p, slot, ids)
 		if err != nil {
 			return err
 		}
-		first = visited + 1
+		if visited == ids.last {
+			break
+		}
+		ids.first = visited + 1
 	}
 	pt.found, pt.times = p.found, p.times
 	return nil
@@ -412,7 +372,11 @@ func (sc *scan) finishParts(ctx context.Context, most int) (enough bool, err err
 // finishPart processes the results of a part.
 func (sc *scan) finishPart(ctx context.Context, pt *part) (enough bool, err error) {
 	if isTooBig(pt.err) {
-		pt.counts = nil // incomplete
+		pt.counts, pt.merge = nil, nil // incomplete
+		pt.err = sc.visitHere(ctx, pt)
+	}
+	if pt.err == nil && pt.merge != nil && !pt.merge() {
+		sc.each.fork = nil // the same is likely for the other parts
 		pt.err = sc.visitHere(ctx, pt)
 	}
 	if pt.err != nil {

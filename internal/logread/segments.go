@@ -161,6 +161,14 @@ func (r *segmentReader) filterRow(ctx context.Context, s *segment, position uint
 // An idRange is the ids with first <= id <= last.
 type idRange struct{ first, last int64 }
 
+// start returns the first id of r in an order.
+func (r idRange) start(order order) int64 {
+	if order == oldestFirst {
+		return r.first
+	}
+	return r.last
+}
+
 // within returns the ids of r from first to last.
 func (r idRange) within(first, last int64) idRange {
 	return idRange{max(r.first, first), min(r.last, last)}

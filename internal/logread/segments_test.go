@@ -3,9 +3,12 @@ package logread
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -183,7 +186,15 @@ func randomQuery(r *rand.Rand, last int64) url.Values {
 	return v
 }
 
-// compareQueries sends random requests to l and to a reader that uses no summaries.
+// plain makes the reader visit all rows with SQL, without summaries and without reading
+// pages, until the returned function is called.
+func (l *testLog) plain() (restore func()) {
+	s := l.reader.scanner
+	s.ignoreSummaries, s.ignorePages = true, true
+	return func() { s.ignoreSummaries, s.ignorePages = false, false }
+}
+
+// compareQueries sends random requests to l and to a plain reader.
 func (l *testLog) compareQueries(r *rand.Rand, n int) {
 	l.t.Helper()
 	var last int64
@@ -192,6 +203,7 @@ func (l *testLog) compareQueries(r *rand.Rand, n int) {
 		v := randomQuery(r, last)
 		l.compare("/logs?limit=" + pick(r, "3", "10000") + "&" + v.Encode())
 		l.compare("/logs/histogram?buckets=" + pick(r, "7", "100", "500") + "&" + v.Encode())
+		l.compare("/logs/kinds?from=2026-11-01T00:00:00Z&to=2026-12-31T00:00:00Z&" + v.Encode())
 		l.compareOrder(v, pick(r, 1, 3, 300, 10_000))
 		v.Del("before")
 		v.Del("after")
@@ -200,11 +212,10 @@ func (l *testLog) compareQueries(r *rand.Rand, n int) {
 }
 
 // reference returns the ids of at most 10,000 entries that match, newest first, from a
-// reader that uses no summaries.
+// plain reader.
 func (l *testLog) reference(v url.Values) []int64 {
 	l.t.Helper()
-	l.reader.scanner.ignoreSummaries = true
-	defer func() { l.reader.scanner.ignoreSummaries = false }()
+	defer l.plain()()
 	return ids(decodeEntries(l.t, l.serve("/logs?limit=10000&"+v.Encode()).Body.String()))
 }
 
@@ -220,19 +231,24 @@ func (l *testLog) compareOrder(v url.Values, limit int) {
 	}
 }
 
-// compare sends a request to l and to a reader that uses no summaries.
+// compare sends a request to l, to a reader that reads pages, and to a plain reader.
 func (l *testLog) compare(target string) {
 	l.t.Helper()
 	got := l.serve(target).Body.String()
-	l.reader.scanner.ignoreSummaries = true
+	restore := l.plain()
 	want := l.serve(target).Body.String()
-	l.reader.scanner.ignoreSummaries = false
+	l.reader.scanner.ignorePages = false
+	pages := l.serve(target).Body.String()
+	restore()
 	if got != want {
-		l.t.Errorf("GET %s with summaries = %.2000s\nwithout = %.2000s", target, got, want)
+		l.t.Errorf("GET %s with summaries = %.2000s\nplain = %.2000s", target, got, want)
+	}
+	if pages != want {
+		l.t.Errorf("GET %s from pages = %.2000s\nplain = %.2000s", target, pages, want)
 	}
 }
 
-// A search that uses summaries returns the same as one that visits every entry, also
+// A search that uses summaries and reads pages returns the same as a plain one, also
 // after other programs have changed entries.
 func TestSummariesChangeNoResult(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
@@ -241,13 +257,13 @@ func TestSummariesChangeNoResult(t *testing.T) {
 	l.installSummaries()
 	l.fillSparse(r, 4000, 50)
 	l.summarize()
-	l.compareQueries(r, 60)
+	l.compareQueries(r, 40)
 	for range 12 {
 		l.change(r)
-		l.compareQueries(r, 8)
+		l.compareQueries(r, 5)
 		if r.IntN(2) == 0 {
 			l.summarize()
-			l.compareQueries(r, 8)
+			l.compareQueries(r, 5)
 		}
 	}
 }
@@ -330,7 +346,7 @@ func (l *testLog) change(r *rand.Rand) {
 	id, e := r.Int64N(last+1), randomEntry(r, r.Int64N(last+1))
 	e[1] = fmt.Sprint(e[1], " changed zanzibar ", id)
 	statement, args := "", []any{}
-	switch r.IntN(9) {
+	switch r.IntN(11) {
 	case 0:
 		statement, args = "UPDATE logs SET message = ?, level = ? WHERE id >= ? AND id < ? + 500", []any{e[1], e[0], id, id}
 	case 1:
@@ -355,6 +371,13 @@ func (l *testLog) change(r *rand.Rand) {
 		statement = "VACUUM"
 	case 8:
 		statement, args = "UPDATE logs SET timestamp = ? WHERE id >= ? AND id < ? + 300", []any{e[2], id, id}
+	case 9:
+		statement = "UPDATE logs SET message = printf('%.*c', ?, 'x') || message WHERE id >= ? AND id < ? + 50"
+		args = []any{pick(r, 3000, 9000, 14_000, 30_000), id, id}
+	case 10:
+		statement = "UPDATE logs SET details = CAST(printf('%.*c', 70000, ' ') || details AS BLOB)" +
+			" WHERE id = (SELECT id FROM logs WHERE id >= ? ORDER BY id LIMIT 1)"
+		args = []any{id}
 	}
 	_, err := l.db.Exec(statement, args...)
 	must(l.t, err)
@@ -377,6 +400,10 @@ func TestSummariesForeignChanges(t *testing.T) {
 		"INSERT INTO logs(level, message, timestamp, details) VALUES (" + values + ")",
 		"DROP TABLE logs; " + create + "INSERT INTO logs VALUES (1000, " + values + ")",
 		"ALTER TABLE logs RENAME TO old; " + create + "INSERT INTO logs VALUES (1000, " + values + ")",
+		"ALTER TABLE logs ADD COLUMN host TEXT; UPDATE logs SET level = 'fatal', host = 'a' WHERE id = 1000",
+		"ALTER TABLE logs RENAME TO old; CREATE TABLE logs(level, message, timestamp, details, id INTEGER PRIMARY KEY);" +
+			" INSERT INTO logs(id, level, message) VALUES (1000, 'fatal', 7)",
+		"ALTER TABLE logs RENAME TO old; CREATE VIEW logs AS SELECT * FROM old WHERE id % 200",
 	} {
 		l := openTestLog(t)
 		l.installSummaries()
@@ -454,6 +481,92 @@ func TestSummariesSkipBlocks(t *testing.T) {
 	}
 	if body := l.serve("/logs/histogram").Body.String(); strings.Contains(body, `"debug":20`) {
 		t.Errorf("GET /logs/histogram has visited all entries: %s", body)
+	}
+}
+
+// readsRows reports whether a scan has read rows with SQL.
+func (l *testLog) readsRows() bool {
+	for statement := range l.reader.db.statements {
+		if strings.Contains(statement, "log_visit") {
+			return true
+		}
+	}
+	return false
+}
+
+// A scan of the service's table reads only pages, and a scan of another one only rows.
+func TestScanReadsPages(t *testing.T) {
+	l := openTestLog(t)
+	l.fill(3 * summary.BlockSize)
+	if body := l.serve("/logs?q=entry+77&limit=1").Body.String(); !strings.Contains(body, "entry 77") {
+		t.Errorf("GET /logs?q=entry+77 = %s, want an entry", body)
+	}
+	if l.readsRows() {
+		t.Error("the scan has read rows, want pages only")
+	}
+	_, err := l.db.Exec("ALTER TABLE logs ADD COLUMN other TEXT")
+	must(t, err)
+	l.serve("/logs?q=entry+77&limit=1")
+	if !l.readsRows() {
+		t.Error("the scan has read no rows, want rows only")
+	}
+}
+
+// A scan reads pages of any size.
+func TestScanPageSizes(t *testing.T) {
+	for _, size := range []int{512, 4096, 65536} {
+		l := openTestLog(t)
+		l.fill(100)
+		_, err := l.db.Exec(fmt.Sprintf("PRAGMA journal_mode = DELETE; PRAGMA page_size = %d; PRAGMA auto_vacuum = FULL;"+
+			" VACUUM; PRAGMA journal_mode = WAL", size))
+		must(t, err)
+		l.insert(testEntry{"error", strings.Repeat("x", 9000) + "entry", "2026-11-22T00:00:00Z", `{"entry":1}`})
+		if got := len(decodeEntries(t, l.serve("/logs?q=entry&limit=1000").Body.String())); got != 101 {
+			t.Errorf("pages of %d bytes: got %d entries, want 101", size, got)
+		}
+		if l.readsRows() {
+			t.Errorf("pages of %d bytes: the scan has read rows, want pages only", size)
+		}
+		l.compare("/logs?q=entry&limit=1000")
+	}
+}
+
+// Rows that cannot be read from pages do not end a scan, also at the end of the ids.
+func TestScanLargeRows(t *testing.T) {
+	l := openTestLog(t)
+	for _, id := range []int64{1, 2, 3, 20, 40, math.MaxInt64 - 2, math.MaxInt64 - 1} {
+		const row = "(?1, 'error', printf('%.*c', 20000 + ?1 % 2 * 50000, 'x') || 'entry', '', '')"
+		_, err := l.db.Exec("INSERT INTO logs VALUES "+row, id)
+		must(t, err)
+	}
+	l.compare("/logs?q=entry&limit=1000")
+	if got := len(decodeEntries(t, l.serve("/logs?q=entry").Body.String())); got != 7 {
+		t.Errorf("got %d entries, want 7", got)
+	}
+}
+
+// A damaged page has the same result as SQL has with it.
+func TestScanDamagedPage(t *testing.T) {
+	for i, damage := range []string{"\x00\x00\x00\x00\x00\x00\x00\x00", "\x0d\x00\x00\xff\xff", "\x05\x00\x00\x00\x03"} {
+		l := openTestLog(t)
+		l.fill(5000)
+		var leaf int64
+		const tenthLeaf = "SELECT pageno FROM dbstat WHERE name = 'logs' AND pagetype = 'leaf' LIMIT 1 OFFSET 9"
+		must(t, l.db.QueryRow(tenthLeaf).Scan(&leaf))
+		_, err := l.db.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
+		must(t, err)
+		file, err := os.OpenFile(l.db.Path, os.O_WRONLY, 0)
+		must(t, err)
+		_, err = file.WriteAt([]byte(damage), (leaf-1)*8192)
+		must(t, err)
+		must(t, file.Close())
+		pages := l.serve("/logs?q=entry&limit=10000")
+		restore := l.plain()
+		plain := l.serve("/logs?q=entry&limit=10000")
+		restore()
+		if pages.Code != http.StatusServiceUnavailable || pages.Code != plain.Code || pages.Body.String() != plain.Body.String() {
+			t.Errorf("damage %d: got %d %.200s, want %d %.200s", i, pages.Code, pages.Body, plain.Code, plain.Body)
+		}
 	}
 }
 

@@ -44,7 +44,7 @@ func OpenSource(path string) (*Source, error) {
 	s := new(Source)
 	db, err := dbfile.OpenReadOnly(path, dbfile.Options{
 		CacheSize: -512,
-		Function:  dbfile.Function{Name: "log_summarize", Args: 5, Body: s.visit},
+		Functions: []dbfile.Function{{Name: "log_summarize", Args: 5, Body: s.visit}},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open database for summaries: %w", err)
