@@ -39,7 +39,7 @@ func (wire *wireReader) Read(p []byte) (int, error) {
 	}
 	wire.conn.addActive(1)
 	wire.conn.addReceived(n)
-	if wire.conn.isReplaced() { // during the wait for its turn
+	if wire.conn.isReplaced() { // while the request waited for the client or a permit
 		return 0, net.ErrClosed
 	}
 	if wire.left -= int64(n); wire.left < 0 {

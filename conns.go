@@ -251,9 +251,9 @@ type limitedConn struct {
 	trusted  bool                      // the peer is a trusted proxy
 	lastUsed atomic.Int64              // last write or accept, in Unix nanoseconds
 	state    atomic.Int32              // connWaiting, connBusy or connReplaced
-	active   atomic.Int32              // requests with a body that wait neither for the client nor for their turn to read it
-	received atomic.Int64              // bytes of bodies
-	gate     atomic.Pointer[frameGate] // delays reads of HTTP/2; nil if it is not possible
+	active   atomic.Int32              // ingest requests that wait neither for the client nor for a permit
+	received atomic.Int64              // bytes of bodies since the last takeSlow
+	gate     atomic.Pointer[frameGate] // delays HTTP/2 frames; nil if HTTP/2 is not possible
 	http2    bool                      // counted in table.http2; guarded by table.mu
 	closed   atomic.Bool
 
@@ -290,7 +290,7 @@ func (c *limitedConn) SetWriteDeadline(t time.Time) error {
 
 // abort closes the underlying connection. The owner of c sees a failed read or write.
 func (c *limitedConn) abort() {
-	c.Conn.Close() // fails only if it is closed
+	c.Conn.Close() // fails only if it is already closed
 	c.gate.Load().close()
 }
 

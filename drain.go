@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// During a shutdown, a client must send drainBytes of its unfinished request in
-// each drainStep.
+// During a shutdown, a client must send drainBytes of its request body in each
+// drainStep.
 const (
 	drainStep  = time.Second
 	drainBytes = 16 << 10
@@ -15,7 +15,7 @@ const (
 // drain closes connections whose clients delay a shutdown, until ctx is done, and
 // returns how many it closed.
 func (t *connTable) drain(ctx context.Context) (closed int) {
-	t.takeSlow() // starts to count
+	t.takeSlow() // resets the counts
 	ticker := time.NewTicker(drainStep)
 	defer ticker.Stop()
 	for {
@@ -25,7 +25,7 @@ func (t *connTable) drain(ctx context.Context) (closed int) {
 			return closed
 		}
 		for _, c := range t.takeSlow() {
-			if c.state.Swap(connReplaced) != connReplaced { // else its owner has not closed it yet
+			if c.state.Swap(connReplaced) != connReplaced { // else it is already aborted, but not yet closed by its owner
 				c.abort()
 				closed++
 			}

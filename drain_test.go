@@ -32,8 +32,8 @@ func TestDrainTakesSlow(t *testing.T) {
 		}
 		conn.addReceived(c.received)
 		conn.addActive(c.active)
-		if slow := table.takeSlow(); (len(slow) > 0) != c.slow {
-			t.Errorf("%s: got %d slow connections, want %v", c.name, len(slow), c.slow)
+		if slow := len(table.takeSlow()) > 0; slow != c.slow {
+			t.Errorf("%s: got slow %t, want %t", c.name, slow, c.slow)
 		}
 		conn.addActive(-c.active)
 		if slow := table.takeSlow(); len(slow) != 1 {
@@ -43,8 +43,8 @@ func TestDrainTakesSlow(t *testing.T) {
 	}
 }
 
-// If the connection of a body was closed while the body waited for its turn, the
-// rest is not read.
+// If the service closes a connection while a body on it waits for a permit, the rest
+// of the body is not read.
 func TestReplacedConnectionEndsBody(t *testing.T) {
 	for _, state := range []int32{connWaiting, connReplaced} {
 		var conn limitedConn
@@ -52,7 +52,7 @@ func TestReplacedConnectionEndsBody(t *testing.T) {
 		wire := wireReader{r: strings.NewReader("body"), left: 100, step: bodyStep, time: new(processorTime), conn: &conn}
 		n, err := wire.Read(make([]byte, 100))
 		if closed := errors.Is(err, net.ErrClosed); closed != (state == connReplaced) || closed && n > 0 {
-			t.Errorf("state %d: got %d bytes and error %v", state, n, err)
+			t.Errorf("state %d: got %d bytes and error %v, want ErrClosed only after the replacement", state, n, err)
 		}
 		if n := conn.active.Load(); n != 0 {
 			t.Errorf("state %d: got %d active requests after the read, want 0", state, n)

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// bodiesOfRoutes has a body with the message 17 at the level error for each route
-// that accepts logs.
+// bodiesOfRoutes has a body for each route and format that accepts logs. Each has one
+// entry, with the level error and the message 17.
 var bodiesOfRoutes = []struct {
 	name, path, contentType, body string
 }{

@@ -119,8 +119,10 @@ func TestSecondSignal(t *testing.T) {
 	must(t, err)
 	defer conn.Close()
 	must(t, conn.SetDeadline(time.Now().Add(waitTimeout)))
-	// The body takes longer than the test, so the first signal only starts the shutdown.
-	io.WriteString(conn, "POST /ingest HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 10000000\r\n\r\n")
+	// Sending the body takes longer than the test, so the first signal only starts the
+	// shutdown.
+	io.WriteString(conn, "POST /ingest HTTP/1.1\r\nHost: localhost\r\n"+
+		"Expect: 100-continue\r\nContent-Length: 10000000\r\n\r\n")
 	if line, err := bufio.NewReader(conn).ReadString('\n'); !strings.Contains(line, "100") {
 		t.Fatalf("got response %q and error %v, want 100 Continue", line, err)
 	}

@@ -10,8 +10,8 @@ import (
 )
 
 // The command sqlite3 of the system, often an older version of SQLite, reads and
-// changes the file next to the running service. Searches find what it changed,
-// although summaries cover the rows.
+// changes the file while the service runs. Searches find the changed rows, although
+// the summaries were made before the changes.
 func TestSQLiteShell(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("sqlite3"); err != nil {

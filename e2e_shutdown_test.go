@@ -47,7 +47,8 @@ func TestShutdownClosesUnfinished(t *testing.T) {
 	})
 }
 
-// unfinishedRequests returns the starts of requests.
+// unfinishedRequests returns the starts of requests, and requests whose responses the
+// client does not read.
 func unfinishedRequests() []string {
 	get := "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
 	return []string{
@@ -59,7 +60,7 @@ func unfinishedRequests() []string {
 		head("/ingest", len(smallBody)) + smallBody + head("/ingest", 100),
 		"POST /ingest HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{",
 		"POST /ingest HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\nContent-Length: 100\r\n\r\n" + gzipped("{"),
-		strings.Repeat(get, 10_000), // whose responses the client does not read
+		strings.Repeat(get, 10_000),
 	}
 }
 
@@ -75,8 +76,8 @@ func (p *process) sendUnfinished(text string, wrap func(net.Conn) net.Conn) net.
 	return wrapped
 }
 
-// openStreamsSlowly opens streams until the connection is closed. The headers
-// are more bytes than the body of a client that sends fast enough.
+// openStreamsSlowly opens streams until the connection is closed. It sends more than
+// drainBytes of headers in each drainStep, but only bytes of bodies count.
 func openStreamsSlowly(conn net.Conn) {
 	go func() {
 		openStreams(conn, 2*maxStreams, 100)
@@ -89,7 +90,7 @@ func openStreamsSlowly(conn net.Conn) {
 	}()
 }
 
-// checkShutdown terminates p while a client sends a body slowly, over some
+// checkShutdown terminates p while a client sends a body over three
 // seconds. The body must be stored.
 func (p *process) checkShutdown(t *testing.T, transport *http.Transport, url string) {
 	t.Helper()
@@ -107,7 +108,7 @@ func (p *process) checkShutdown(t *testing.T, transport *http.Transport, url str
 		resp.Body.Close()
 		status <- resp.Status
 	}()
-	send := func(n int) { io.WriteString(parts, strings.Repeat(" ", n)) } // an error is one of the request, too
+	send := func(n int) { io.WriteString(parts, strings.Repeat(" ", n)) } // fails only if the request has failed
 	io.WriteString(parts, `{"level":"error","msg":"sent slowly"}`)
 	send(maxPooled)
 	p.waitFor("the start of the body has arrived", func() bool {
@@ -133,5 +134,5 @@ func (p *process) checkShutdown(t *testing.T, transport *http.Transport, url str
 	if got := query(t, p.db, "SELECT count(*) FROM logs WHERE message = 'sent slowly'"); got != "1" {
 		t.Errorf("got %s rows of the slow client, want 1", got)
 	}
-	p.checkLogged("closed connections without a complete request", 1)
+	p.checkLogged("closed connections that delayed the shutdown", 1)
 }

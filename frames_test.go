@@ -50,8 +50,8 @@ func openStream(i, fields int) []byte {
 	return frame(frameHeaders, endHeaders, uint32(2*i+1), postHeader(fields))
 }
 
-// openStreams sends the frames of open POST requests with a first byte of their
-// body, without reading responses.
+// openStreams opens streams with POST requests, and sends the first byte of each body.
+// It does not read responses.
 func openStreams(conn net.Conn, streams, fields int) {
 	io.WriteString(conn, http2Preface) // errors mean that the process has closed the connection
 	conn.Write(frame(4, 0, 0, nil))    // SETTINGS
@@ -150,8 +150,8 @@ func TestStreamWaitsForHandler(t *testing.T) {
 	})
 }
 
-// A stream that net/http refuses does not delay the next one. Its frame may be
-// written in parts.
+// A stream that net/http refuses does not delay the next one. The frame that refuses
+// it may be written in parts.
 func TestStreamFollowsRefusedStream(t *testing.T) {
 	for name, refusal := range map[string][]byte{
 		"reset":    frame(frameRSTStream, 0, 1, []byte("code")),
@@ -210,8 +210,8 @@ func TestStreamsWaitForHandlers(t *testing.T) {
 	})
 }
 
-// A connection that is replaced, or closed at shutdown, ends although its reads are
-// delayed.
+// Aborting a connection ends a read that the gate delays. Connections are aborted when
+// others replace them, and at shutdown.
 func TestAbortEndsDelayedRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newGateClient(t)
@@ -221,7 +221,7 @@ func TestAbortEndsDelayedRead(t *testing.T) {
 		start := time.Now()
 		conn.abort()
 		if _, open := <-c.read; open || time.Since(start) > 0 {
-			t.Errorf("got more bytes read (%v) or an end after %v, want an end at once", open, time.Since(start))
+			t.Errorf("got more bytes read: %t, after %v; want the end of the read at once", open, time.Since(start))
 		}
 	})
 }
@@ -285,8 +285,8 @@ func TestPreface(t *testing.T) {
 	}
 }
 
-// A client that opens too many streams before it reads responses, and sends the
-// bodies then, is not delayed.
+// A client is not delayed if it first opens too many streams, and then sends the rest
+// of the bodies whose streams were not refused.
 func TestFramesRefuseStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const streams = maxStreams + 36
@@ -320,7 +320,7 @@ func TestFramesRefuseStreams(t *testing.T) {
 
 // Ordinary clients are served, however many streams they use. On a new
 // connection, net/http's client opens up to 100 streams before it has read the
-// limit of the server. It repeats those that are refused.
+// limit of the server. It repeats the requests whose streams are refused.
 func TestFramesServeStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		headers := &budget{limit: headerBudget}

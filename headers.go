@@ -202,8 +202,8 @@ func headerMemory(h http.Header) (size int64, fields int) {
 	return size, fields
 }
 
-// maxUnsentStream is the size of the largest stream whose reservation may end before its
-// response is sent, in bytes.
+// maxUnsentStream is the largest reservation of a stream, in bytes, that may be released
+// before the response is sent.
 const maxUnsentStream = streamOverhead + 2<<10
 
 // headerKey is the context key of a request's *headerConn.
@@ -248,19 +248,20 @@ func limitHeaders(h http.Handler) http.Handler {
 	})
 }
 
-// serveStream limits how long the response to a request over HTTP/2 waits for its
-// client: one that never allows it to be sent would keep the stream. size is what the
-// stream has reserved.
+// serveStream serves a request over HTTP/2 with h, and limits how long the response waits
+// for the client. Without the limit, a client that never opens its flow-control window
+// would keep the stream. size is the reservation of the stream, in bytes.
 func serveStream(h http.Handler, w http.ResponseWriter, r *http.Request, size int64) {
 	rc := http.NewResponseController(w)
 	limitWrite := func() { rc.SetWriteDeadline(time.Now().Add(writeTimeout)) } // fails only if the stream has ended
+	// Handlers of /logs set deadlines themselves. Those of POST can take longer before they write.
 	if r.Method != http.MethodPost && !strings.HasPrefix(r.URL.Path, "/logs") {
-		limitWrite() // other handlers set deadlines, or write little
+		limitWrite()
 	}
 	h.ServeHTTP(w, r)
 	limitWrite()
 	if size > maxUnsentStream {
-		rc.Flush() // net/http keeps the header until the response is sent
+		rc.Flush() // waits until the response is sent, because net/http keeps the header until then
 	}
 }
 

@@ -213,8 +213,8 @@ func TestEachHeaderReservationFails(t *testing.T) {
 	}
 }
 
-// A client that never allows a response to be sent loses its stream after writeTimeout.
-// Until then the memory of a large header stays reserved.
+// The stream of a client that never opens its flow-control window is reset after
+// writeTimeout. Until then the memory of a large header stays reserved.
 func TestStreamWithoutWindow(t *testing.T) {
 	for name, header := range map[string][]byte{
 		"while the handler writes": slices.Concat(

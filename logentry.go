@@ -135,8 +135,8 @@ func (e *LogEntry) UnmarshalUnknown(in *jlexer.Lexer, key string) {
 	e.members = append(e.members, member{key, rawValue(in)})
 }
 
-// rawValue reads a value of a valid entry. The lexer would validate an array or an
-// object again. It therefore continues with the data after that.
+// rawValue reads the next value of in, whose data is valid JSON. in.Raw would validate an
+// array or an object again, so rawValue skips it and restarts in after it.
 func rawValue(in *jlexer.Lexer) []byte {
 	rest := jsoncursor.Cursor{Rest: in.Data[in.GetPos():]}
 	if c := rest.Peek(); c != '{' && c != '[' {

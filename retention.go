@@ -148,9 +148,10 @@ func (r *retention) deleteBySize(n int) (more bool, err error) {
 	return deleted > 0, err
 }
 
-// oldest returns the id of the last of the oldest rows: up to n, with up to size bytes
-// in total, but at least one. ok is false if there are no rows. It tries numbers of
-// rows, because a window function takes longer than deleting the rows.
+// oldest selects the oldest rows: at most n, with at most size bytes in total, but at
+// least one. It returns the id of the last of them; ok is false if there are no rows. It
+// tries different numbers of rows, because a window function would take longer than
+// deleting the rows does.
 func (r *retention) oldest(n int, size int64) (last int64, ok bool, err error) {
 	for try := min(n, minStepRows); ; {
 		rows, err := r.db.conn.query(`SELECT max(id), sum(bytes) FROM (

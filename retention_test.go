@@ -152,8 +152,8 @@ func TestRetentionOfLargeRows(t *testing.T) {
 	}
 }
 
-// The rows to delete have at least half of the size to free, but not more, unless
-// the first row is larger.
+// The selected rows have between a half and all of the given size, unless the first row
+// is larger, or n or the number of rows limits them.
 func TestRetentionOldestRows(t *testing.T) {
 	path := newFile(t)
 	insertRows(t, path, 1, strings.Repeat("x", 1<<20), ago(time.Hour))

@@ -162,7 +162,7 @@ func (s *service) reopenReader() {
 	}()
 }
 
-// newIngester returns a handler of POST /ingest. All handlers share their limits.
+// newIngester returns a handler of POST /ingest. All of these handlers share the limits of s.
 func (s *service) newIngester() *ingester {
 	return &ingester{
 		threshold:  s.cfg.level.Level,
@@ -322,7 +322,7 @@ func fileSize(path string) int64 {
 
 // shutdown finishes the requests in progress, drains the queue and closes the
 // database. Requests get half of -drain-timeout, so that the writer has the other
-// half even if a client never completes its request.
+// half even if clients send their requests slowly.
 func (s *service) shutdown() error {
 	deadline := time.Now().Add(s.cfg.drainTimeout)
 	s.finishRequests()
@@ -342,7 +342,7 @@ func (s *service) shutdown() error {
 
 // finishRequests stops accepting connections, and waits for the requests in
 // progress, at most half of -drain-timeout. It does not wait for clients that do
-// not send the rest of a request.
+// not send the rest of a request, or do not read a response.
 func (s *service) finishRequests() {
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.drainTimeout/2)
 	defer cancel()
@@ -358,7 +358,7 @@ func (s *service) finishRequests() {
 	}
 	cancel()
 	if n := <-closed; n > 0 {
-		s.log.Warn("closed connections without a complete request", "connections", n)
+		s.log.Warn("closed connections that delayed the shutdown", "connections", n)
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Programs that write JSON lines to app.log, which the Collector sends. No line is
-// lost or stored twice while the service is busy or down.
+// The Collector sends the JSON lines that programs write to app.log. No line is lost or
+// stored twice while the service is busy or down.
 func TestFileLoggers(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -54,7 +54,7 @@ func TestFileLoggers(t *testing.T) {
 	}
 }
 
-// The output of the .NET example, as Docker stores it, which the Collector sends.
+// The Collector sends the output of the .NET example, as Docker stores it.
 func TestDotnet(t *testing.T) {
 	t.Parallel()
 	program, err := filepath.Abs("../testdata/dotnet/out/run")

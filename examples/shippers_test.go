@@ -27,8 +27,8 @@ type shipper struct {
 	config    string // of a file test.conf, in which DIR is the directory
 	command   []string
 	feed      func(t *testing.T, dir, level, message string)
-	// replace has pairs of strings that replace others in the files. DIR is the
-	// directory.
+	// replace has pairs of strings: in the files, the second one replaces the first
+	// one. DIR is the directory.
 	replace []string
 	// errorLevel is the stored level of a message with the level err; err if empty.
 	errorLevel string
@@ -201,7 +201,8 @@ func feedJournal(t *testing.T, dir, level, message string) {
 	priority := map[string]int{"err": 3, "info": 6}[level]
 	now := time.Now().UnixMicro()
 	length := binary.LittleEndian.AppendUint64(nil, uint64(len(message)))
-	entry := fmt.Sprintf("__REALTIME_TIMESTAMP=%d\n__MONOTONIC_TIMESTAMP=%d\n_BOOT_ID=%032x\nPRIORITY=%d\nMESSAGE\n%s%s\n\n",
+	entry := fmt.Sprintf(
+		"__REALTIME_TIMESTAMP=%d\n__MONOTONIC_TIMESTAMP=%d\n_BOOT_ID=%032x\nPRIORITY=%d\nMESSAGE\n%s%s\n\n",
 		now, now, 1, priority, length, message)
 	cmd := exec.Command(remote, "--output="+filepath.Join(journal, "test.journal"), "-")
 	cmd.Stdin = strings.NewReader(entry)

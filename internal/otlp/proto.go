@@ -241,8 +241,8 @@ func protoMember(t *rowText, msg []byte, depth int) error {
 }
 
 // shortMember returns the key and the string of a KeyValue in the form that nearly all
-// attributes have: only a key and a string, in this order, and each shorter than 128
-// bytes.
+// attributes have: a key of at most 127 bytes, then a string of at most 123 bytes, and
+// no other fields. ok is false for other forms.
 func shortMember(msg []byte) (key, value []byte, ok bool) {
 	if len(msg) < 2 || msg[0] != tagKeyValueKey || msg[1] >= 0x80 || int(msg[1])+6 > len(msg) {
 		return nil, nil, false

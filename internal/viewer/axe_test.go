@@ -16,7 +16,7 @@ const axeFile = "testdata/axe/node_modules/axe-core/axe.min.js"
 // zoomed is the desktop at a zoom of 200%.
 var zoomed = screen{width: desktop.width / 2, height: desktop.height / 2}
 
-// axe-core finds nothing in any view of the page.
+// axe-core finds no violation in any view of the page.
 func TestPageAccessibility(t *testing.T) {
 	axe, err := os.ReadFile(axeFile)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -123,7 +123,7 @@ func TestPageStackTraces(t *testing.T) {
 	p.check(`$(".facts .block b").textContent`, "Caused by: Error: no route\n")
 	p.check(`$(".facts summary").textContent`, "2 library frames")
 	p.check(`$(".facts details").open`, false)
-	// One frame of a library is not folded.
+	// A single library frame is not folded.
 	p.check(`$(".facts .block > span.library").textContent`, "    at c (node:internal/c:3:3)")
 	p.check(`$(".facts dd").textContent.includes('"name": "Имя"')`, true)
 	p.check(`$(".row .extra").textContent.includes("Имя")`, true)

@@ -45,13 +45,13 @@ func (p *tab) usage() usage {
 	return usage{values["JSHeapUsedSize"], values["Nodes"], values["ProcessTime"], values["Timestamp"]}
 }
 
-// A tab that shows the newest entries must not grow, however long it is open. The
-// figures in docs are made with
+// A tab that shows the newest entries must not grow, however long it is open. This
+// command measures the figures in docs/performance.md:
 //
 //	go test -run TestPageTailGrowth -v -timeout 0 ./internal/viewer -tailtime 1h
 func TestPageTailGrowth(t *testing.T) {
 	s := newSite(t)
-	s.fill(10_000) // the list has its final length from the start
+	s.fill(10_000) // too many to be loaded at once
 	p := openTab(t, s.url+"/", desktop)
 	// This log has no summaries, so after a while a histogram can take too long on a
 	// busy machine.

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// From the page to the cause of a burst of errors takes three clicks, also if half of
-// the entries are others.
+// The cause of a burst of errors is three clicks away from the page, even if half of the
+// entries at that time are unrelated.
 func TestPageBurstCause(t *testing.T) {
 	s := newSite(t)
 	now := time.Now()
@@ -72,7 +72,7 @@ func TestPageKinds(t *testing.T) {
 	p.press("m")
 	p.wait("isLoaded() && state.entries.length === 41")
 
-	// Entries without a message have no filter: the last one is shown.
+	// No filter selects entries without a message, so a click opens the last of them.
 	s.insert(testEntry{"fatal", "", timestamp(now), ""})
 	p.navigate(s.url + "/?view=kinds&level=fatal")
 	p.wait(`$(".kind")`)

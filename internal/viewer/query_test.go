@@ -187,7 +187,7 @@ func TestPageSearchBox(t *testing.T) {
 	p.click(`$("#notice .chip")`)
 	p.wait("isLoaded() && state.entries.length === 1")
 
-	// If that is not one filter, it names the fewest.
+	// If removing one filter is not enough, the page names filters to remove together.
 	p.navigate(s.url + "/?words=card&details.service=none&not.details.service=checkout&since=24h")
 	p.wait(`$$("#notice .chip").length`)
 	p.check(`$$("#notice .chip").map((e) => e.textContent).join()`,

@@ -8,9 +8,10 @@ import (
 	"testing"
 )
 
-var timedPage = flag.String("page", "", "`URL` of the service that TestPageTimes measures; needs no key")
+var timedPage = flag.String("page", "", "`URL` of the service that TestPageTimes measures; it must not require a key")
 
-// The figures in docs are made with
+// TestPageTimes measures how fast the page shows its content. This command measures the
+// figures in docs/performance.md:
 //
 //	go test -run TestPageTimes -v ./internal/viewer -page http://127.0.0.1:3002
 func TestPageTimes(t *testing.T) {
@@ -44,8 +45,8 @@ func TestPageTimes(t *testing.T) {
 	}
 }
 
-// timesScript measures in ms when the first row and the first bars are there after
-// the start of a load, and the empty result after the last key.
+// timesScript measures, in ms, the time from the start of a load to the first row and to
+// the first bars, and the time from the last key to the empty result.
 const timesScript = `
 	window.times = {};
 	let typed = 0;

@@ -18,7 +18,7 @@ const (
 	honestLatency  = 100 * time.Millisecond // for honestShare of its requests
 	honestShare    = 0.99
 
-	maxEntries = 100 // of a request
+	maxEntries = 100 // in a request
 
 	// leastMeasured is the least number of requests that can fail a run because of
 	// their latency.

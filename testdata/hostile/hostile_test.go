@@ -38,7 +38,7 @@ var (
 const (
 	memoryLimit = 192 << 20 // of a container with the default configuration
 
-	shutdownLimit = 4 * time.Second
+	shutdownLimit = 4 * time.Second // from SIGTERM to the exit
 
 	// lateDescriptors are those of connections to the database that a reader
 	// opens only when it needs them.

@@ -115,7 +115,7 @@ func (g *generator) realistic(level string) []byte {
 		},
 	})
 	if err != nil {
-		panic(err) // the value consists of strings, numbers and maps
+		panic(err) // strings, numbers and maps can always be encoded
 	}
 	return data
 }

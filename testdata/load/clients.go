@@ -18,7 +18,7 @@ import (
 //go:embed requests.lua
 var requestsLua []byte
 
-// A result is what one run of a server measured.
+// A result has the figures of one run of a server.
 type result struct {
 	requests  int64   // with a 2xx response
 	rate      float64 // of them, per second
@@ -108,8 +108,8 @@ func (cfg *config) h2load(p *process, r row, bodies string) (result, error) {
 	return res, err
 }
 
-// parseH2load reads the log of h2load. A line has the start of a request, the status
-// and the latency, in microseconds.
+// parseH2load reads the log of h2load. A line has the start of a request, its status,
+// and its latency in microseconds.
 func parseH2load(log []byte) (res result, err error) {
 	var latencies []time.Duration
 	for lines := bufio.NewScanner(bytes.NewReader(log)); lines.Scan(); {

@@ -16,7 +16,7 @@ type config struct {
 	rows         int64  // of the row sustained
 	dir          string // temporary files
 
-	ctx context.Context // ends when the program is interrupted, and with it all processes
+	ctx context.Context // done when the program is interrupted, which kills all servers and clients
 }
 
 // path returns the path of a temporary file.

@@ -7,9 +7,9 @@
 //	go run -C testdata/load . -row sustained -rows 100000000
 //	go run -C testdata/load . -list               the names of the rows
 //
-// It needs wrk and h2load. All servers listen on loopback and are started by it, in
-// rounds: each round runs all servers of a row one after the other, so that a change in
-// the speed of the machine affects all of them.
+// It needs wrk and h2load. It starts all servers on loopback. Each round runs all servers
+// of a row, one after the other, so that a change in the speed of the machine affects all
+// of them.
 package main
 
 import (

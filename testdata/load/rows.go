@@ -91,8 +91,8 @@ func realisticRow(name, title string, errors int) row {
 	}
 }
 
-// retentionRow sends entries that are an hour old for long enough that both limits are
-// exceeded, so that the service deletes as many entries as it stores.
+// retentionRow returns a row with entries that are an hour old. Its runs are long enough
+// to exceed both limits, so the service deletes entries while it stores others.
 func retentionRow(name, title string, entries int) row {
 	return row{
 		name: name, title: title, load: load{entries: entries, errors: 33, old: true}, conns: 50,

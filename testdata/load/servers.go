@@ -85,8 +85,8 @@ func victoriaLogsCommand(cfg *config, dir, addr string, _ bool) ([]string, error
 	return []string{cfg.victoriaLogs, "-httpListenAddr=" + addr, "-storageDataPath=" + dir}, nil
 }
 
-// fluentBitCommand makes Fluent Bit write the entries to a file that the service would
-// keep.
+// fluentBitCommand returns the command of Fluent Bit, which writes to a file the entries
+// that the service would keep.
 func fluentBitCommand(cfg *config, dir, addr string, _ bool) ([]string, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

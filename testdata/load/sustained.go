@@ -16,14 +16,16 @@ import (
 
 const sustainedTitle = "bodies of 100, all entries kept, until -rows entries are stored"
 
-const sustainedHeader = `| entries | seconds | first 10 s | last 10 s | ratio | file | written | disk before, after | peak memory |
-|---|---|---|---|---|---|---|---|---|`
+const sustainedHeader = "" +
+	"| entries | seconds | first 10 s | last 10 s | ratio | file | written | disk before, after | peak memory |\n" +
+	"|---|---|---|---|---|---|---|---|---|"
 
 // window is the length of the first and the last part of the row sustained.
 const window = 10 * time.Second
 
-// sustained sends entries that are all kept until cfg.rows of them are stored, and
-// prints the rates of the first and the last ten seconds, and what the disk can do.
+// sustained sends only entries that the service keeps, until cfg.rows of them are stored.
+// It prints the rates of the first and the last ten seconds, and the write rate of the
+// disk before and after the load.
 func (cfg *config) sustained() error {
 	bodies := cfg.path("bodies-sustained")
 	if _, err := writeBodies(bodies, load{entries: 100, errors: 100}); err != nil {

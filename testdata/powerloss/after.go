@@ -14,8 +14,8 @@ import (
 	"strings"
 )
 
-// An afterCheck uses a service that was started on the files of s, and returns the
-// problems.
+// An afterCheck sends requests to a service that was started on the files of s, and
+// returns the problems that it finds.
 type afterCheck func(ctx context.Context, address string, s *state) ([]string, error)
 
 // repeatRequests repeats all requests that have a key.
@@ -69,8 +69,8 @@ func do(r *http.Request) (*http.Response, []byte, error) {
 // searches is how many rows search looks for.
 const searches = 12
 
-// search checks that searches find rows by their text, and that the histogram counts
-// all rows. Both use the summaries. The rows in s were read without them.
+// search checks that searches find rows by their text, and that the histogram counts all
+// rows. The service uses the summaries for both. The rows in s were read without them.
 func search(ctx context.Context, address string, s *state) (problems []string, err error) {
 	rows := s.tables[0].rows
 	for i := range searches {
@@ -97,7 +97,7 @@ func search(ctx context.Context, address string, s *state) (problems []string, e
 	return problems, nil
 }
 
-// searchText returns a text of a row that only few other rows contain.
+// searchText returns a part of a row that few other rows contain.
 func searchText(r storedRow) string {
 	var details struct{ Pad string }
 	if json.Unmarshal([]byte(r.details), &details) == nil && details.Pad != "" {
@@ -122,7 +122,7 @@ func get(ctx context.Context, address, path string, v any) error {
 	return json.Unmarshal(body, v)
 }
 
-// addRow sends an entry.
+// addRow adds a row with the message newRowMessage.
 func addRow(ctx context.Context, address string) error {
 	body := strings.NewReader(`{"level":"error","message":"` + newRowMessage + `"}`)
 	request, err := http.NewRequestWithContext(ctx, "POST", "http://"+address+"/ingest?wait=1", body)

@@ -223,8 +223,8 @@ func (s *state) missing() int {
 	return n
 }
 
-// auditKeys checks that each file has a key exactly if it has the rows of the key's
-// request, and that the stored response is the request's.
+// auditKeys checks that each file has the key of a request if and only if it has the rows
+// of the request, and that the response that is stored with the key is correct.
 func auditKeys(s *state) (problems []string) {
 	for _, t := range s.tables {
 		used := 0

@@ -73,8 +73,8 @@ func TestAudit(t *testing.T) {
 	}
 }
 
-// keyState returns the state of a request that has a key, is stored with or without
-// its rows and has the given rows of idempotency_keys.
+// keyState returns the state after a request with a key. The table logs has the rows of
+// the request if withRows is true, and the table idempotency_keys has the given keys.
 func keyState(withRows bool, keys ...storedKey) *state {
 	rec := &recording{
 		Events:   []event{{Kind: evSend}, {Kind: evResponse, Status: 202}},
@@ -114,7 +114,8 @@ func TestAuditKeys(t *testing.T) {
 	}
 }
 
-// A repeated request is not known to be refused, and a success remains one.
+// A refused request that is sent again no longer counts as refused. A successful one
+// still counts as successful.
 func TestNewStateRepeatedRequest(t *testing.T) {
 	for _, c := range []struct{ first, want int }{{503, 0}, {202, 202}} {
 		rec := &recording{

@@ -183,8 +183,8 @@ func readTable(dir, name string) (*table, error) {
 // newRowMessage is the message of the row that is added after the restart.
 const newRowMessage = "after the power loss"
 
-// assign assigns the rows of t to their requests. A row that belongs to none is
-// a copy of no request.
+// assign assigns the rows of t to their requests. It skips rows that belong
+// to no request.
 func (s *state) assign(t *table) {
 	for _, r := range t.rows {
 		var id, index, n int

@@ -8,7 +8,7 @@ import (
 	"fmt"
 )
 
-// A storedKey is a row of the table idempotency_keys, without what no audit needs.
+// A storedKey has the columns of a row of idempotency_keys that the audits need.
 type storedKey struct {
 	key                        []byte
 	status, accepted, filtered int
@@ -43,8 +43,8 @@ func storedDigest(key string) []byte {
 	return sum[:sha256.Size/2]
 }
 
-// summaryChecks are queries that return 0 if the tables of the summaries are
-// consistent, by the problem. The service has started, so all tables exist.
+// summaryChecks are queries that return a number other than 0 if the tables of the
+// summaries have the problem. The service has started, so all tables exist.
 var summaryChecks = []struct{ problem, query string }{
 	{"objects of the schema are missing or exist twice", `SELECT count(*) != 6 OR count(DISTINCT name) != 6
 		FROM sqlite_schema WHERE name IN ('logs_segments', 'logs_filters', 'logs_segments_deleted',
@@ -57,8 +57,8 @@ var summaryChecks = []struct{ problem, query string }{
 		WHERE upto > (SELECT seq FROM sqlite_sequence WHERE name = 'logs')`},
 }
 
-// checkSummaries returns the problems of the tables of the summaries. A file that
-// was moved before its summaries were installed has none.
+// checkSummaries returns the problems of the tables of the summaries. A file that was
+// moved before the service created these tables has no problems.
 func checkSummaries(db *sql.DB) (problems []string, err error) {
 	var objects int
 	const count = "SELECT count(*) FROM sqlite_schema WHERE name = 'logs_segments'"

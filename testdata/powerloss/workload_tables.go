@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// keys sends requests with an Idempotency-Key, some of them repeatedly, and kills
-// the service in between.
+// keys sends requests with an Idempotency-Key, some of them repeatedly, and kills the
+// service. Then it does the same again.
 func keys(r *run) error {
 	for range 2 {
 		if err := r.start(); err != nil {
@@ -66,8 +66,8 @@ func (s *sender) postUntilStored(q request) error {
 	return errors.New("timeout waiting for a response with status 200 or 202")
 }
 
-// summaries makes the summary of some blocks, deletes entries that it covers while
-// others are inserted, and makes the summary of the segment again.
+// summaries lets the service summarize some blocks, delete some of their entries while
+// others are inserted, and summarize the segment again.
 func summaries(r *run) error {
 	if err := r.start(); err != nil {
 		return err

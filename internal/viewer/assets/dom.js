@@ -79,9 +79,9 @@ export function highlighted(text, pattern) {
 }
 
 /**
- * Returns text without the color codes of terminals, the numbers of which are # in a
- * kind. Characters that change the direction of the text around them are replaced by
- * their code.
+ * Returns text without terminal color codes, also without those in kinds, which have #
+ * instead of numbers. Characters that change the direction of the text around them are
+ * replaced by their code.
  * @param {string} text
  */
 export function visibleControls(text) {

@@ -74,7 +74,7 @@ function kindRow({ kind, level: name, count, first, last, last_id: lastID, spark
       seen,
       element("span", "text", ...badge, visibleControls(kind) || "(no message)"),
     ],
-    // No filter selects entries without a message, so show the last one.
+    // No filter selects entries without a message, so open the last of them.
     () => changeQuery({ kind, levels: [name], showsKinds: false, open: kind ? 0 : lastID }),
   );
   return element("li", "", row);

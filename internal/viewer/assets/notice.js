@@ -65,8 +65,8 @@ function noticeContent(failure, hasFilters, isLive) {
 }
 
 /**
- * Adds a button for each filter without which the list would not be empty, or one
- * for the fewest filters.
+ * Adds a button for each filter without which the list would not be empty. If there
+ * is no such filter, adds one button that removes several, all of which are necessary.
  * @param {HTMLElement} box
  */
 async function suggestWithout(box) {

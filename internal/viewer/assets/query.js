@@ -7,7 +7,7 @@ const FIELD_PREFIX = "details.";
 const NOT = "not.";
 const WORD = /(-?)(?:([\w.@/-]+)=)?(?:"([^"]*)"?|([^\s"]+))/g;
 
-/** The parts of the query that are on or off, and the parameters that turn them on. */
+/** The parts of the query that are on or off, each with the parameter and value that turn it on. */
 const FLAGS = /** @type {const} */ ([
   ["asc", "order", "asc"],
   ["showsKinds", "view", "kinds"],

@@ -4,7 +4,7 @@ const MINUTE = 60;
 const HOUR = 3600;
 const DAY = 86400;
 
-// The lengths of a clock with seconds and without them.
+// The lengths of a time of day with seconds (15:04:05) and without them (15:04).
 const SECONDS = 8;
 const MINUTES = 5;
 

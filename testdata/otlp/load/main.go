@@ -1,5 +1,5 @@
-// Program load sends OTLP log requests in protobuf to a server and prints the
-// throughput, and the processor time that the server took for each record.
+// Program load sends OTLP log requests in protobuf to a server. It prints the throughput,
+// and the processor time that the server used for each record.
 //
 //	go run ./load -url http://127.0.0.1:3002/v1/logs -pid PID
 package main
