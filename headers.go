@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -226,13 +227,13 @@ func limitHeaders(h http.Handler) http.Handler {
 		}
 		size, fields := headerMemory(r.Header)
 		if fields > maxHeaderFields {
-			httpapi.WriteError(w, httpapi.Errorf(http.StatusRequestHeaderFieldsTooLarge,
+			refuseHeader(w, r, httpapi.Errorf(http.StatusRequestHeaderFieldsTooLarge,
 				"the request has more than %d header fields", maxHeaderFields))
 			return
 		}
 		if r.ProtoMajor < 2 {
 			if !c.parsed(size) {
-				httpapi.WriteError(w, errHeaderMemory)
+				refuseHeader(w, r, errHeaderMemory)
 				return
 			}
 			h.ServeHTTP(w, r)
@@ -240,7 +241,7 @@ func limitHeaders(h http.Handler) http.Handler {
 		}
 		size += streamOverhead
 		if !c.budget.reserve(c.held, size) {
-			httpapi.WriteError(w, errHeaderMemory)
+			refuseHeader(w, r, errHeaderMemory)
 			return
 		}
 		defer c.budget.release(c.held, size)
@@ -248,21 +249,56 @@ func limitHeaders(h http.Handler) http.Handler {
 	})
 }
 
+// refuseHeader sends e. Over HTTP/2 it sends no body: a body waits for the flow-control
+// window of the client, and the header, which is not reserved, would stay in memory.
+func refuseHeader(w http.ResponseWriter, r *http.Request, e *httpapi.Error) {
+	if r.ProtoMajor < 2 {
+		httpapi.WriteError(w, e)
+		return
+	}
+	httpapi.SetRetryAfter(w, e)
+	w.WriteHeader(e.Status)
+}
+
 // serveStream serves a request over HTTP/2 with h, and limits how long the response waits
 // for the client. Without the limit, a client that never opens its flow-control window
 // would keep the stream. size is the reservation of the stream, in bytes.
 func serveStream(h http.Handler, w http.ResponseWriter, r *http.Request, size int64) {
 	rc := http.NewResponseController(w)
-	limitWrite := func() { rc.SetWriteDeadline(time.Now().Add(writeTimeout)) } // fails only if the stream has ended
-	// Handlers of /logs set deadlines themselves. Those of POST can take longer before they write.
+	// Handlers of /logs set deadlines themselves. Those of POST can take longer before
+	// they write, and use a streamWriter for responses that do not fit into a buffer.
 	if r.Method != http.MethodPost && !strings.HasPrefix(r.URL.Path, "/logs") {
-		limitWrite()
+		limitWrite(rc)
 	}
 	h.ServeHTTP(w, r)
-	limitWrite()
+	limitWrite(rc)
 	if size > maxUnsentStream {
 		rc.Flush() // waits until the response is sent, because net/http keeps the header until then
 	}
+}
+
+// limitWrite gives the client of a response writeTimeout to take what is written next.
+func limitWrite(rc *http.ResponseController) {
+	rc.SetWriteDeadline(time.Now().Add(writeTimeout)) // fails only if the stream has ended
+}
+
+// newStreamWriter returns a writer of a response that is larger than the buffers of
+// net/http. It limits each write over HTTP/2; limitedConn limits those over HTTP/1.1.
+func newStreamWriter(w http.ResponseWriter, r *http.Request) io.Writer {
+	if r.ProtoMajor < 2 {
+		return w
+	}
+	return &streamWriter{w, http.NewResponseController(w)}
+}
+
+type streamWriter struct {
+	w  io.Writer
+	rc *http.ResponseController
+}
+
+func (s *streamWriter) Write(p []byte) (int, error) {
+	limitWrite(s.rc)
+	return s.w.Write(p)
 }
 
 var errHeaderMemory = httpapi.Errorf(http.StatusServiceUnavailable, "the memory for request headers is full")

@@ -220,18 +220,22 @@ func TestStreamWithoutWindow(t *testing.T) {
 		"while the handler writes": slices.Concat(
 			literal(":method", "GET"), literal(":scheme", "https"), literal(":path", "/"), literal(":authority", "localhost"),
 		),
-		"after the handler": postHeader(100),
+		"while the handler writes to a stream writer": postHeader(0),
+		"after the handler":                           postHeader(100),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				headers := &budget{limit: headerBudget}
 				response := make([]byte, 100<<10)
 				pipes, _ := serveFrames(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					if r.Method == http.MethodPost {
+					switch {
+					case r.Method == http.MethodGet:
+						w.Write(response)
+					case len(r.Header) < 100:
+						newStreamWriter(w, r).Write(response)
+					default:
 						w.Write(response[:100])
-						return
 					}
-					w.Write(response)
 				}), headers)
 				conn := pipes.Dial(t).Conn
 				defer conn.Close()
@@ -271,4 +275,24 @@ func TestStreamWithoutWindow(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The refusal of a header over HTTP/2 has no body, which would wait for the client.
+func TestRefusedStreamHasNoBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, client := serveFrames(t, http.NotFoundHandler(), &budget{limit: headerBudget})
+		request, err := http.NewRequest("GET", "http://localhost/", nil)
+		must(t, err)
+		for i := range maxHeaderFields {
+			request.Header.Set(fmt.Sprintf("a%d", i), "")
+		}
+		resp, err := client.Do(request)
+		must(t, err)
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		must(t, err)
+		if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge || len(body) > 0 {
+			t.Errorf("got status %d and body %q, want 431 and no body", resp.StatusCode, body)
+		}
+	})
 }

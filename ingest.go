@@ -94,9 +94,16 @@ func (s *scratch) free() {
 	s.trim()
 	s.reserved.release()
 	s.account.put()
-	s.conn.addActive(-1)
-	s.account, s.conn = nil, nil
+	s.account = nil
+	s.setInactive()
 	scratchPool.Put(s)
+}
+
+// setInactive records that the request does not work any more, so that it cannot delay a
+// shutdown. Its response may still be written.
+func (s *scratch) setInactive() {
+	s.conn.addActive(-1)
+	s.conn = nil
 }
 
 // trim drops buffers that a large body grew.
