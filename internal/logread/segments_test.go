@@ -257,8 +257,12 @@ func TestSummariesChangeNoResult(t *testing.T) {
 	l.installSummaries()
 	l.fillSparse(r, 4000, 50)
 	l.summarize()
-	l.compareQueries(r, 40)
-	for range 12 {
+	queries, changes := 40, 12
+	if testing.Short() {
+		queries, changes = 8, 3
+	}
+	l.compareQueries(r, queries)
+	for range changes {
 		l.change(r)
 		l.compareQueries(r, 5)
 		if r.IntN(2) == 0 {
@@ -292,7 +296,11 @@ func TestSummariesOldestFirst(t *testing.T) {
 	l.installSummaries()
 	l.fillSparse(r, 3000, summary.BlocksPerSegment*summary.BlockSize*segmentBatch*5/2/3000)
 	l.summarize()
-	l.compareQueries(r, 30)
+	queries := 30
+	if testing.Short() {
+		queries = 6
+	}
+	l.compareQueries(r, queries)
 	q, err := parseQuery("not.level=absent&order=asc", time.Now(), "order")
 	must(t, err)
 	l.reader.scanner.helpAfter = time.Hour

@@ -28,7 +28,7 @@ var rows = []row{
 		servers: []server{netHTTPEmpty, service},
 	},
 	{
-		name: "key", title: "single entries, with a key", load: load{entries: 1, errors: 33}, conns: 50,
+		name: "key", title: "single entries, with an API key", load: load{entries: 1, errors: 33}, conns: 50,
 		rounds: 5, duration: 2 * time.Second,
 		servers: []server{service, service.withKey()},
 	},

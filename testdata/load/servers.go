@@ -67,7 +67,7 @@ func (s server) with(name string, flags ...string) server {
 }
 
 func (s server) withKey() server {
-	s.name += ", with a key"
+	s.name += ", with an API key"
 	s.env = []string{"LOG_INGESTER_API_KEYS=0123456789abcdef0123456789abcdef"}
 	s.headers = []string{"Authorization: Bearer 0123456789abcdef0123456789abcdef"}
 	return s
