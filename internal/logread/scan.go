@@ -86,9 +86,12 @@ func (s *scanner) scan(ctx context.Context, l *lease, sc *scan) (err error) {
 	if err != nil {
 		return err
 	}
-	sc.segments, err = newSegmentReader(ctx, s.db, sc.q, s.ignoreSummaries)
-	if err != nil {
-		return err
+	sc.segments = new(segmentReader)
+	if !s.ignoreSummaries {
+		sc.segments, err = newSegmentReader(ctx, s.db, sc.q, sc.counts != nil && sc.q.hasCounts())
+		if err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer sc.awaitHelpers()
@@ -172,11 +175,7 @@ func (sc *scan) visitSegment(ctx context.Context, s *segment, ids idRange) (enou
 			return false, err
 		}
 	}
-	blocks, err := sc.segments.candidates(ctx, s)
-	if err != nil {
-		return false, err
-	}
-	return sc.visitBlocks(ctx, s, blocks, ids, &sc.q.filter)
+	return sc.visitBlocks(ctx, s, s.candidates, ids, &sc.q.filter)
 }
 
 // visitBlocks visits the ids that are in some blocks of a segment.

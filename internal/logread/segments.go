@@ -7,19 +7,26 @@ import (
 	"errors"
 	"math"
 	"math/bits"
+	"slices"
+	"strconv"
 
 	"log-ingester/internal/summary"
 )
 
-// segmentBatch is how many summaries one statement reads.
-const segmentBatch = 32
+// A statement reads from minSegmentBatch to maxSegmentBatch summaries: few at first,
+// because the first segments often have enough matches, and then twice as many each time.
+const (
+	minSegmentBatch = 4
+	maxSegmentBatch = 64
+)
 
 // A segment is a stored summary.
 type segment struct {
 	summary.Segment
-	number int64
-	filter int64  // id of the first row of the filter
-	counts []byte // nil if they are not known or not needed
+	number     int64
+	filter     int64  // id of the first row of the filter
+	counts     []byte // nil if they are not known or not needed
+	candidates uint64 // the blocks that can contain entries that match the query
 }
 
 // A segmentReader reads the summaries that a scan needs, in batches in the order of the
@@ -28,18 +35,16 @@ type segmentReader struct {
 	q     *query
 	probe summary.Probe
 
-	list, row *sql.Stmt // nil if the database has no summaries
-	cache     []segment // the last batch
-	low, high int64     // the batch has all summaries of the segments from low to high
+	list, rows *sql.Stmt // nil if the database has no summaries
+	batchSize  int
+	batch      []segment
+	low, high  int64 // the batch has all summaries of the segments from low to high
 }
 
-// newSegmentReader returns a reader of the summaries that a scan for q needs. If ignore
-// is set, it returns none.
-func newSegmentReader(ctx context.Context, db *database, q *query, ignore bool) (*segmentReader, error) {
-	r := &segmentReader{q: q, probe: q.probe(), low: math.MaxInt64, high: math.MinInt64}
-	if ignore {
-		return r, nil
-	}
+// newSegmentReader returns a reader of the summaries that a scan for q needs, with their
+// counts if withCounts is set.
+func newSegmentReader(ctx context.Context, db *database, q *query, withCounts bool) (*segmentReader, error) {
+	r := &segmentReader{q: q, probe: q.probe(), batchSize: minSegmentBatch, low: math.MaxInt64, high: math.MinInt64}
 	check, err := db.statement(ctx, "SELECT "+summary.IsInstalled)
 	if err != nil {
 		return nil, err
@@ -48,17 +53,21 @@ func newSegmentReader(ctx context.Context, db *database, q *query, ignore bool) 
 	if err := check.QueryRowContext(ctx).Scan(&installed); err != nil || !installed {
 		return r, err
 	}
-	first := "segment <= ?"
+	first, counts := "segment <= ?", "NULL"
 	if q.order == oldestFirst {
 		first = "segment >= ?"
 	}
-	r.list, err = db.statement(ctx, "SELECT segment, filter, summary, counts FROM logs_segments"+
+	if withCounts {
+		counts = "counts"
+	}
+	r.list, err = db.statement(ctx, "SELECT segment, filter, summary, "+counts+" FROM logs_segments"+
 		" WHERE "+first+" AND filter IS NOT NULL AND "+summary.IsInstalled+
 		" ORDER BY segment "+string(q.order)+" LIMIT ?")
 	if err != nil {
 		return nil, err
 	}
-	r.row, err = db.statement(ctx, "SELECT substr(bits, ?, 8) FROM logs_filters WHERE id = ?")
+	r.rows, err = db.statement(ctx, "SELECT key, substr(bits, (value & 8191) + 1, 8)"+
+		" FROM json_each(?) CROSS JOIN logs_filters AS f ON f.id = value >> 13")
 	return r, err
 }
 
@@ -71,10 +80,13 @@ func (r *segmentReader) find(ctx context.Context, number int64) (*segment, error
 		if err := r.readBatch(ctx, number); err != nil {
 			return nil, err
 		}
+		if err := r.findCandidates(ctx); err != nil {
+			return nil, err
+		}
 	}
-	for i := range r.cache {
-		if r.cache[i].number == number {
-			return &r.cache[i], nil
+	for i := range r.batch {
+		if r.batch[i].number == number {
+			return &r.batch[i], nil
 		}
 	}
 	return nil, nil
@@ -82,13 +94,13 @@ func (r *segmentReader) find(ctx context.Context, number int64) (*segment, error
 
 // readBatch reads the summaries of the segments from number on, in the order of the query.
 func (r *segmentReader) readBatch(ctx context.Context, number int64) error {
-	rows, err := r.list.QueryContext(ctx, number, segmentBatch)
+	rows, err := r.list.QueryContext(ctx, number, r.batchSize)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	end := &r.low
-	r.cache, r.low, r.high = r.cache[:0], math.MinInt64, number
+	r.batch, r.low, r.high = r.batch[:0], math.MinInt64, number
 	if r.q.order == oldestFirst {
 		end = &r.high
 		r.low, r.high = number, math.MaxInt64
@@ -100,62 +112,76 @@ func (r *segmentReader) readBatch(ctx context.Context, number int64) error {
 		if err := rows.Scan(&s.number, &s.filter, &encoded, &counts); err != nil {
 			return err
 		}
-		if n++; n == segmentBatch {
+		if n++; n == r.batchSize {
 			*end = s.number
 		}
 		if !s.Decode(encoded) {
 			continue // a summary that cannot be read is as good as none
 		}
-		if counts != nil && r.q.hasCounts() {
-			s.counts = append([]byte{}, counts...)
-		}
-		r.cache = append(r.cache, s)
+		s.counts = slices.Clone(counts)
+		r.batch = append(r.batch, s)
 	}
+	r.batchSize = min(2*r.batchSize, maxSegmentBatch)
 	return errors.Join(rows.Err(), rows.Close())
 }
 
-// candidates returns the blocks of s that can contain entries that match the query, as
-// a bit mask. It includes the blocks that the summary does not cover.
-func (r *segmentReader) candidates(ctx context.Context, s *segment) (uint64, error) {
-	blocks := s.Covered()
-	if r.q.hasTimeRange {
-		blocks &= s.WithTimes(r.q.times())
-	}
-	if r.q.selectsLevels() {
-		blocks &= s.WithLevels(r.q.rankSet())
-	}
-	if blocks != 0 && !r.probe.IsEmpty() {
-		var err error
-		blocks, err = r.probe.Match(&s.Segment, blocks, func(position uint32) (uint64, error) {
-			return r.filterRow(ctx, s, position)
-		})
-		if err != nil {
-			return 0, err
+// findCandidates finds the candidates of the segments of the batch. They include the
+// blocks that the summaries do not cover.
+func (r *segmentReader) findCandidates(ctx context.Context) error {
+	segments, blocks := make([]*summary.Segment, len(r.batch)), make([]uint64, len(r.batch))
+	for i := range r.batch {
+		s := &r.batch[i]
+		segments[i], blocks[i] = &s.Segment, s.Covered()
+		if r.q.hasTimeRange {
+			blocks[i] &= s.WithTimes(r.q.times())
+		}
+		if r.q.selectsLevels() {
+			blocks[i] &= s.WithLevels(r.q.rankSet())
 		}
 	}
-	return blocks | ^s.Covered(), nil
+	err := r.probe.Match(segments, blocks, func(position uint32, blocks []uint64) error {
+		return r.restrict(ctx, position, blocks)
+	})
+	for i := range r.batch {
+		r.batch[i].candidates = blocks[i] | ^r.batch[i].Covered()
+	}
+	return err
 }
 
-// filterRow reads the row of a position of the filter of s. If the filter was replaced
-// since s was read, any block can match.
-func (r *segmentReader) filterRow(ctx context.Context, s *segment, position uint32) (uint64, error) {
-	page, offset := s.RowOf(position)
-	var row sql.RawBytes
-	rows, err := r.row.QueryContext(ctx, offset+1, s.filter+page)
+// restrict removes from blocks[i] those that are not in the row of a position of the
+// filter of the segment i of the batch. If the filter was replaced since the segment was
+// read, any block can match.
+func (r *segmentReader) restrict(ctx context.Context, position uint32, blocks []uint64) error {
+	var indexes []int
+	list := []byte{'['}
+	for i, set := range blocks {
+		if set == 0 {
+			continue
+		}
+		page, offset := r.batch[i].RowOf(position)
+		list = append(strconv.AppendInt(list, (r.batch[i].filter+page)<<13|offset, 10), ',')
+		indexes = append(indexes, i)
+	}
+	if len(indexes) == 0 {
+		return nil
+	}
+	list[len(list)-1] = ']'
+	rows, err := r.rows.QueryContext(ctx, string(list))
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer rows.Close()
-	result := uint64(math.MaxUint64)
-	if rows.Next() {
-		if err := rows.Scan(&row); err != nil {
-			return 0, err
+	for rows.Next() {
+		var i int
+		var row sql.RawBytes
+		if err := rows.Scan(&i, &row); err != nil {
+			return err
 		}
 		if len(row) == 8 {
-			result = binary.LittleEndian.Uint64(row)
+			blocks[indexes[i]] &= binary.LittleEndian.Uint64(row)
 		}
 	}
-	return result, errors.Join(rows.Err(), rows.Close())
+	return errors.Join(rows.Err(), rows.Close())
 }
 
 // An idRange is the ids with first <= id <= last.

@@ -290,7 +290,7 @@ func TestSummariesOldestFirst(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 12))
 	l := openTestLog(t)
 	l.installSummaries()
-	l.fillSparse(r, 3000, summary.BlocksPerSegment*summary.BlockSize*segmentBatch*5/2/3000)
+	l.fillSparse(r, 3000, summary.BlocksPerSegment*summary.BlockSize*maxSegmentBatch*5/2/3000)
 	l.summarize()
 	l.compareQueries(r, 30)
 	q, err := parseQuery("not.level=absent&order=asc", time.Now(), "order")
@@ -604,12 +604,14 @@ func FuzzSummary(f *testing.F) {
 			t.Fatal("cannot decode the segment")
 		}
 		probe := fl.probe()
-		blocks, err := probe.Match(&seg, seg.Covered(), func(position uint32) (uint64, error) {
+		blocks := []uint64{seg.Covered()}
+		err := probe.Match([]*summary.Segment{&seg}, blocks, func(position uint32, blocks []uint64) error {
 			page, offset := seg.RowOf(position)
-			return uint64(s.Pages[page][offset]), nil
+			blocks[0] &= uint64(s.Pages[page][offset])
+			return nil
 		})
-		if err != nil || blocks != 1 {
-			t.Errorf("the summary hides the entry: blocks %b, %v, want 1", blocks, err)
+		if err != nil || blocks[0] != 1 {
+			t.Errorf("the summary hides the entry: blocks %b, %v, want 1", blocks[0], err)
 		}
 	})
 }

@@ -1,5 +1,7 @@
 package summary
 
+import "slices"
+
 // A Probe tests which blocks can contain a text and fields. Its zero value tests
 // nothing.
 type Probe struct {
@@ -40,40 +42,44 @@ func (p *Probe) AddField(name string, values []string) {
 // IsEmpty reports whether p tests nothing.
 func (p *Probe) IsEmpty() bool { return len(p.text) == 0 && len(p.fields) == 0 }
 
-// Match returns those of the blocks of s that can contain an entry that matches. row
-// returns the row of the filter for a position.
-func (p *Probe) Match(s *Segment, blocks uint64, row func(position uint32) (uint64, error)) (uint64, error) {
-	noText := blocks & s.noText
-	blocks &^= noText
-	var err error
-	if blocks, err = matchAll(p.text, blocks, row); err != nil {
-		return 0, err
+// Match removes from blocks[i] the blocks of segments[i] that cannot contain an entry
+// that matches. restrict removes from blocks[i] those that are not in the row of the
+// filter of segments[i] for a position. It need not change an empty set.
+func (p *Probe) Match(segments []*Segment, blocks []uint64, restrict func(position uint32, blocks []uint64) error) error {
+	noText := make([]uint64, len(blocks))
+	for i, s := range segments {
+		noText[i] = blocks[i] & s.noText
+		blocks[i] &^= s.noText
+	}
+	matchAll := func(positions []uint32, blocks []uint64) error {
+		for _, position := range positions {
+			if err := restrict(position, blocks); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := matchAll(p.text, blocks); err != nil {
+		return err
 	}
 	for _, alternatives := range p.fields {
-		var any uint64
+		any := make([]uint64, len(blocks))
 		for _, positions := range alternatives {
-			found, err := matchAll(positions, blocks, row)
-			if err != nil {
-				return 0, err
+			found := slices.Clone(blocks)
+			if err := matchAll(positions, found); err != nil {
+				return err
 			}
-			any |= found
+			add(any, found)
 		}
-		blocks = any
+		copy(blocks, any)
 	}
-	return blocks | noText, nil
+	add(blocks, noText)
+	return nil
 }
 
-// matchAll returns those of the blocks that have all positions.
-func matchAll(positions []uint32, blocks uint64, row func(position uint32) (uint64, error)) (uint64, error) {
-	for _, p := range positions {
-		if blocks == 0 {
-			break
-		}
-		r, err := row(p)
-		if err != nil {
-			return 0, err
-		}
-		blocks &= r
+// add adds to each set the blocks of the corresponding other one.
+func add(sets, others []uint64) {
+	for i, other := range others {
+		sets[i] |= other
 	}
-	return blocks, nil
 }
