@@ -168,7 +168,7 @@ func (sc *scan) visitUnsummarized(ctx context.Context, ids, rest idRange) (enoug
 
 // visitSegment visits those of the given ids, all in one segment, that can match.
 func (sc *scan) visitSegment(ctx context.Context, s *segment, ids idRange) (enough bool, err error) {
-	if sc.counts != nil && s.counts != nil && ids.first == summary.FirstID(s.number, 0) &&
+	if s.candidates&s.Covered() != 0 && s.counts != nil && ids.first == summary.FirstID(s.number, 0) &&
 		sc.q.before > summary.FirstID(s.number, s.Blocks)-1 {
 		done, err := sc.addCounts(ctx, s, ids)
 		if done || err != nil {

@@ -39,9 +39,6 @@ func (p *Probe) AddField(name string, values []string) {
 	p.fields = append(p.fields, alternatives)
 }
 
-// IsEmpty reports whether p tests nothing.
-func (p *Probe) IsEmpty() bool { return len(p.text) == 0 && len(p.fields) == 0 }
-
 // Match removes from blocks[i] the blocks of segments[i] that cannot contain an entry
 // that matches. restrict removes from blocks[i] those that are not in the row of the
 // filter of segments[i] for a position. It need not change an empty set.
