@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"math/bits"
 	"slices"
@@ -19,6 +20,10 @@ const (
 	minSegmentBatch = 4
 	maxSegmentBatch = 64
 )
+
+// offsetBits is how many bits of a number hold the offset in a row of logs_filters, which
+// has at most 8,000 bytes. The other bits hold the id of the row.
+const offsetBits = 13
 
 // A segment is a stored summary.
 type segment struct {
@@ -66,8 +71,8 @@ func newSegmentReader(ctx context.Context, db *database, q *query, withCounts bo
 	if err != nil {
 		return nil, err
 	}
-	r.rows, err = db.statement(ctx, "SELECT key, substr(bits, (value & 8191) + 1, 8)"+
-		" FROM json_each(?) CROSS JOIN logs_filters AS f ON f.id = value >> 13")
+	r.rows, err = db.statement(ctx, fmt.Sprintf("SELECT key, substr(bits, (value & %d) + 1, 8)"+
+		" FROM json_each(?) CROSS JOIN logs_filters AS f ON f.id = value >> %d", 1<<offsetBits-1, offsetBits))
 	return r, err
 }
 
@@ -107,7 +112,8 @@ func (r *segmentReader) readBatch(ctx context.Context, number int64) error {
 	}
 	n := 0
 	for rows.Next() {
-		var s segment
+		r.batch = append(r.batch, segment{})
+		s := &r.batch[len(r.batch)-1]
 		var encoded, counts sql.RawBytes
 		if err := rows.Scan(&s.number, &s.filter, &encoded, &counts); err != nil {
 			return err
@@ -115,11 +121,10 @@ func (r *segmentReader) readBatch(ctx context.Context, number int64) error {
 		if n++; n == r.batchSize {
 			*end = s.number
 		}
-		if !s.Decode(encoded) {
-			continue // a summary that cannot be read is as good as none
-		}
 		s.counts = slices.Clone(counts)
-		r.batch = append(r.batch, s)
+		if !s.Decode(encoded) {
+			r.batch = r.batch[:len(r.batch)-1] // a summary that cannot be read is as good as none
+		}
 	}
 	r.batchSize = min(2*r.batchSize, maxSegmentBatch)
 	return errors.Join(rows.Err(), rows.Close())
@@ -139,8 +144,8 @@ func (r *segmentReader) findCandidates(ctx context.Context) error {
 			blocks[i] &= s.WithLevels(r.q.rankSet())
 		}
 	}
-	err := r.probe.Match(segments, blocks, func(position uint32, blocks []uint64) error {
-		return r.restrict(ctx, position, blocks)
+	err := r.probe.Match(segments, blocks, func(position uint32, rows []uint64) error {
+		return r.readRows(ctx, position, rows)
 	})
 	for i := range r.batch {
 		r.batch[i].candidates = blocks[i] | ^r.batch[i].Covered()
@@ -148,40 +153,40 @@ func (r *segmentReader) findCandidates(ctx context.Context) error {
 	return err
 }
 
-// restrict removes from blocks[i] those that are not in the row of a position of the
-// filter of the segment i of the batch. If the filter was replaced since the segment was
-// read, any block can match.
-func (r *segmentReader) restrict(ctx context.Context, position uint32, blocks []uint64) error {
+// readRows is a summary.RowReader for the segments of the batch. If the filter of a segment
+// was replaced since the segment was read, its row is not known.
+func (r *segmentReader) readRows(ctx context.Context, position uint32, rows []uint64) error {
 	var indexes []int
 	list := []byte{'['}
-	for i, set := range blocks {
-		if set == 0 {
+	for i, row := range rows {
+		if row == 0 {
 			continue
 		}
+		rows[i] = math.MaxUint64
 		page, offset := r.batch[i].RowOf(position)
-		list = append(strconv.AppendInt(list, (r.batch[i].filter+page)<<13|offset, 10), ',')
+		list = append(strconv.AppendInt(list, (r.batch[i].filter+page)<<offsetBits|offset, 10), ',')
 		indexes = append(indexes, i)
 	}
 	if len(indexes) == 0 {
 		return nil
 	}
 	list[len(list)-1] = ']'
-	rows, err := r.rows.QueryContext(ctx, string(list))
+	found, err := r.rows.QueryContext(ctx, string(list))
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var i int
+	defer found.Close()
+	for found.Next() {
+		var key int
 		var row sql.RawBytes
-		if err := rows.Scan(&i, &row); err != nil {
+		if err := found.Scan(&key, &row); err != nil {
 			return err
 		}
 		if len(row) == 8 {
-			blocks[indexes[i]] &= binary.LittleEndian.Uint64(row)
+			rows[indexes[key]] = binary.LittleEndian.Uint64(row)
 		}
 	}
-	return errors.Join(rows.Err(), rows.Close())
+	return errors.Join(found.Err(), found.Close())
 }
 
 // An idRange is the ids with first <= id <= last.

@@ -605,9 +605,9 @@ func FuzzSummary(f *testing.F) {
 		}
 		probe := fl.probe()
 		blocks := []uint64{seg.Covered()}
-		err := probe.Match([]*summary.Segment{&seg}, blocks, func(position uint32, blocks []uint64) error {
+		err := probe.Match([]*summary.Segment{&seg}, blocks, func(position uint32, rows []uint64) error {
 			page, offset := seg.RowOf(position)
-			blocks[0] &= uint64(s.Pages[page][offset])
+			rows[0] = uint64(s.Pages[page][offset])
 			return nil
 		})
 		if err != nil || blocks[0] != 1 {

@@ -56,9 +56,9 @@ func TestFilterSize(t *testing.T) {
 			p.AddText(fmt.Sprintf("%016x%016x", uint64(i)*0x94d049bb133111eb, uint64(i)*0xbf58476d1ce4e5b9))
 		}
 		blocks := []uint64{b.segment.Covered()}
-		err := p.Match([]*Segment{&b.segment}, blocks, func(position uint32, blocks []uint64) error {
+		err := p.Match([]*Segment{&b.segment}, blocks, func(position uint32, rows []uint64) error {
 			divisor := b.segment.divisor
-			blocks[0] &= b.filter.row(int(position)/divisor*divisor, divisor)
+			rows[0] = b.filter.row(int(position)/divisor*divisor, divisor)
 			return nil
 		})
 		if err != nil {
