@@ -10,6 +10,7 @@ import (
 	"math/bits"
 	"slices"
 	"strconv"
+	"time"
 
 	"log-ingester/internal/summary"
 )
@@ -82,11 +83,16 @@ func (r *segmentReader) find(ctx context.Context, number int64) (*segment, error
 		return nil, nil
 	}
 	if number < r.low || number > r.high {
+		start := time.Now()
 		if err := r.readBatch(ctx, number); err != nil {
 			return nil, err
 		}
 		if err := r.findCandidates(ctx); err != nil {
 			return nil, err
+		}
+		r.batchSize = min(2*r.batchSize, maxSegmentBatch)
+		if time.Since(start) > stepTime {
+			r.batchSize = minSegmentBatch // so that no statement takes long on a slow disk
 		}
 	}
 	for i := range r.batch {
@@ -126,7 +132,6 @@ func (r *segmentReader) readBatch(ctx context.Context, number int64) error {
 			r.batch = r.batch[:len(r.batch)-1] // a summary that cannot be read is as good as none
 		}
 	}
-	r.batchSize = min(2*r.batchSize, maxSegmentBatch)
 	return errors.Join(rows.Err(), rows.Close())
 }
 

@@ -311,6 +311,59 @@ func TestSummariesOldestFirst(t *testing.T) {
 	}
 }
 
+// The batches of summaries grow from minSegmentBatch to maxSegmentBatch. Each segment is
+// found, except those without a summary.
+func TestSegmentReaderBatches(t *testing.T) {
+	r := rand.New(rand.NewPCG(15, 16))
+	l := openTestLog(t)
+	l.installSummaries()
+	l.fillSparse(r, 2000, summary.BlocksPerSegment*summary.BlockSize*maxSegmentBatch*3/2000)
+	l.summarize()
+	var newest int64
+	must(t, l.db.QueryRow("SELECT max(segment) FROM logs_segments").Scan(&newest))
+	const missing = 9
+	_, err := l.db.Exec("DELETE FROM logs_segments WHERE segment = ?", newest-missing)
+	must(t, err)
+	for _, order := range []order{newestFirst, oldestFirst} {
+		q, err := parseQuery("q=zanzibar", time.Now())
+		must(t, err)
+		q.order = order
+		segments, err := newSegmentReader(context.Background(), l.reader.db, q, false)
+		must(t, err)
+		var sizes []int
+		for i := range newest + 1 {
+			number := newest - i
+			if order == oldestFirst {
+				number = i
+			}
+			low := segments.low
+			s, err := segments.find(context.Background(), number)
+			must(t, err)
+			if got, want := s != nil && s.number == number, number != newest-missing; got != want {
+				t.Errorf("order %s: segment %d was found: %v, want %v", order, number, got, want)
+			}
+			if segments.low != low {
+				sizes = append(sizes, len(segments.batch))
+			}
+		}
+		if want := []int{4, 8, 16, 32, 64}; len(sizes) < len(want) || !slices.Equal(sizes[:len(want)], want) {
+			t.Errorf("order %s: got batches of %v segments, want them to start with %v", order, sizes, want)
+		}
+	}
+}
+
+// A search finds the same entries when rows of the filters are missing.
+func TestSummariesWithoutFilterRows(t *testing.T) {
+	r := rand.New(rand.NewPCG(17, 18))
+	l := openTestLog(t)
+	l.installSummaries()
+	l.fillSparse(r, 2000, 300)
+	l.summarize()
+	_, err := l.db.Exec("DELETE FROM logs_filters WHERE id % 3 > 0")
+	must(t, err)
+	l.compareQueries(r, 10)
+}
+
 // Scans that are helped return entries in order, at most as many as requested, and free
 // all slots.
 func TestScanHelpers(t *testing.T) {
