@@ -86,9 +86,12 @@ func (s *scanner) scan(ctx context.Context, l *lease, sc *scan) (err error) {
 	if err != nil {
 		return err
 	}
-	sc.segments, err = newSegmentReader(ctx, s.db, sc.q, s.ignoreSummaries)
-	if err != nil {
-		return err
+	sc.segments = new(segmentReader)
+	if !s.ignoreSummaries {
+		sc.segments, err = newSegmentReader(ctx, s.db, sc.q, sc.counts != nil && sc.q.hasCounts())
+		if err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer sc.awaitHelpers()
@@ -165,18 +168,14 @@ func (sc *scan) visitUnsummarized(ctx context.Context, ids, rest idRange) (enoug
 
 // visitSegment visits those of the given ids, all in one segment, that can match.
 func (sc *scan) visitSegment(ctx context.Context, s *segment, ids idRange) (enough bool, err error) {
-	if sc.counts != nil && s.counts != nil && ids.first == summary.FirstID(s.number, 0) &&
+	if s.candidates&s.Covered() != 0 && s.counts != nil && ids.first == summary.FirstID(s.number, 0) &&
 		sc.q.before > summary.FirstID(s.number, s.Blocks)-1 {
 		done, err := sc.addCounts(ctx, s, ids)
 		if done || err != nil {
 			return false, err
 		}
 	}
-	blocks, err := sc.segments.candidates(ctx, s)
-	if err != nil {
-		return false, err
-	}
-	return sc.visitBlocks(ctx, s, blocks, ids, &sc.q.filter)
+	return sc.visitBlocks(ctx, s, s.candidates, ids, &sc.q.filter)
 }
 
 // visitBlocks visits the ids that are in some blocks of a segment.

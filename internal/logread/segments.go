@@ -5,21 +5,34 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"math/bits"
+	"slices"
+	"strconv"
+	"time"
 
 	"log-ingester/internal/summary"
 )
 
-// segmentBatch is how many summaries one statement reads.
-const segmentBatch = 32
+// A statement reads from minSegmentBatch to maxSegmentBatch summaries: few at first,
+// because the first segments often have enough matches, and then twice as many each time.
+const (
+	minSegmentBatch = 4
+	maxSegmentBatch = 64
+)
+
+// offsetBits is how many bits of a number hold the offset in a row of logs_filters, which
+// has at most 8,000 bytes. The other bits hold the id of the row.
+const offsetBits = 13
 
 // A segment is a stored summary.
 type segment struct {
 	summary.Segment
-	number int64
-	filter int64  // id of the first row of the filter
-	counts []byte // nil if they are not known or not needed
+	number     int64
+	filter     int64  // id of the first row of the filter
+	counts     []byte // nil if they are not known or not needed
+	candidates uint64 // the blocks that can contain entries that match the query
 }
 
 // A segmentReader reads the summaries that a scan needs, in batches in the order of the
@@ -28,18 +41,16 @@ type segmentReader struct {
 	q     *query
 	probe summary.Probe
 
-	list, row *sql.Stmt // nil if the database has no summaries
-	cache     []segment // the last batch
-	low, high int64     // the batch has all summaries of the segments from low to high
+	list, rows *sql.Stmt // nil if the database has no summaries
+	batchSize  int
+	batch      []segment
+	low, high  int64 // the batch has all summaries of the segments from low to high
 }
 
-// newSegmentReader returns a reader of the summaries that a scan for q needs. If ignore
-// is set, it returns none.
-func newSegmentReader(ctx context.Context, db *database, q *query, ignore bool) (*segmentReader, error) {
-	r := &segmentReader{q: q, probe: q.probe(), low: math.MaxInt64, high: math.MinInt64}
-	if ignore {
-		return r, nil
-	}
+// newSegmentReader returns a reader of the summaries that a scan for q needs, with their
+// counts if withCounts is set.
+func newSegmentReader(ctx context.Context, db *database, q *query, withCounts bool) (*segmentReader, error) {
+	r := &segmentReader{q: q, probe: q.probe(), batchSize: minSegmentBatch, low: math.MaxInt64, high: math.MinInt64}
 	check, err := db.statement(ctx, "SELECT "+summary.IsInstalled)
 	if err != nil {
 		return nil, err
@@ -48,17 +59,21 @@ func newSegmentReader(ctx context.Context, db *database, q *query, ignore bool) 
 	if err := check.QueryRowContext(ctx).Scan(&installed); err != nil || !installed {
 		return r, err
 	}
-	first := "segment <= ?"
+	first, counts := "segment <= ?", "NULL"
 	if q.order == oldestFirst {
 		first = "segment >= ?"
 	}
-	r.list, err = db.statement(ctx, "SELECT segment, filter, summary, counts FROM logs_segments"+
+	if withCounts {
+		counts = "counts"
+	}
+	r.list, err = db.statement(ctx, "SELECT segment, filter, summary, "+counts+" FROM logs_segments"+
 		" WHERE "+first+" AND filter IS NOT NULL AND "+summary.IsInstalled+
 		" ORDER BY segment "+string(q.order)+" LIMIT ?")
 	if err != nil {
 		return nil, err
 	}
-	r.row, err = db.statement(ctx, "SELECT substr(bits, ?, 8) FROM logs_filters WHERE id = ?")
+	r.rows, err = db.statement(ctx, fmt.Sprintf("SELECT key, substr(bits, (value & %d) + 1, 8)"+
+		" FROM json_each(?) CROSS JOIN logs_filters AS f ON f.id = value >> %d", 1<<offsetBits-1, offsetBits))
 	return r, err
 }
 
@@ -68,13 +83,21 @@ func (r *segmentReader) find(ctx context.Context, number int64) (*segment, error
 		return nil, nil
 	}
 	if number < r.low || number > r.high {
+		start := time.Now()
 		if err := r.readBatch(ctx, number); err != nil {
 			return nil, err
 		}
+		if err := r.findCandidates(ctx); err != nil {
+			return nil, err
+		}
+		r.batchSize = min(2*r.batchSize, maxSegmentBatch)
+		if time.Since(start) > stepTime {
+			r.batchSize = minSegmentBatch // so that no statement takes long on a slow disk
+		}
 	}
-	for i := range r.cache {
-		if r.cache[i].number == number {
-			return &r.cache[i], nil
+	for i := range r.batch {
+		if r.batch[i].number == number {
+			return &r.batch[i], nil
 		}
 	}
 	return nil, nil
@@ -82,80 +105,93 @@ func (r *segmentReader) find(ctx context.Context, number int64) (*segment, error
 
 // readBatch reads the summaries of the segments from number on, in the order of the query.
 func (r *segmentReader) readBatch(ctx context.Context, number int64) error {
-	rows, err := r.list.QueryContext(ctx, number, segmentBatch)
+	rows, err := r.list.QueryContext(ctx, number, r.batchSize)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	end := &r.low
-	r.cache, r.low, r.high = r.cache[:0], math.MinInt64, number
+	r.batch, r.low, r.high = r.batch[:0], math.MinInt64, number
 	if r.q.order == oldestFirst {
 		end = &r.high
 		r.low, r.high = number, math.MaxInt64
 	}
 	n := 0
 	for rows.Next() {
-		var s segment
+		r.batch = append(r.batch, segment{})
+		s := &r.batch[len(r.batch)-1]
 		var encoded, counts sql.RawBytes
 		if err := rows.Scan(&s.number, &s.filter, &encoded, &counts); err != nil {
 			return err
 		}
-		if n++; n == segmentBatch {
+		if n++; n == r.batchSize {
 			*end = s.number
 		}
+		s.counts = slices.Clone(counts)
 		if !s.Decode(encoded) {
-			continue // a summary that cannot be read is as good as none
+			r.batch = r.batch[:len(r.batch)-1] // a summary that cannot be read is as good as none
 		}
-		if counts != nil && r.q.hasCounts() {
-			s.counts = append([]byte{}, counts...)
-		}
-		r.cache = append(r.cache, s)
 	}
 	return errors.Join(rows.Err(), rows.Close())
 }
 
-// candidates returns the blocks of s that can contain entries that match the query, as
-// a bit mask. It includes the blocks that the summary does not cover.
-func (r *segmentReader) candidates(ctx context.Context, s *segment) (uint64, error) {
-	blocks := s.Covered()
-	if r.q.hasTimeRange {
-		blocks &= s.WithTimes(r.q.times())
-	}
-	if r.q.selectsLevels() {
-		blocks &= s.WithLevels(r.q.rankSet())
-	}
-	if blocks != 0 && !r.probe.IsEmpty() {
-		var err error
-		blocks, err = r.probe.Match(&s.Segment, blocks, func(position uint32) (uint64, error) {
-			return r.filterRow(ctx, s, position)
-		})
-		if err != nil {
-			return 0, err
+// findCandidates finds the candidates of the segments of the batch. They include the
+// blocks that the summaries do not cover.
+func (r *segmentReader) findCandidates(ctx context.Context) error {
+	segments, blocks := make([]*summary.Segment, len(r.batch)), make([]uint64, len(r.batch))
+	for i := range r.batch {
+		s := &r.batch[i]
+		segments[i], blocks[i] = &s.Segment, s.Covered()
+		if r.q.hasTimeRange {
+			blocks[i] &= s.WithTimes(r.q.times())
+		}
+		if r.q.selectsLevels() {
+			blocks[i] &= s.WithLevels(r.q.rankSet())
 		}
 	}
-	return blocks | ^s.Covered(), nil
+	err := r.probe.Match(segments, blocks, func(position uint32, rows []uint64) error {
+		return r.readRows(ctx, position, rows)
+	})
+	for i := range r.batch {
+		r.batch[i].candidates = blocks[i] | ^r.batch[i].Covered()
+	}
+	return err
 }
 
-// filterRow reads the row of a position of the filter of s. If the filter was replaced
-// since s was read, any block can match.
-func (r *segmentReader) filterRow(ctx context.Context, s *segment, position uint32) (uint64, error) {
-	page, offset := s.RowOf(position)
-	var row sql.RawBytes
-	rows, err := r.row.QueryContext(ctx, offset+1, s.filter+page)
-	if err != nil {
-		return 0, err
+// readRows is a summary.RowReader for the segments of the batch. If the filter of a segment
+// was replaced since the segment was read, its row is not known.
+func (r *segmentReader) readRows(ctx context.Context, position uint32, rows []uint64) error {
+	var indexes []int
+	list := []byte{'['}
+	for i, row := range rows {
+		if row == 0 {
+			continue
+		}
+		rows[i] = math.MaxUint64
+		page, offset := r.batch[i].RowOf(position)
+		list = append(strconv.AppendInt(list, (r.batch[i].filter+page)<<offsetBits|offset, 10), ',')
+		indexes = append(indexes, i)
 	}
-	defer rows.Close()
-	result := uint64(math.MaxUint64)
-	if rows.Next() {
-		if err := rows.Scan(&row); err != nil {
-			return 0, err
+	if len(indexes) == 0 {
+		return nil
+	}
+	list[len(list)-1] = ']'
+	found, err := r.rows.QueryContext(ctx, string(list))
+	if err != nil {
+		return err
+	}
+	defer found.Close()
+	for found.Next() {
+		var key int
+		var row sql.RawBytes
+		if err := found.Scan(&key, &row); err != nil {
+			return err
 		}
 		if len(row) == 8 {
-			result = binary.LittleEndian.Uint64(row)
+			rows[indexes[key]] = binary.LittleEndian.Uint64(row)
 		}
 	}
-	return result, errors.Join(rows.Err(), rows.Close())
+	return errors.Join(found.Err(), found.Close())
 }
 
 // An idRange is the ids with first <= id <= last.

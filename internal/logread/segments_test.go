@@ -294,7 +294,7 @@ func TestSummariesOldestFirst(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 12))
 	l := openTestLog(t)
 	l.installSummaries()
-	l.fillSparse(r, 3000, summary.BlocksPerSegment*summary.BlockSize*segmentBatch*5/2/3000)
+	l.fillSparse(r, 3000, summary.BlocksPerSegment*summary.BlockSize*maxSegmentBatch*5/2/3000)
 	l.summarize()
 	queries := 30
 	if testing.Short() {
@@ -317,6 +317,59 @@ func TestSummariesOldestFirst(t *testing.T) {
 	if err != nil || visited != 1 {
 		t.Errorf("got %d parts visited, error %v; want the first only", visited, err)
 	}
+}
+
+// The batches of summaries grow from minSegmentBatch to maxSegmentBatch. Each segment is
+// found, except those without a summary.
+func TestSegmentReaderBatches(t *testing.T) {
+	r := rand.New(rand.NewPCG(15, 16))
+	l := openTestLog(t)
+	l.installSummaries()
+	l.fillSparse(r, 2000, summary.BlocksPerSegment*summary.BlockSize*maxSegmentBatch*3/2000)
+	l.summarize()
+	var newest int64
+	must(t, l.db.QueryRow("SELECT max(segment) FROM logs_segments").Scan(&newest))
+	const missing = 9
+	_, err := l.db.Exec("DELETE FROM logs_segments WHERE segment = ?", newest-missing)
+	must(t, err)
+	for _, order := range []order{newestFirst, oldestFirst} {
+		q, err := parseQuery("q=zanzibar", time.Now())
+		must(t, err)
+		q.order = order
+		segments, err := newSegmentReader(context.Background(), l.reader.db, q, false)
+		must(t, err)
+		var sizes []int
+		for i := range newest + 1 {
+			number := newest - i
+			if order == oldestFirst {
+				number = i
+			}
+			low := segments.low
+			s, err := segments.find(context.Background(), number)
+			must(t, err)
+			if got, want := s != nil && s.number == number, number != newest-missing; got != want {
+				t.Errorf("order %s: segment %d was found: %v, want %v", order, number, got, want)
+			}
+			if segments.low != low {
+				sizes = append(sizes, len(segments.batch))
+			}
+		}
+		if want := []int{4, 8, 16, 32, 64}; len(sizes) < len(want) || !slices.Equal(sizes[:len(want)], want) {
+			t.Errorf("order %s: got batches of %v segments, want them to start with %v", order, sizes, want)
+		}
+	}
+}
+
+// A search finds the same entries when rows of the filters are missing.
+func TestSummariesWithoutFilterRows(t *testing.T) {
+	r := rand.New(rand.NewPCG(17, 18))
+	l := openTestLog(t)
+	l.installSummaries()
+	l.fillSparse(r, 2000, 300)
+	l.summarize()
+	_, err := l.db.Exec("DELETE FROM logs_filters WHERE id % 3 > 0")
+	must(t, err)
+	l.compareQueries(r, 10)
 }
 
 // Scans that are helped return entries in order, at most as many as requested, and free
@@ -612,12 +665,14 @@ func FuzzSummary(f *testing.F) {
 			t.Fatal("cannot decode the segment")
 		}
 		probe := fl.probe()
-		blocks, err := probe.Match(&seg, seg.Covered(), func(position uint32) (uint64, error) {
+		blocks := []uint64{seg.Covered()}
+		err := probe.Match([]*summary.Segment{&seg}, blocks, func(position uint32, rows []uint64) error {
 			page, offset := seg.RowOf(position)
-			return uint64(s.Pages[page][offset]), nil
+			rows[0] = uint64(s.Pages[page][offset])
+			return nil
 		})
-		if err != nil || blocks != 1 {
-			t.Errorf("the summary hides the entry: blocks %b, %v, want 1", blocks, err)
+		if err != nil || blocks[0] != 1 {
+			t.Errorf("the summary hides the entry: blocks %b, %v, want 1", blocks[0], err)
 		}
 	})
 }

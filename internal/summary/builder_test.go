@@ -55,14 +55,16 @@ func TestFilterSize(t *testing.T) {
 		} else {
 			p.AddText(fmt.Sprintf("%016x%016x", uint64(i)*0x94d049bb133111eb, uint64(i)*0xbf58476d1ce4e5b9))
 		}
-		blocks, err := p.Match(&b.segment, b.segment.Covered(), func(position uint32) (uint64, error) {
+		blocks := []uint64{b.segment.Covered()}
+		err := p.Match([]*Segment{&b.segment}, blocks, func(position uint32, rows []uint64) error {
 			divisor := b.segment.divisor
-			return b.filter.row(int(position)/divisor*divisor, divisor), nil
+			rows[0] = b.filter.row(int(position)/divisor*divisor, divisor)
+			return nil
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for ; blocks != 0; blocks &= blocks - 1 {
+		for ; blocks[0] != 0; blocks[0] &= blocks[0] - 1 {
 			found++
 		}
 	}

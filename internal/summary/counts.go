@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"maps"
 	"math"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -33,6 +34,7 @@ type Counts struct {
 	first, last int64                  // lowest and highest key in buckets
 	Total       LevelCounts            // all entries
 	NoTime      LevelCounts            // entries without a readable time, which are in no bucket
+	stored      []storedBucket         // scratch space of Merge
 }
 
 // NewCounts returns empty counts with at most limit buckets from the first to the
@@ -61,18 +63,13 @@ func (c *Counts) Empty() *Counts {
 
 // AddAll adds the counts of other, whose limit must not be lower.
 func (c *Counts) AddAll(other *Counts) {
-	for rank := range c.Total {
-		c.Total[rank] += other.Total[rank]
-		c.NoTime[rank] += other.NoTime[rank]
-	}
+	c.Total.add(&other.Total)
+	c.NoTime.add(&other.NoTime)
 	for c.level < other.level {
 		c.widen()
 	}
 	for key, counts := range other.buckets {
-		into := c.Bucket(nanos(key, other.level))
-		for rank, n := range counts {
-			into[rank] += n
-		}
+		c.Bucket(nanos(key, other.level)).add(counts)
 	}
 }
 
@@ -122,9 +119,7 @@ func (c *Counts) widen() {
 			merged[key/factor] = counts
 			continue
 		}
-		for rank, n := range counts {
-			into[rank] += n
-		}
+		into.add(counts)
 	}
 	if len(merged) > 0 {
 		c.first, c.last = c.first/factor, c.last/factor
@@ -189,24 +184,26 @@ func appendLevels(dst []byte, counts *LevelCounts) []byte {
 // A countsDecoder decodes what appendCounts wrote.
 type countsDecoder struct {
 	data  []byte
+	next  int   // offset in data
+	ranks uint8 // the levels whose counts are returned, as for Merge
 	level int
 	key   int64
 	bad   bool // the data is invalid
 }
 
 // decodeCounts returns a decoder, and the counts of the entries without a time.
-func decodeCounts(data []byte) (d countsDecoder, noTime LevelCounts) {
+func decodeCounts(data []byte, ranks uint8) (d countsDecoder, noTime LevelCounts) {
 	if len(data) == 0 || int(data[0]) >= len(steps) {
 		return countsDecoder{bad: true}, noTime
 	}
-	d = countsDecoder{data: data[1:], level: int(data[0])}
+	d = countsDecoder{data: data, next: 1, ranks: ranks, level: int(data[0])}
 	d.levels(&noTime)
 	return d, noTime
 }
 
-// next decodes the next bucket. It returns false if there is none.
-func (d *countsDecoder) next(counts *LevelCounts) bool {
-	if len(d.data) == 0 || d.bad {
+// bucket decodes the next bucket. It returns false if there is none.
+func (d *countsDecoder) bucket(counts *LevelCounts) bool {
+	if d.next == len(d.data) || d.bad {
 		return false
 	}
 	d.key += int64(d.uvarint())
@@ -215,27 +212,28 @@ func (d *countsDecoder) next(counts *LevelCounts) bool {
 }
 
 func (d *countsDecoder) levels(counts *LevelCounts) {
-	if len(d.data) == 0 {
+	if d.next == len(d.data) {
 		d.bad = true
 		return
 	}
-	mask := d.data[0]
-	d.data = d.data[1:]
-	for rank := range counts {
-		counts[rank] = 0
-		if mask&(1<<rank) != 0 {
-			counts[rank] = int64(d.uvarint())
+	mask := d.data[d.next]
+	d.next++
+	*counts = LevelCounts{}
+	for ; mask != 0; mask &= mask - 1 {
+		n := int64(d.uvarint())
+		if rank := bits.TrailingZeros8(mask); d.ranks&(1<<rank) != 0 {
+			counts[rank] = n
 		}
 	}
 }
 
 func (d *countsDecoder) uvarint() uint64 {
-	v, n := binary.Uvarint(d.data)
+	v, n := binary.Uvarint(d.data[d.next:])
 	if n <= 0 {
 		d.bad = true
 		return 0
 	}
-	d.data = d.data[n:]
+	d.next += n
 	return v
 }
 
@@ -250,55 +248,64 @@ type TimeRange struct{ Since, Until int64 }
 // lists these parts, whose entries must be counted one by one. If ok is false,
 // nothing was added, because the stored buckets are wider than those of c.
 func (c *Counts) Merge(stored []byte, ranks uint8, within TimeRange, withoutTime bool) (rest []TimeRange, ok bool) {
-	if !c.coverStored(stored, ranks, within) {
+	d, noTime := decodeCounts(stored, ranks)
+	if rest = c.readStored(&d, within); d.bad || c.level < d.level {
 		return nil, false
 	}
-	d, noTime := decodeCounts(stored)
 	if withoutTime {
-		for rank, n := range noTime {
-			if ranks&(1<<rank) != 0 {
-				c.Total[rank] += n
-				c.NoTime[rank] += n
-			}
-		}
+		c.NoTime.add(&noTime)
+		c.Total.add(&noTime)
 	}
-	var counts LevelCounts
-	for d.next(&counts) {
-		from, to := nanos(d.key, d.level), nanos(d.key+1, d.level)
-		switch {
-		case to <= within.Since || from >= within.Until || !counts.any(ranks):
-		case from < within.Since || to > within.Until:
-			rest = append(rest, TimeRange{max(from, within.Since), min(to, within.Until)})
-		default:
-			into := c.Bucket(from)
-			for rank, n := range counts {
-				if ranks&(1<<rank) != 0 {
-					into[rank] += n
-					c.Total[rank] += n
-				}
-			}
+	var into *LevelCounts
+	end := int64(math.MinInt64) // of the bucket into
+	for i := range c.stored {
+		from, counts := c.stored[i].from, &c.stored[i].counts
+		if from >= end {
+			into = c.Bucket(from)
+			end = nanos(c.key(from)+1, c.level)
 		}
+		into.add(counts)
+		c.Total.add(counts)
 	}
 	return rest, true
 }
 
-// coverStored widens the buckets of c as far as the stored counts certainly require.
-// It reports whether they are now at least as wide as the stored ones. Then each
-// stored bucket is in one bucket of c.
-func (c *Counts) coverStored(stored []byte, ranks uint8, within TimeRange) bool {
-	d, _ := decodeCounts(stored)
+// A storedBucket holds the counts of a stored bucket that are to be added.
+type storedBucket struct {
+	from   int64 // Unix nanoseconds
+	counts LevelCounts
+}
+
+// readStored sets c.stored to the stored buckets that are in a time range, and returns the
+// parts of those that are only partly in it. It widens the buckets of c as far as the
+// stored ones certainly require. If they are then at least as wide as the stored ones,
+// each stored bucket is in one bucket of c.
+func (c *Counts) readStored(d *countsDecoder, within TimeRange) (rest []TimeRange) {
+	c.stored = c.stored[:0]
 	first, last := int64(math.MaxInt64), int64(math.MinInt64)
 	var counts LevelCounts
-	for d.next(&counts) {
+	for d.bucket(&counts) {
 		from, to := nanos(d.key, d.level), nanos(d.key+1, d.level)
-		if from >= within.Since && to <= within.Until && counts.any(ranks) {
+		switch {
+		case to <= within.Since || from >= within.Until || counts.Sum() == 0:
+		case from < within.Since || to > within.Until:
+			rest = append(rest, TimeRange{max(from, within.Since), min(to, within.Until)})
+		default:
+			c.stored = append(c.stored, storedBucket{from, counts})
 			first, last = min(first, to-1), max(last, from)
 		}
 	}
-	if first <= last {
+	if first <= last && !d.bad {
 		c.Cover(first, last) // the first bucket has a time up to first, the last one from last on
 	}
-	return !d.bad && c.level >= d.level
+	return rest
+}
+
+// add adds other to counts.
+func (counts *LevelCounts) add(other *LevelCounts) {
+	for rank, n := range other {
+		counts[rank] += n
+	}
 }
 
 // Sum returns the number of entries of all levels.
@@ -308,16 +315,6 @@ func (counts *LevelCounts) Sum() int64 {
 		sum += n
 	}
 	return sum
-}
-
-// any reports whether there are entries of the levels in ranks.
-func (counts *LevelCounts) any(ranks uint8) bool {
-	for rank, n := range counts {
-		if n > 0 && ranks&(1<<rank) != 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // nanos returns the start of a bucket in Unix nanoseconds, or the nearest time that
