@@ -85,6 +85,7 @@ func (s *scratch) size() int64 { return sizeOf(s.body) + sizeOf(s.scanner.kept) 
 // drop drops all buffers.
 func (s *scratch) drop() {
 	s.entry.forget()
+	recycleBuffer(s.body)
 	s.body, s.scanner.kept, s.entry.scratch, s.entry.members = nil, nil, nil, nil
 }
 
@@ -114,6 +115,7 @@ func (s *scratch) trim() {
 	if cap(s.body) > maxPooled || cap(s.entry.scratch) > maxPooled || s.entry.keys > 0 {
 		s.entry.forget() // it refers to these buffers
 	}
+	recycleBuffer(s.body)
 	s.body = reusable(s.body)
 	s.entry.scratch = reusable(s.entry.scratch)
 }
@@ -535,7 +537,9 @@ func (s *scratch) growBody(size int64) *httpapi.Error {
 	if herr := s.reserved.grow(size); herr != nil {
 		return herr
 	}
-	s.body = append(make([]byte, 0, size), s.body...)
+	larger := append(newBuffer(size), s.body...)
+	recycleBuffer(s.body)
+	s.body = larger
 	s.reserved.shrink(old)
 	return nil
 }

@@ -25,10 +25,17 @@ type processors struct {
 	line  line
 }
 
-// newProcessors returns processors with a permit for each processor that Go uses,
-// except one, which stays free for small requests: a goroutine that works on a large
-// body does not return its processor to the scheduler for up to 10 ms.
-func newProcessors() *processors { return &processors{free: max(1, runtime.GOMAXPROCS(0)-1)} }
+// newProcessors returns processors with a permit for each processor that Go uses. With
+// TLS, one processor has no permit, so that TLS handshakes and small requests need not
+// wait: a goroutine that works on a large body does not return its processor to the
+// scheduler for up to 10 ms.
+func newProcessors(tls bool) *processors {
+	n := runtime.GOMAXPROCS(0)
+	if tls {
+		n = max(1, n-1)
+	}
+	return &processors{free: n}
+}
 
 // acquire waits for a permit. A request that continues its work comes before the
 // requests of the same client that have not begun. Otherwise a client with many

@@ -57,7 +57,7 @@ func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
 		memory:   &budget{limit: int64(cfg.memory)},
 		headers:  &budget{limit: headerBudget},
 		accounts: newAccounts(cfg.trustedProxies),
-		permits:  newProcessors(),
+		permits:  newProcessors(cfg.certificate != nil),
 		written:  make(chan struct{}),
 
 		refusalDelay: refusalDelay,
