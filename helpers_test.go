@@ -116,7 +116,7 @@ func newStalledService(t testing.TB, args ...string) *testService {
 	must(t, err)
 	inner, err := newService(cfg, db, log)
 	must(t, err)
-	inner.refusalDelay = 0
+	inner.ingest.refusalDelay = 0
 	s := &testService{service: inner, handler: inner.routes(), path: path}
 	s.startWriter = sync.OnceFunc(func() {
 		go func() {

@@ -194,7 +194,7 @@ func TestRequestReservationFails(t *testing.T) {
 func TestRefusalIsDelayed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStalledService(t, "-memory", "1MiB", "-max-body", "512KiB")
-		s.refusalDelay = refusalDelay
+		s.ingest.refusalDelay = refusalDelay
 		server := servePipes(t, s.routes(), 10)
 		body := strings.Repeat(smallBody, 1000)
 		s.memory.refuse = func(n int64) bool { return n > 16<<10 }

@@ -31,8 +31,8 @@ type service struct {
 	memory   *budget
 	headers  *budget
 	accounts *accounts
-	permits  *processors
 	conns    *connTable // set by start
+	ingest   *ingester
 	writer   *writer
 	summary  *summarizer
 	load     *loadMeter
@@ -41,8 +41,6 @@ type service struct {
 	server   *http.Server
 	fastPath *fastpath.Listener // nil if net/http serves all connections
 	written  chan struct{}      // closed when the writer has exited
-
-	refusalDelay time.Duration // shorter only in tests
 }
 
 // newService connects the parts. It opens the reader's connection pool and
@@ -57,10 +55,7 @@ func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
 		memory:   &budget{limit: int64(cfg.memory)},
 		headers:  &budget{limit: headerBudget},
 		accounts: newAccounts(cfg.trustedProxies),
-		permits:  newProcessors(cfg.certificate != nil),
 		written:  make(chan struct{}),
-
-		refusalDelay: refusalDelay,
 	}
 	s.load = &loadMeter{received: s.metrics.received.Load}
 	reader, err := s.openReader()
@@ -85,6 +80,7 @@ func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
 	s.summary = newSummarizer(cfg.db, s.writer.jobs, isBusy, log)
 	s.reader.Store(reader)
 	db.onReopen = s.reopenReader
+	s.ingest = s.newIngester()
 	s.server = newServer(s.routes())
 	s.server.RegisterOnShutdown(func() { s.reader.Load().Shutdown() })
 	s.server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
@@ -125,8 +121,7 @@ func (s *service) listener(l net.Listener) net.Listener {
 	}
 	if s.cfg.fastPath {
 		// The fast path serves only /ingest, so its handler does not need the routes.
-		ingest := s.auth.sameOrigin(s.auth.sender(s.newIngester()))
-		s.fastPath = fastpath.New(l, ingest, fastpath.Config{
+		s.fastPath = fastpath.New(l, s.auth.sameOrigin(s.auth.sender(s.ingest)), fastpath.Config{
 			Path:           "/ingest",
 			RequestTimeout: requestTimeout,
 			IdleTimeout:    idleTimeout,
@@ -162,7 +157,7 @@ func (s *service) reopenReader() {
 	}()
 }
 
-// newIngester returns a handler of POST /ingest. All of these handlers share the limits of s.
+// newIngester returns the handler of POST /ingest.
 func (s *service) newIngester() *ingester {
 	return &ingester{
 		threshold:  s.cfg.level.Level,
@@ -170,7 +165,7 @@ func (s *service) newIngester() *ingester {
 		queue:      s.queue,
 		memory:     s.memory,
 		accounts:   s.accounts,
-		processors: s.permits,
+		processors: newProcessors(s.cfg.certificate != nil),
 		metrics:    s.metrics,
 		clock:      time.Now,
 		keys:       s.writer.db.keys,
@@ -178,18 +173,17 @@ func (s *service) newIngester() *ingester {
 			return s.reader.Load().QueryRow(ctx, query, args...)
 		},
 
-		refusalDelay: s.refusalDelay,
+		refusalDelay: refusalDelay,
 	}
 }
 
 // routes returns the handler of all routes.
 func (s *service) routes() http.Handler {
-	ingest := s.newIngester()
 	mux := http.NewServeMux()
-	mux.Handle("/ingest", s.auth.sender(ingest))
-	mux.Handle("/ingest/{$}", s.auth.sender(ingest))
-	mux.Handle("/v1/logs", s.auth.sender(otlpHandler{ingest}))
-	elastic := elasticKey(s.auth.sender(elasticHandler{ingest}))
+	mux.Handle("/ingest", s.auth.sender(s.ingest))
+	mux.Handle("/ingest/{$}", s.auth.sender(s.ingest))
+	mux.Handle("/v1/logs", s.auth.sender(otlpHandler{s.ingest}))
+	elastic := elasticKey(s.auth.sender(elasticHandler{s.ingest}))
 	mux.Handle("/elasticsearch", elastic)
 	mux.Handle("/elasticsearch/", elastic)
 	viewer.Register(mux)
