@@ -6,10 +6,10 @@ import (
 )
 
 // largeBuffers holds unused buffers above maxPooled, by the number of bits of their
-// size. Without it, bodies that grow while they are inflated make garbage faster than
-// the garbage collector can free it if other programs use the processors. The buffers
-// are not reserved. Two garbage collections free those that are not used meanwhile, so
-// they count as garbage.
+// size. Without it, bodies that grow while they are inflated would make garbage faster
+// than the garbage collector can free it while other programs use the processors. No
+// budget counts the buffers: like garbage, they are freed by the garbage collector, which
+// drops a buffer that was not used between two collections.
 var largeBuffers [bits.UintSize + 1]sync.Pool
 
 // newBuffer returns an empty buffer with exactly the given capacity. Its memory may
@@ -24,10 +24,13 @@ func newBuffer(size int64) []byte {
 	return make([]byte, 0, size)
 }
 
-// recycleBuffer keeps b for newBuffer if it is large. Nothing may refer to it any more.
-func recycleBuffer(b []byte) {
-	if cap(b) > maxPooled {
-		b = b[:0]
-		largeBuffers[bits.Len64(uint64(cap(b)))].Put(&b)
+// recycleBuffer keeps b for newBuffer and returns nil if b is large; else it returns b.
+// Nothing may refer to a large b any more.
+func recycleBuffer(b []byte) []byte {
+	if cap(b) <= maxPooled {
+		return b
 	}
+	b = b[:0]
+	largeBuffers[bits.Len64(uint64(cap(b)))].Put(&b)
+	return nil
 }

@@ -115,8 +115,7 @@ func (s *scratch) trim() {
 	if cap(s.body) > maxPooled || cap(s.entry.scratch) > maxPooled || s.entry.keys > 0 {
 		s.entry.forget() // it refers to these buffers
 	}
-	recycleBuffer(s.body)
-	s.body = reusable(s.body)
+	s.body = recycleBuffer(s.body)
 	s.entry.scratch = reusable(s.entry.scratch)
 }
 
