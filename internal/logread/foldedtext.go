@@ -88,8 +88,8 @@ func (t *foldedText) setAnchor() {
 	}
 }
 
-// contains reports whether s contains the text. first are those of t.firstBytes that s
-// can contain. It returns false if the scan must end.
+// contains reports whether s contains the text. first has the elements of t.firstBytes
+// that can occur in s. contains returns false if the scan must end.
 func (t *foldedText) contains(s string, first []byte, w *work) bool {
 	if len(first) == 0 && t.firstBytes != nil {
 		return false
@@ -141,16 +141,16 @@ func (t *foldedText) containsUnescaped(s string, w *work) bool {
 }
 
 // search reports whether s contains the text. first is as for contains. It also returns
-// a measure of its work: the runes that were equal at places where the whole text did not match,
-// plus all comparisons of searchKMP. It is at most proportional to
+// a measure of its work: the runes that were equal at places where the whole text did
+// not match, plus all comparisons of searchKMP. It is at most proportional to
 // len(s)+len(t.runes).
 func (t *foldedText) search(s string, first []byte) (found bool, compared int) {
 	if t.firstBytes == nil {
 		return t.searchKMP(s)
 	}
-	for _, first := range first {
+	for _, c := range first {
 		for from := t.offset; from < len(s); from++ {
-			i := strings.IndexByte(s[from:], first)
+			i := strings.IndexByte(s[from:], c)
 			if i < 0 {
 				break
 			}

@@ -133,7 +133,7 @@ func TestSparkWidens(t *testing.T) {
 	}
 }
 
-// Counts that are merged from parts are those of one counter.
+// Merging the counts of parts has the same result as one counter that receives all entries.
 func TestKindsMerge(t *testing.T) {
 	r := rand.New(rand.NewPCG(13, 14))
 	for range 200 {

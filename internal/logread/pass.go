@@ -78,13 +78,16 @@ type visitedEntry struct {
 	hasTime bool
 }
 
-// needsTimes reports whether the pass needs the times of entries.
+// parsesAllTimes reports whether the pass parses the time of each entry that it visits.
+func (p *pass) parsesAllTimes() bool { return p.keepTimes || p.filter.hasTimeRange }
+
+// needsTimes reports whether the pass needs the times of the entries that match.
 func (p *pass) needsTimes() bool {
-	return p.keepTimes || p.filter.hasTimeRange || p.count != nil || p.each != nil && !p.each.details
+	return p.parsesAllTimes() || p.count != nil || p.each != nil && !p.each.details
 }
 
 // startPart resets what the pass recorded about the previous part. The part starts
-// at the id first. keepTimes is whether to record the times of its entries.
+// at the id first. If keepTimes is set, the pass records the times of its entries.
 func (p *pass) startPart(first int64, keepTimes bool) {
 	p.found.reset(first)
 	p.keepTimes, p.times = keepTimes, emptySpan
@@ -194,7 +197,7 @@ func (p *pass) visit(columns []driver.Value) (stepEnds bool, err error) {
 func (p *pass) visitEntry(e *visitedEntry) {
 	p.visited = e.id
 	p.work.examine(visitCost + len(e.level) + len(e.timestamp))
-	if p.keepTimes || p.filter.hasTimeRange {
+	if p.parsesAllTimes() {
 		if e.parseTime(); e.hasTime {
 			p.times.add(e.t)
 		}
@@ -236,7 +239,7 @@ func (p *pass) match(e *visitedEntry) {
 	if !p.matches(p.filter, e.message, e.details) || p.work.err != nil {
 		return
 	}
-	if p.needsTimes() && !p.keepTimes && !p.filter.hasTimeRange {
+	if p.needsTimes() && !p.parsesAllTimes() {
 		e.parseTime()
 	}
 	switch {
