@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"log-ingester/internal/logpages"
 )
 
 // Before 3.51.3, a checkpoint that ran concurrently with a WAL reset could
@@ -74,6 +76,15 @@ func TestDatabaseOpensRustFile(t *testing.T) {
 	}
 	if got := query(t, path, "PRAGMA page_size"); got != pages {
 		t.Errorf("got page size %s, want %s", got, pages)
+	}
+}
+
+// Searches read the pages of the table that the service creates. If its definition were
+// not the one that internal/logpages expects, they would read rows, which is slower.
+func TestTableIsReadFromPages(t *testing.T) {
+	var walk logpages.Walk
+	if _, err := walk.Table(2, query(t, newFile(t), "SELECT sql FROM sqlite_schema WHERE name = 'logs'")); err != nil {
+		t.Errorf("Table() = %v, want no error", err)
 	}
 }
 

@@ -126,7 +126,8 @@ func (w *Walk) Table(root int64, sql string) (page uint32, err error) {
 	return schemaPage, nil
 }
 
-// normalize returns a statement in lower case, with white space only where it is needed.
+// normalize returns a statement in lower case, without the white space that SQL does not
+// need.
 func normalize(sql string) string {
 	sql = strings.Join(strings.Fields(strings.ToLower(sql)), " ")
 	for _, mark := range []string{"(", ")", ","} {
