@@ -130,11 +130,10 @@ func addRow(ctx context.Context, address string) error {
 		return err
 	}
 	request.Close = true
-	response, err := http.DefaultClient.Do(request)
+	response, _, err := do(request)
 	if err != nil {
 		return err
 	}
-	response.Body.Close() // the status is sufficient
 	if response.StatusCode != 200 {
 		return fmt.Errorf("got status %d, want 200", response.StatusCode)
 	}

@@ -151,12 +151,9 @@ func readTable(dir, name string) (*table, error) {
 	if err := db.QueryRow("PRAGMA integrity_check").Scan(&t.integrity); err != nil {
 		return nil, err
 	}
-	var tables int
-	if err := db.QueryRow("SELECT count(*) FROM sqlite_schema WHERE name = 'logs'").Scan(&tables); err != nil {
-		return nil, err
-	}
-	if tables == 0 { // a moved database whose first commit is lost
-		return t, nil
+	// A moved database whose first commit is lost has no table.
+	if exists, err := hasTable(db, "logs"); err != nil || !exists {
+		return t, err
 	}
 	rows, err := db.Query("SELECT id, level, message, timestamp, ifnull(details, '') FROM logs ORDER BY id")
 	if err != nil {

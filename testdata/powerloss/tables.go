@@ -8,6 +8,12 @@ import (
 	"fmt"
 )
 
+// hasTable reports whether a database has a table.
+func hasTable(db *sql.DB, name string) (exists bool, err error) {
+	err = db.QueryRow("SELECT count(*) FROM sqlite_schema WHERE name = ?", name).Scan(&exists)
+	return exists, err
+}
+
 // A storedKey has the columns of a row of idempotency_keys that the audits need.
 type storedKey struct {
 	key                        []byte
@@ -16,9 +22,7 @@ type storedKey struct {
 
 // readKeys reads the idempotency keys. A moved database can lack the table.
 func readKeys(db *sql.DB) (keys []storedKey, err error) {
-	var exists bool
-	const find = "SELECT count(*) FROM sqlite_schema WHERE name = 'idempotency_keys'"
-	if err := db.QueryRow(find).Scan(&exists); err != nil || !exists {
+	if exists, err := hasTable(db, "idempotency_keys"); err != nil || !exists {
 		return nil, err
 	}
 	rows, err := db.Query("SELECT key, status, accepted, filtered FROM idempotency_keys")
@@ -60,9 +64,7 @@ var summaryChecks = []struct{ problem, query string }{
 // checkSummaries returns the problems of the tables of the summaries. A file that was
 // moved before the service created these tables has no problems.
 func checkSummaries(db *sql.DB) (problems []string, err error) {
-	var objects int
-	const count = "SELECT count(*) FROM sqlite_schema WHERE name = 'logs_segments'"
-	if err := db.QueryRow(count).Scan(&objects); err != nil || objects == 0 {
+	if exists, err := hasTable(db, "logs_segments"); err != nil || !exists {
 		return nil, err
 	}
 	for _, c := range summaryChecks {
