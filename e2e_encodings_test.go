@@ -2,7 +2,6 @@ package main
 
 import (
 	"io"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -37,7 +36,9 @@ func TestEncodings(t *testing.T) {
 				"length": strings.NewReader(body),
 				"chunks": unknownLength(body),
 			} {
-				status, text := p.postTo(route.path, r, "Content-Type", route.contentType, "Content-Encoding", encoding.name)
+				status, text, err := p.postTo(route.path, r,
+					"Content-Type", route.contentType, "Content-Encoding", encoding.name)
+				must(t, err)
 				if status != 200 {
 					t.Errorf("%s, %s, %s: got %d %q, want 200", route.name, encoding.name, framing, status, text)
 				}
@@ -56,8 +57,9 @@ func TestUnsupportedEncodings(t *testing.T) {
 	p := start(t, filepath.Join(t.TempDir(), "logs.db"))
 	for _, route := range bodiesOfRoutes {
 		for _, encoding := range []string{"zstd", "br", "snappy", "gzip, gzip"} {
-			status, text := p.postTo(route.path, strings.NewReader(route.body),
+			status, text, err := p.postTo(route.path, strings.NewReader(route.body),
 				"Content-Type", route.contentType, "Content-Encoding", encoding)
+			must(t, err)
 			if status != 415 || !strings.Contains(text, "send identity, gzip or deflate") {
 				t.Errorf("%s, %s: got %d %q, want 415 and the supported encodings", route.name, encoding, status, text)
 			}
@@ -66,20 +68,4 @@ func TestUnsupportedEncodings(t *testing.T) {
 	if got := storedMessages(t, p.db); got != "" {
 		t.Errorf("messages: got %q, want none", got)
 	}
-}
-
-// postTo posts a body to a path and returns the status and the body of the response.
-func (p *process) postTo(path string, body io.Reader, header ...string) (int, string) {
-	p.t.Helper()
-	r, err := http.NewRequest("POST", p.url+path, body)
-	must(p.t, err)
-	for i := 0; i < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
-	}
-	resp, err := client.Do(r)
-	must(p.t, err)
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	must(p.t, err)
-	return resp.StatusCode, string(text)
 }

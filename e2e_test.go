@@ -217,20 +217,26 @@ var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, T
 
 // post sends a body to /ingest and returns the status of the response.
 func (p *process) post(query, body string, header ...string) (status int, err error) {
-	r, err := http.NewRequest("POST", p.url+"/ingest"+query, strings.NewReader(body))
+	status, _, err = p.postTo("/ingest"+query, strings.NewReader(body), header...)
+	return status, err
+}
+
+// postTo sends a body to a path and returns the status and the body of the response.
+func (p *process) postTo(path string, body io.Reader, header ...string) (status int, text string, err error) {
+	r, err := http.NewRequest("POST", p.url+path, body)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
 	resp, err := client.Do(r)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	defer resp.Body.Close()
-	_, err = io.Copy(io.Discard, resp.Body)
-	return resp.StatusCode, err
+	received, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(received), err
 }
 
 // get returns the status and body of the response.

@@ -286,12 +286,7 @@ func TestSummarizerStopsDuringJob(t *testing.T) {
 	go func() { stopped <- s.summarizeNew(s.ctx) }()
 	<-jobs // the job is never done
 	s.cancel()
-	select {
-	case err := <-stopped:
-		if !errors.Is(err, context.Canceled) {
-			t.Errorf("summarizeNew() = %v, want %v", err, context.Canceled)
-		}
-	case <-time.After(10 * time.Second):
-		t.Fatal("summarizeNew() waits for the writer, want it to return")
+	if err := receive(t, "the end of summarizeNew", stopped); !errors.Is(err, context.Canceled) {
+		t.Errorf("summarizeNew() = %v, want %v", err, context.Canceled)
 	}
 }
