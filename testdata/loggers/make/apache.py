@@ -1,17 +1,15 @@
 """Sends requests to Apache, which logs them as JSON, and writes the log to apache.body.
-The times and the port are replaced, because Apache has no options for them.
+The times are replaced, because Apache has no option for them.
 
 usage: apache.py APACHE2 MODULES DIRECTORY
 """
 
-import http.client
 import pathlib
 import re
-import socket
-import subprocess
 import sys
 import tempfile
-import time
+
+from webserver import free_port, request, running
 
 # The first format has the time of the common log format, in brackets.
 FORMATS = [
@@ -21,15 +19,8 @@ FORMATS = [
 ]
 
 
-def request(port, path, agent):
-    conn = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    conn.request("GET", path, headers={"User-Agent": agent})
-    conn.getresponse().read()
-
-
 def main(apache, modules, out):
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        port = s.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory() as tmp:
         conf = pathlib.Path(tmp, "apache2.conf")
         load = "".join(f"LoadModule {m}_module {modules}/mod_{m}.so\n" for m in ["mpm_event", "authz_core"])
@@ -41,19 +32,9 @@ PidFile {tmp}/pid
 ErrorLog {tmp}/error.log
 DocumentRoot {tmp}
 {load}{logs}""")
-        server = subprocess.Popen([apache, "-D", "FOREGROUND", "-f", conf], env={"TZ": "UTC"})
-        try:
-            for _ in range(100):
-                try:
-                    socket.create_connection(("127.0.0.1", port)).close()
-                    break
-                except OSError:
-                    time.sleep(0.05)
+        with running([apache, "-D", "FOREGROUND", "-f", conf], port, env={"TZ": "UTC"}):
             request(port, "/apache2.conf?q=%22", 'quoted "agent"')
             request(port, "/missing", "plain")
-        finally:
-            server.terminate()
-            server.wait(5)
         log = b"".join(pathlib.Path(tmp, f"{i}.json").read_bytes() for i in range(len(FORMATS)))
     log = b"".join(line for line in log.splitlines(True) if b'"-"' not in line)
     log = re.sub(rb"\[\d\d/[^]]*\]", b"[22/Nov/2026:15:24:00 +0000]", log)

@@ -5,27 +5,19 @@ options for them.
 usage: nginx.py NGINX DIRECTORY
 """
 
-import http.client
 import pathlib
 import re
-import socket
 import subprocess
 import sys
 import tempfile
-import time
+
+from webserver import free_port, request, running
 
 EXAMPLE = pathlib.Path(__file__).parents[3] / "examples/nginx/ingest.conf"
 
 
-def request(port, path, agent):
-    conn = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    conn.request("GET", path, headers={"User-Agent": agent})
-    conn.getresponse().read()
-
-
 def main(nginx, out):
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        port = s.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory() as tmp:
         conf = pathlib.Path(tmp, "nginx.conf")
         include = EXAMPLE.read_text().replace("/var/log/nginx", tmp)
@@ -33,20 +25,10 @@ def main(nginx, out):
 http {{ {include}
 server {{ listen 127.0.0.1:{port};
 location /ok {{ return 200; }} location /teapot {{ return 418; }} location /broken {{ return 502; }} }} }}""")
-        server = subprocess.Popen([nginx, "-c", conf, "-p", tmp], stderr=subprocess.DEVNULL)
-        try:
-            for _ in range(100):
-                try:
-                    socket.create_connection(("127.0.0.1", port)).close()
-                    break
-                except OSError:
-                    time.sleep(0.05)
+        with running([nginx, "-c", conf, "-p", tmp], port, stderr=subprocess.DEVNULL):
             request(port, "/ok?q=%22", 'quoted "agent" \\ é'.encode())
             request(port, "/teapot", b"tab\tand \x7f")
             request(port, "/broken", b"latin1 \xe9")
-        finally:
-            server.terminate()
-            server.wait(5)
         log = pathlib.Path(tmp, "access.json").read_bytes()
     log = b"".join(line for line in log.splitlines(True) if b'"status":400' not in line)
     log = re.sub(rb'"time":"[^"]*"', b'"time":"2026-11-22T15:24:00+00:00"', log)
