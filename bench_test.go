@@ -19,6 +19,7 @@ import (
 	"testing"
 
 	"log-ingester/internal/entry"
+	"log-ingester/internal/proctest"
 )
 
 // benchmarkEntries returns n different entries of about 190 bytes, as services
@@ -250,7 +251,7 @@ func BenchmarkIngest(b *testing.B) {
 				clients.Wait()
 				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "req/s")
 				b.ReportMetric(float64(entries)*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
-				if peak, ok := peakMemory(p.cmd.Process.Pid); ok {
+				if peak, err := proctest.PeakMemory(p.cmd.Process.Pid); err == nil { // only on Linux
 					b.ReportMetric(float64(peak)/(1<<20), "peak-MiB")
 				}
 				b.StopTimer()

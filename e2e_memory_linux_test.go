@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"log-ingester/internal/proctest"
 )
 
 // Builds with the race detector exclude these tests, because the detector itself
@@ -20,11 +22,9 @@ const memoryBeyondBudget = 128 << 20
 // peakMemory returns the largest resident memory of the process, in bytes.
 func (p *process) peakMemory() int {
 	p.t.Helper()
-	peak, ok := peakMemory(p.cmd.Process.Pid)
-	if !ok {
-		p.t.Fatal("got no VmHWM in the status of the process")
-	}
-	return peak
+	peak, err := proctest.PeakMemory(p.cmd.Process.Pid)
+	must(p.t, err)
+	return int(peak)
 }
 
 // compressedSpaces returns a gzip of n MiB of spaces; n must be a multiple of 4.

@@ -499,16 +499,3 @@ func raceDetected() bool {
 	info, ok := debug.ReadBuildInfo()
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
-
-// peakMemory returns the largest resident memory that a process has had, in
-// bytes. ok is false on systems other than Linux.
-func peakMemory(pid int) (bytes int, ok bool) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, false
-	}
-	_, peak, _ := strings.Cut(string(status), "VmHWM:")
-	var kibibytes int // Linux calls the unit kB
-	_, err = fmt.Sscan(peak, &kibibytes)
-	return kibibytes << 10, err == nil
-}

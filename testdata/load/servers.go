@@ -14,10 +14,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
+
+	"log-ingester/internal/proctest"
 )
 
 // A server is a program that receives logs over HTTP.
@@ -196,24 +196,9 @@ func (p *process) stop() {
 	os.RemoveAll(p.dir) // the temporary directory is deleted at the end, too
 }
 
-// tick is the unit of the times in /proc/PID/stat.
-const tick = 10 * time.Millisecond
-
 // processorTime returns how much processor time the process has used.
 func (p *process) processorTime() (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	// The name in parentheses may contain spaces. utime and stime are the fields 14
-	// and 15. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	user, err := strconv.Atoi(fields[11])
-	if err != nil {
-		return 0, err
-	}
-	system, err := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * tick, err
+	return proctest.ProcessorTime(p.cmd.Process.Pid)
 }
 
 // idleTime returns the processor time once the process is idle, so that it includes
@@ -226,7 +211,7 @@ func (p *process) idleTime() (time.Duration, error) {
 		}
 		time.Sleep(200 * time.Millisecond)
 		before := last
-		if last, err = p.processorTime(); last-before <= 2*tick {
+		if last, err = p.processorTime(); last-before <= 2*proctest.Tick {
 			break
 		}
 	}
@@ -234,16 +219,7 @@ func (p *process) idleTime() (time.Duration, error) {
 }
 
 // peakMemory returns the largest resident memory of the process so far, in bytes.
-func (p *process) peakMemory() (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	_, line, _ := strings.Cut(string(status), "VmHWM:")
-	line, _, _ = strings.Cut(line, "kB")
-	kib, err := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
-	return kib << 10, err
-}
+func (p *process) peakMemory() (int64, error) { return proctest.PeakMemory(p.cmd.Process.Pid) }
 
 // writeCertificate writes a self-signed certificate for loopback.
 func (cfg *config) writeCertificate() error {

@@ -15,7 +15,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +24,8 @@ import (
 	logs "go.opentelemetry.io/proto/otlp/logs/v1"
 	resource "go.opentelemetry.io/proto/otlp/resource/v1"
 	"google.golang.org/protobuf/proto"
+
+	"log-ingester/internal/proctest"
 )
 
 func main() {
@@ -117,20 +118,7 @@ func processorTime(pid int) (time.Duration, error) {
 	if pid == 0 {
 		return 0, nil
 	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, fmt.Errorf("read processor time: %w", err)
-	}
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')'):]))
-	var ticks int64
-	for _, field := range fields[12:14] { // user and system time, in 1/100 s
-		n, err := strconv.ParseInt(field, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("parse processor time: %w", err)
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * 10 * time.Millisecond, nil
+	return proctest.ProcessorTime(pid)
 }
 
 // request returns a request with n records of one service, as its SDK sends them.
