@@ -80,6 +80,12 @@ type indexState struct {
 //go:noescape
 func indexBlocks(events []uint32, body, tail []byte, state *indexState) int
 
+// skipSpaceBlocks skips white space at body[i:] as long as there are 32 bytes. It
+// returns the offset of the first other byte, or one with fewer bytes after it.
+//
+//go:noescape
+func skipSpaceBlocks(body []byte, i int) int
+
 // tryScan is levelScanner.scan for valid bodies: it stores the result in g and
 // returns true. For an invalid body it returns false and leaves g.kept and
 // g.dropped undefined; then g.scan finds the error.

@@ -484,3 +484,31 @@ escapes:
 	ANDQ     R9, BX
 	ORQ      BX, ERR
 	JMP      unescaped
+
+// skipSpaceBlocks compares 32 bytes at a time with the entries of spaceTable at
+// their low four bits.
+TEXT ·skipSpaceBlocks(SB), NOSPLIT, $0-40
+	MOVQ    body_base+0(FP), SI
+	MOVQ    body_len+8(FP), CX
+	MOVQ    i+24(FP), AX
+	VMOVDQU spaceTable<>(SB), Y0
+	SUBQ    $32, CX              // the offset of the last 32 bytes
+
+skip:
+	CMPQ      AX, CX
+	JGT       skipped
+	VMOVDQU   (SI)(AX*1), Y1
+	VPSHUFB   Y1, Y0, Y2
+	VPCMPEQB  Y1, Y2, Y2
+	VPMOVMSKB Y2, DX
+	NOTL      DX              // a bit for each byte that is not white space
+	ADDQ      $32, AX
+	TESTL     DX, DX
+	JZ        skip
+	TZCNTL    DX, DX
+	LEAQ      -32(AX)(DX*1), AX
+
+skipped:
+	VZEROUPPER
+	MOVQ AX, ret+32(FP)
+	RET

@@ -253,12 +253,28 @@ func skipDigits(body []byte, i int) int {
 	return i
 }
 
+// skipSpace returns the offset of the first byte at or after i that is not white
+// space.
 func skipSpace(body []byte, i int) int {
-	for i < len(body) && (body[i] == ' ' || body[i] == '\n' || body[i] == '\r' || body[i] == '\t') {
-		i++
+	if i < len(body) && body[i] <= ' ' {
+		return skipSpaces(body, i)
+	}
+	return i // the compiler inlines this case
+}
+
+// skipSpaces is skipSpace if body[i] may be white space. A small gzip body can
+// contain megabytes of it.
+func skipSpaces(body []byte, i int) int {
+	const short = 16
+	for n := 0; i < len(body) && isSpace(body[i]); n++ {
+		if i++; n == short && useAVX2 {
+			i = skipSpaceBlocks(body, i)
+		}
 	}
 	return i
 }
+
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }
 
 // byteAt returns body[i], or 0 if body is too short. A valid body does not
 // contain 0.

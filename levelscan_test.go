@@ -207,6 +207,32 @@ func TestLevelScanFindsEntries(t *testing.T) {
 	}
 }
 
+// TestSkipSpaceFindsFirstOtherByte puts each byte that is not white space at each offset
+// of a text of white space.
+func TestSkipSpaceFindsFirstOtherByte(t *testing.T) {
+	const longest = 2*32 + 20 // more than two blocks of skipSpaceBlocks after the first bytes
+	for n := range longest {
+		text := []byte(strings.Repeat(" \n\t\r\t\n ", longest)[:n])
+		for start := range n + 1 {
+			if got := skipSpace(text, start); got != n {
+				t.Fatalf("skipSpace(%d bytes of white space, %d) = %d, want %d", n, start, got, n)
+			}
+		}
+		for i := range n {
+			space := text[i]
+			for c := range 256 {
+				if text[i] = byte(c); strings.ContainsRune(" \n\t\r", rune(c)) {
+					continue
+				}
+				if got := skipSpace(text, 0); got != i {
+					t.Fatalf("skipSpace(%d bytes with %#02x at %d, 0) = %d, want %d", n, c, i, got, i)
+				}
+			}
+			text[i] = space
+		}
+	}
+}
+
 func TestLevelScanLimitsDepth(t *testing.T) {
 	nest := func(open, middle, close string, n int) string {
 		return strings.Repeat(open, n) + middle + strings.Repeat(close, n)
