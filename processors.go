@@ -25,17 +25,8 @@ type processors struct {
 	line  line
 }
 
-// newProcessors returns processors with a permit for each processor that Go uses. With
-// TLS, one processor has no permit, so that TLS handshakes and small requests need not
-// wait: a goroutine that works on a large body does not return its processor to the
-// scheduler for up to 10 ms.
-func newProcessors(tls bool) *processors {
-	n := runtime.GOMAXPROCS(0)
-	if tls {
-		n = max(1, n-1)
-	}
-	return &processors{free: n}
-}
+// newProcessors returns processors with a permit for each processor that Go uses.
+func newProcessors() *processors { return &processors{free: runtime.GOMAXPROCS(0)} }
 
 // acquire waits for a permit. A request that continues its work comes before the
 // requests of the same client that have not begun. Otherwise a client with many
@@ -134,10 +125,13 @@ func (t *processorTime) stop() (held bool) {
 	return held
 }
 
-// step counts n bytes of work.
+// step counts n bytes of work. After workStep bytes, other clients get their turn.
+// Goroutines that need no permit, for small requests and TLS handshakes, also run
+// then. Otherwise they would wait up to 10 ms until Go's scheduler interrupts t's.
 func (t *processorTime) step(n int) {
 	if t.worked += int64(n); t.held && t.worked >= workStep {
 		t.worked = 0
 		t.processors.yield(t.account)
+		runtime.Gosched()
 	}
 }

@@ -165,7 +165,7 @@ func (s *service) newIngester() *ingester {
 		queue:      s.queue,
 		memory:     s.memory,
 		accounts:   s.accounts,
-		processors: newProcessors(s.cfg.certificate != nil),
+		processors: newProcessors(),
 		metrics:    s.metrics,
 		clock:      time.Now,
 		keys:       s.writer.db.keys,
