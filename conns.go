@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"log-ingester/internal/pollconn"
 )
 
 const (
@@ -83,7 +85,7 @@ func (t *connTable) Accept() (net.Conn, error) {
 
 // newConn returns a connection that is not yet in the table.
 func (t *connTable) newConn(conn net.Conn) *limitedConn {
-	c := &limitedConn{Conn: conn, table: t}
+	c := &limitedConn{Conn: pollconn.New(conn), table: t}
 	c.lastUsed.Store(time.Now().UnixNano())
 	peer := peerOf(conn)
 	if c.trusted = t.accounts.isTrusted(peer); c.trusted {

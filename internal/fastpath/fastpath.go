@@ -53,8 +53,8 @@
 // of requests that were answered. FuzzFastPath does the same for arbitrary
 // streams.
 //
-// The package must not depend on the rest of the service: it knows one path and
-// one http.Handler.
+// The package must not depend on the rest of the service, except for
+// internal/pollconn: it knows one path and one http.Handler.
 package fastpath
 
 import (
@@ -70,6 +70,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"log-ingester/internal/pollconn"
 )
 
 // Limits of a request; others go to net/http.
@@ -191,7 +193,7 @@ func (f *Listener) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	for c := range f.conns {
-		c.conn.Close() // the returned error reports this
+		go c.conn.Close() // waits for a handler that pollRequests calls; the returned error reports this
 	}
 	return ctx.Err()
 }
@@ -223,6 +225,7 @@ func (f *Listener) serve(nc net.Conn) {
 	defer c.free()
 	c.conn, c.handler, c.cfg = nc, f.handler, &f.cfg
 	c.tracker, _ = nc.(requestTracker)
+	c.poller = pollerOf(nc)
 	if !f.track(c) {
 		nc.Close() // it has sent no request yet
 		return
@@ -259,12 +262,14 @@ type requestTracker interface {
 type conn struct {
 	conn    net.Conn
 	tracker requestTracker // conn, or nil if it is none
+	poller  poller         // below conn, or nil if there is none
 	handler http.Handler
 	cfg     *Config
 	closing atomic.Bool // the current request is the last one
 
 	in           [bufferSize]byte
 	n            int       // bytes in the buffer
+	headerRead   bool      // they have a complete header
 	readDeadline time.Time // the one set on conn
 	answered     bool      // a response was written
 	skipped      int       // bytes of line breaks skipped since then
@@ -294,8 +299,8 @@ var connPool = sync.Pool{New: func() any { return &conn{header: make(http.Header
 
 // free resets c and returns it to the pool. Nothing may use c afterwards.
 func (c *conn) free() {
-	c.conn, c.tracker, c.handler, c.cfg = nil, nil, nil, nil
-	c.n, c.readDeadline = 0, time.Time{}
+	c.conn, c.tracker, c.poller, c.handler, c.cfg = nil, nil, nil, nil, nil
+	c.n, c.headerRead, c.readDeadline = 0, false, time.Time{}
 	c.answered, c.skipped, c.extended = false, 0, false
 	c.date = c.date[:0]
 	c.closing.Store(false)
@@ -316,7 +321,16 @@ type parseState int
 const (
 	incomplete parseState = iota // the start of a request that may fit the fast path
 	complete                     // a request
-	handOff                      // a request for net/http
+	other                        // a request for net/http
+)
+
+// An outcome says what must follow after the requests in the buffer were served.
+type outcome int
+
+const (
+	readOn  outcome = iota // read more of the next request
+	handOff                // net/http must handle the bytes in the buffer and the rest of the connection
+	end                    // close the connection
 )
 
 // serveRequests responds to requests until the connection ends. It returns true
@@ -325,49 +339,118 @@ const (
 func (c *conn) serveRequests() (handedOff bool) {
 	c.lastResponse = time.Now()
 	for {
+		next := c.serveBuffered()
+		if next == readOn && c.n == 0 && c.answered && c.poller != nil {
+			next = c.pollRequests()
+		}
+		if next == readOn {
+			next = c.readMore()
+		}
+		if next != readOn {
+			return next == handOff
+		}
+	}
+}
+
+// serveBuffered responds to the requests in the buffer.
+func (c *conn) serveBuffered() outcome {
+	for {
 		if c.answered {
 			c.skipEmptyLines()
 		}
 		m, state := c.parse()
 		switch state {
-		case handOff:
-			return true
-		case complete:
-			if !c.respond(m) {
-				return false
-			}
-			c.answered, c.skipped = true, 0
-			c.n = copy(c.in[:], c.in[m.header+m.length:c.n])
+		case other:
+			return handOff
 		case incomplete:
-			if more, unread := c.readMore(m.header > 0); !more {
-				return unread
-			}
+			c.headerRead = m.header > 0
+			return readOn
 		}
+		if !c.respond(m) {
+			return end
+		}
+		c.answered, c.skipped = true, 0
+		c.n = copy(c.in[:], c.in[m.header+m.length:c.n])
 	}
 }
 
-// readMore reads into the buffer. If it can read no more, unread reports whether
-// net/http must handle bytes in the buffer.
-func (c *conn) readMore(headerComplete bool) (more, unread bool) {
+// readMore reads into the buffer.
+func (c *conn) readMore() outcome {
 	c.setReadDeadline()
 	// closeListener sets closing before it sets its deadline. So either this
 	// check sees closing, or its deadline replaces ours and the Read fails.
-	if !headerComplete && c.closing.Load() {
-		return false, false
+	if !c.headerRead && c.closing.Load() {
+		return end
 	}
 	n, err := c.conn.Read(c.in[c.n:])
 	c.n += n
 	switch {
 	case err == nil:
-		return true, false
+		return readOn
 	case c.closing.Load() && !c.extended:
 		// Wait for the body of a request whose header has arrived, as net/http
 		// does on shutdown.
 		c.extended = true
 		c.conn.SetReadDeadline(time.Now().Add(c.cfg.RequestTimeout)) // if this fails, so does the read
-		return true, false
+		return readOn
+	case c.n > 0:
+		return handOff
 	}
-	return false, c.n > 0
+	return end
+}
+
+// A poller is the method of *pollconn.Conn that pollRequests uses.
+type poller interface {
+	Poll(f func() (done bool)) error
+}
+
+// pollerOf returns the poller that nc is or wraps, or nil.
+func pollerOf(nc net.Conn) poller {
+	for {
+		if p, ok := nc.(poller); ok {
+			return p
+		}
+		wrapper, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nil
+		}
+		nc = wrapper.NetConn()
+	}
+}
+
+// pollTimeout is about how long pollRequests waits for a request.
+const pollTimeout = 2 * time.Second
+
+// pollRequests responds to requests as long as each arrives in full, and about
+// pollTimeout after the last response at the latest. It costs less than readMore.
+func (c *conn) pollRequests() outcome {
+	next := readOn
+	c.poller.Poll(func() (done bool) {
+		for {
+			n, err := c.conn.Read(c.in[:])
+			if err == pollconn.ErrAgain {
+				return !c.expectRequest()
+			}
+			if c.n = n; err != nil {
+				return true
+			}
+			if next = c.serveBuffered(); next != readOn || c.n > 0 {
+				return true
+			}
+		}
+	}) // after an error of Read or Poll, readMore gets the same
+	return next
+}
+
+// expectRequest sets the deadline for the next request. It returns false if the
+// connection must be closed.
+func (c *conn) expectRequest() bool {
+	timeout := min(pollTimeout, c.cfg.IdleTimeout/2)
+	if until := c.lastResponse.Add(timeout); until.Sub(c.readDeadline).Abs() > timeout/2 {
+		c.readDeadline = until
+		c.conn.SetReadDeadline(until) // if this fails, so does the wait
+	}
+	return !c.closing.Load() // in this order, as in readMore
 }
 
 // setReadDeadline limits the wait for the rest of a request if one has started
@@ -417,22 +500,22 @@ func (c *conn) parse() (m match, state parseState) {
 	if !ok {
 		start := "POST " + c.cfg.Path
 		if n := min(len(in), len(start)); string(in[:n]) != start[:n] {
-			return match{}, handOff
+			return match{}, other
 		}
 		end := bytes.Index(in, []byte("\r\n\r\n"))
 		switch {
 		case end < 0 && c.n == len(c.in):
-			return match{}, handOff
+			return match{}, other
 		case end < 0:
 			return match{}, incomplete
 		case !c.setTemplate(in[:end+4]):
-			return match{}, handOff
+			return match{}, other
 		}
 		m, _ = c.matchTemplate(in)
 	}
 	switch size := m.header + m.length; {
 	case size > len(c.in):
-		return m, handOff
+		return m, other
 	case size > c.n:
 		return m, incomplete
 	}

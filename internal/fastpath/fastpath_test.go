@@ -106,7 +106,7 @@ func serveSocket(t testing.TB, h http.Handler, fast bool) *socketServer {
 	l, err := net.Listen("unix", s.path)
 	must(t, err)
 	if fast {
-		l = New(l, h, testConfig)
+		l = New(pollListener{l}, h, testConfig)
 	}
 	go server.Serve(l)
 	t.Cleanup(func() { server.Close() })
