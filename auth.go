@@ -117,7 +117,7 @@ func (a *authorizer) sameSite(h http.Handler) http.Handler {
 // cannot be rebound.
 func (a *authorizer) noRebinding(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !isLoopbackHost(r.Host) && !isAddressHost(r.Host) && isBrowser(r) {
+		if isBrowser(r) && !isLoopbackHost(r.Host) && !isAddressHost(r.Host) {
 			a.reject(w, http.StatusForbidden, "without API keys, browsers must use localhost or an IP address; set keys with LOG_INGESTER_API_KEYS or -api-keys-file")
 			return
 		}
@@ -163,7 +163,7 @@ func isBrowser(r *http.Request) bool {
 			return true
 		}
 	}
-	return strings.HasPrefix(r.Header.Get("User-Agent"), "Mozilla/")
+	return strings.HasPrefix(r.UserAgent(), "Mozilla/")
 }
 
 // isLocal reports whether r comes from this machine and names it as its host.
