@@ -36,6 +36,8 @@ type database struct {
 	insertKey                       statement
 	pending                         pendingTable // the rows that insert copies
 
+	checkpointer *checkpointer // nil while conn is
+
 	keys      *claimTable
 	files     openFiles
 	wal       walShrinker
@@ -83,7 +85,7 @@ func (d *database) ensureOpen() error {
 			// Committed rows that are only in the WAL belong in the database
 			// file, wherever it is now. SQLite does not move them there when it
 			// closes a moved file. If this fails, open preserves the WAL.
-			d.conn.checkpoint()
+			d.checkpoint()
 		}
 		d.disconnect() // the log or the caller already has the cause
 	}
@@ -164,6 +166,9 @@ func (d *database) connect(file os.FileInfo) error {
 		return err
 	}
 	d.updateSummaryTables()
+	if d.checkpointer, err = startCheckpointer(d.path, d.synchronous); err != nil {
+		return err
+	}
 	return d.files.record(d.conn, d.path, file)
 }
 
@@ -299,8 +304,8 @@ func (d *database) disconnect() error {
 			*p.stmt = nil
 		}
 	}
-	err = errors.Join(err, d.conn.close())
-	d.conn, d.stale = nil, false
+	err = errors.Join(err, d.checkpointer.close(), d.conn.close())
+	d.conn, d.checkpointer, d.stale = nil, nil, false
 	d.summaries = summaryTables{}
 	return err
 }
@@ -383,6 +388,11 @@ func (d *database) transact(batches []*batch) (lastID int64, err error) {
 		d.rollBack()
 		return lastID, fmt.Errorf("commit: %w", err)
 	}
+	var size int64
+	for _, b := range batches {
+		size += b.size()
+	}
+	d.checkpointer.committed(size)
 	return lastID, nil
 }
 
@@ -417,7 +427,7 @@ func (d *database) resolveInDoubt(batches []*batch) (applied bool, err error) {
 func (d *database) settleOnDisk(applied bool) error {
 	// Copy the content of the WAL into the database, and sync that. If a reader
 	// prevents it, only an applied commit is not yet safe.
-	if err := d.conn.checkpoint(); err != nil && applied {
+	if err := d.checkpoint(); err != nil && applied {
 		return err
 	}
 	// A crash could restore the old WAL, even if SQLite has deleted or truncated
@@ -467,7 +477,7 @@ func (d *database) rewriteVersion() error {
 // prevents that.
 func (d *database) shrinkWAL() {
 	if d.conn != nil {
-		d.markStale(d.wal.shrink(d.conn, d.files.wal.Info.Size()))
+		d.markStale(d.wal.shrink(d, d.files.wal.Info.Size()))
 	}
 }
 
@@ -506,7 +516,7 @@ func (d *database) close() error {
 	if d.conn == nil {
 		return nil
 	}
-	if err := d.conn.checkpoint(); err != nil {
+	if err := d.checkpoint(); err != nil {
 		d.log.Warn("entries remain in the WAL; keep it next to the database", "wal", d.files.wal.Name, "err", err)
 	}
 	return d.disconnect()

@@ -252,6 +252,21 @@ func TestDatabaseQuarantinesWAL(t *testing.T) {
 }
 
 // No id is reused, even if its row was deleted and the file was closed.
+// TestCheckpointerCopiesWAL writes less than makes a commit run a checkpoint.
+func TestCheckpointerCopiesWAL(t *testing.T) {
+	db := mustOpen(t, filepath.Join(t.TempDir(), "logs.db"))
+	defer db.close()
+	message := strings.Repeat("a", checkpointEvery)
+	_, err := db.write([]*batch{newTestBatch(message)})
+	must(t, err)
+	waitFor(t, "the row is in the database file", func() bool {
+		return size(t, db.path) > int64(len(message))
+	})
+	if wal := size(t, db.path+"-wal"); wal > walCheckpoint {
+		t.Errorf("got a WAL of %d bytes, want at most %d, so that the commit runs no checkpoint", wal, walCheckpoint)
+	}
+}
+
 func TestDatabaseNeverReusesIDs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "logs.db")
 	for want := int64(2); want <= 6; want += 2 {

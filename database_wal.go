@@ -1,15 +1,24 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
+	"sync"
 	"time"
+
+	"log-ingester/internal/dbfile"
 )
 
-// walCheckpoint is the size of the WAL, in bytes, from which a commit also runs a
-// checkpoint: it copies the WAL into the database. SQLite's default, 1,000 pages
-// (8 MiB here), is no faster and leaves more rows outside the database when the
-// disk fills up.
-const walCheckpoint = 2 << 20
+// A checkpoint copies the WAL into the database. SQLite overwrites the WAL from its
+// start when all of it has been copied.
+//
+// The checkpointer runs a checkpoint after each checkpointEvery bytes of rows. While
+// many rows arrive, the WAL then always has some that are newer. From walCheckpoint
+// bytes, a commit therefore also runs a checkpoint, which has less to copy.
+const (
+	checkpointEvery = 2 << 20
+	walCheckpoint   = 8 << 20
+)
 
 // SQLite restarts the WAL after every few MB, and then truncates a larger file to
 // walLimit bytes. It cannot restart the WAL while a reader still needs the
@@ -34,17 +43,17 @@ type walShrinker struct {
 	nextAttempt time.Time
 }
 
-// shrink truncates the WAL of c if size, the WAL's size in bytes, exceeds
+// shrink truncates the WAL of d if size, the WAL's size in bytes, exceeds
 // walShrinkSize. After a failure it returns the error, and the calls during the
 // next shrinkEvery do nothing.
-func (s *walShrinker) shrink(c *conn, size int64) error {
+func (s *walShrinker) shrink(d *database, size int64) error {
 	now := time.Now()
 	if now.Before(s.nextAttempt) {
 		return nil
 	}
 	var err error
 	if size > walShrinkSize {
-		err = truncateWAL(c)
+		err = d.truncateWAL()
 	}
 	switch {
 	case err != nil:
@@ -62,8 +71,78 @@ func (s *walShrinker) shrink(c *conn, size int64) error {
 // truncateWAL runs a checkpoint that waits only shrinkTimeout for readers. It
 // ignores errors of setBusyTimeout, because they are harmless: the checkpoint
 // waits longer, or the next transaction fails sooner and is retried.
-func truncateWAL(c *conn) error {
-	c.setBusyTimeout(shrinkTimeout)
-	defer c.setBusyTimeout(busyTimeout)
-	return c.checkpoint()
+func (d *database) truncateWAL() error {
+	d.conn.setBusyTimeout(shrinkTimeout)
+	defer d.conn.setBusyTimeout(busyTimeout)
+	return d.checkpoint()
+}
+
+// checkpoint is conn.checkpoint, after the one that may be running in d.checkpointer.
+func (d *database) checkpoint() error {
+	if d.checkpointer != nil {
+		d.checkpointer.running.Lock()
+		defer d.checkpointer.running.Unlock()
+	}
+	return d.conn.checkpoint()
+}
+
+// A checkpointer runs checkpoints in a goroutine of its own, while the writer stores
+// the next rows.
+type checkpointer struct {
+	conn    *conn
+	due     chan struct{} // has a token if a checkpoint is due
+	stopped chan struct{}
+	running sync.Mutex // held during a checkpoint
+	written int64      // bytes of rows since the last one was due; the writer's
+}
+
+// startCheckpointer opens a connection to the database at path. synchronous is the
+// value of PRAGMA synchronous.
+func startCheckpointer(path, synchronous string) (*checkpointer, error) {
+	conn, err := openConn(dbfile.URI(path), new(pendingTable))
+	if err != nil {
+		return nil, err
+	}
+	c := &checkpointer{conn: conn, due: make(chan struct{}, 1), stopped: make(chan struct{})}
+	err = conn.setBusyTimeout(busyTimeout)
+	if err == nil {
+		err = conn.exec("PRAGMA synchronous="+synchronous, "PRAGMA schema_version") // the second opens the WAL
+	}
+	if err != nil {
+		return nil, errors.Join(err, conn.close())
+	}
+	go c.run()
+	return c, nil
+}
+
+// run ignores errors: the checkpoints of commits try the same.
+func (c *checkpointer) run() {
+	defer close(c.stopped)
+	for range c.due {
+		c.running.Lock()
+		c.conn.query("PRAGMA wal_checkpoint(PASSIVE)")
+		c.running.Unlock()
+	}
+}
+
+// committed counts n bytes of rows.
+func (c *checkpointer) committed(n int64) {
+	if c.written += n; c.written < checkpointEvery {
+		return
+	}
+	c.written = 0
+	select {
+	case c.due <- struct{}{}:
+	default:
+	}
+}
+
+// close waits for the current checkpoint. c may be nil.
+func (c *checkpointer) close() error {
+	if c == nil {
+		return nil
+	}
+	close(c.due)
+	<-c.stopped
+	return c.conn.close()
 }

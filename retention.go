@@ -32,7 +32,7 @@ const (
 	// when the disk is full, because deleting rows needs space before it frees
 	// any. Its space suffices for a checkpoint of the WAL, after which SQLite
 	// overwrites the WAL instead of extending it.
-	reserveSize = 3*walCheckpoint + 2<<20
+	reserveSize = walCheckpoint + 6<<20
 )
 
 // A retention deletes the oldest rows: those older than maxAge, and those that
@@ -88,7 +88,7 @@ func (r *retention) makeRoom() bool {
 	}
 	r.nextSweep = time.Time{}
 	for n := minStepRows; n > 0; {
-		r.db.conn.checkpoint() // if this fails, a smaller step may need less space
+		r.db.checkpoint() // if this fails, a smaller step may need less space
 		more, err := r.deleteOrVacuum(n)
 		if isFull(err) {
 			n /= 4
@@ -96,7 +96,7 @@ func (r *retention) makeRoom() bool {
 			break
 		}
 	}
-	r.db.conn.checkpoint() // if this fails, there is no space yet
+	r.db.checkpoint() // if this fails, there is no space yet
 	return !r.hasReserve || r.createReserve() == nil
 }
 
