@@ -74,9 +74,15 @@ func firstResponse(r *run) error {
 	})
 }
 
-// checkpoints sends enough for several checkpoints, after which SQLite
-// overwrites the WAL from its start.
-func checkpoints(r *run) error { return r.load(2, 45, 30, 3000) }
+// checkpoints sends enough for several checkpoints in another goroutine, after which
+// SQLite overwrites the WAL from its start. Then it sends so much at once that a commit
+// runs a checkpoint.
+func checkpoints(r *run) error {
+	if err := r.load(2, 45, 30, 3000); err != nil {
+		return err
+	}
+	return r.sendFrom(1, func(s *sender) error { return s.mustSend(true, 900, 10_000, newTime) })
+}
 
 // terminate shuts the service down while its queue is not empty.
 func terminate(r *run) error {
