@@ -477,8 +477,26 @@ func (d *database) rewriteVersion() error {
 // prevents that.
 func (d *database) shrinkWAL() {
 	if d.conn != nil {
-		d.markStale(d.wal.shrink(d, d.files.wal.Info.Size()))
+		d.markStale(d.wal.shrink(d.truncateWAL, d.files.wal.Info.Size()))
 	}
+}
+
+// truncateWAL runs a checkpoint that waits only shrinkTimeout for readers. It
+// ignores errors of setBusyTimeout, because they are harmless: the checkpoint
+// waits longer, or the next transaction fails sooner and is retried.
+func (d *database) truncateWAL() error {
+	d.conn.setBusyTimeout(shrinkTimeout)
+	defer d.conn.setBusyTimeout(busyTimeout)
+	return d.checkpoint()
+}
+
+// checkpoint is conn.checkpoint, after the one that may be running in d.checkpointer.
+func (d *database) checkpoint() error {
+	if d.checkpointer != nil {
+		d.checkpointer.running.Lock()
+		defer d.checkpointer.running.Unlock()
+	}
+	return d.conn.checkpoint()
 }
 
 // updateSummaryTables is summaries.ensure, but only logs an error: without summaries,

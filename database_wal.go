@@ -43,17 +43,17 @@ type walShrinker struct {
 	nextAttempt time.Time
 }
 
-// shrink truncates the WAL of d if size, the WAL's size in bytes, exceeds
-// walShrinkSize. After a failure it returns the error, and the calls during the
-// next shrinkEvery do nothing.
-func (s *walShrinker) shrink(d *database, size int64) error {
+// shrink calls truncate if size, the WAL's size in bytes, exceeds walShrinkSize. After
+// a failure it returns the error, and the calls during the next shrinkEvery do
+// nothing.
+func (s *walShrinker) shrink(truncate func() error, size int64) error {
 	now := time.Now()
 	if now.Before(s.nextAttempt) {
 		return nil
 	}
 	var err error
 	if size > walShrinkSize {
-		err = d.truncateWAL()
+		err = truncate()
 	}
 	switch {
 	case err != nil:
@@ -66,24 +66,6 @@ func (s *walShrinker) shrink(d *database, size int64) error {
 	}
 	s.blocked = err != nil
 	return err
-}
-
-// truncateWAL runs a checkpoint that waits only shrinkTimeout for readers. It
-// ignores errors of setBusyTimeout, because they are harmless: the checkpoint
-// waits longer, or the next transaction fails sooner and is retried.
-func (d *database) truncateWAL() error {
-	d.conn.setBusyTimeout(shrinkTimeout)
-	defer d.conn.setBusyTimeout(busyTimeout)
-	return d.checkpoint()
-}
-
-// checkpoint is conn.checkpoint, after the one that may be running in d.checkpointer.
-func (d *database) checkpoint() error {
-	if d.checkpointer != nil {
-		d.checkpointer.running.Lock()
-		defer d.checkpointer.running.Unlock()
-	}
-	return d.conn.checkpoint()
 }
 
 // A checkpointer runs checkpoints in a goroutine of its own, while the writer stores
