@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,10 @@ const (
 	frameHeaders   = 1
 	frameRSTStream = 3
 )
+
+// closeTimeout limits the wait for a client to take the last frames before its connection
+// is closed.
+const closeTimeout = time.Second
 
 // maxStreams is how many streams an HTTP/2 connection can have at once.
 const maxStreams = 64
@@ -51,6 +56,7 @@ type frameGate struct {
 	incoming frameScanner
 
 	outgoing frameScanner // the writing goroutine owns it
+	unsent   *unsentFrames
 
 	mu         sync.Mutex
 	changed    sync.Cond // signals a change of the fields below
@@ -59,11 +65,12 @@ type frameGate struct {
 	openedAt   time.Time // of the last stream; zero after its handler has started or it was refused
 	handlers   int       // running
 	writing    bool
-	frames     int // read since the start of the current write
+	frames     int         // read since the start of the current write
+	timeout    *time.Timer // signals changed when startTimeout may end a wait; nil before the first wait
 }
 
 func newFrameGate(negotiated func(net.Conn) bool) *frameGate {
-	g := &frameGate{negotiated: negotiated}
+	g := &frameGate{negotiated: negotiated, unsent: newUnsentFrames()}
 	g.changed.L = &g.mu
 	return g
 }
@@ -152,7 +159,7 @@ func (g *frameGate) admit(kind byte, stream uint32) bool {
 }
 
 // mustWait reports whether a new stream must wait. If startTimeout may end the
-// wait, mustWait starts a timer that signals changed. g.mu must be held.
+// wait, mustWait starts the timer. g.mu must be held.
 func (g *frameGate) mustWait() bool {
 	if g.openedAt.IsZero() {
 		return false
@@ -164,7 +171,11 @@ func (g *frameGate) mustWait() bool {
 	if rest <= 0 {
 		return false
 	}
-	time.AfterFunc(rest, func() { g.update(func() {}) })
+	if g.timeout == nil {
+		g.timeout = time.AfterFunc(rest, func() { g.update(func() {}) })
+	} else {
+		g.timeout.Reset(rest)
+	}
 	return true
 }
 
@@ -179,6 +190,21 @@ func (g *frameGate) end() { g.update(func() { g.handlers-- }) }
 // close lets a waiting read return.
 func (g *frameGate) close() { g.update(func() { g.closed = true }) }
 
+// closeWhenSent calls closeConn when the frames that net/http has written to conn are
+// sent, or after closeTimeout. For HTTP/2 it returns before that, because net/http holds a
+// lock.
+func (g *frameGate) closeWhenSent(conn net.Conn, closeConn func() error) error {
+	g.close()
+	if !g.active() {
+		return closeConn()
+	}
+	go func() {
+		g.unsent.wait()
+		closeConn() // fails only if the connection is already closed
+	}()
+	return conn.SetWriteDeadline(time.Now().Add(closeTimeout))
+}
+
 // update changes the state and wakes the reading goroutine.
 func (g *frameGate) update(change func()) {
 	if g == nil {
@@ -190,13 +216,33 @@ func (g *frameGate) update(change func()) {
 	g.changed.Broadcast()
 }
 
-// write writes p to conn.
+// write adds p to the frames that send sends.
 func (g *frameGate) write(conn net.Conn, p []byte) (int, error) {
-	g.update(func() { g.writing, g.frames = true, 0 })
-	defer g.update(func() { g.writing = false })
-	n, err := conn.Write(p)
-	g.outgoing.scan(p[:n], g.wrote)
-	return n, err
+	start, err := g.unsent.add(p)
+	if err != nil {
+		return 0, err
+	}
+	if start {
+		go g.send(conn)
+	}
+	g.outgoing.scan(p, g.wrote)
+	return len(p), nil
+}
+
+// send sends frames until there are no more. Goroutines that are ready to run go first,
+// because they may add frames, but send does not wait for them. If it fails, it closes the
+// connection, because net/http sees the error only when it adds frames.
+func (g *frameGate) send(conn net.Conn) {
+	runtime.Gosched()
+	var err error
+	for b := g.unsent.next(nil, nil); b != nil; b = g.unsent.next(b, err) {
+		g.update(func() { g.writing, g.frames = true, 0 })
+		_, err = conn.Write(b)
+		g.update(func() { g.writing = false })
+	}
+	if err != nil {
+		conn.Close() // fails only if it is already closed
+	}
 }
 
 // wrote records a frame that was written. net/http refuses a stream by resetting

@@ -188,8 +188,7 @@ func (c *headerConn) Close() error {
 	c.reserve(0) // releasing cannot fail
 	c.closed = true
 	c.mu.Unlock()
-	c.frames.close()
-	return c.Conn.Close()
+	return c.frames.closeWhenSent(c.Conn, c.Conn.Close)
 }
 
 // headerMemory returns the memory of a parsed header, in bytes.
