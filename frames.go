@@ -45,6 +45,8 @@ const (
 // run, net/http starts no other, even if the client has reset their streams. One
 // more stream can then wait for its handler.
 //
+// A goroutine sends what net/http has written; see unsentFrames.
+//
 // One goroutine reads, and one writes. Any goroutine may use the other methods. A
 // nil gate is never active.
 type frameGate struct {
@@ -65,7 +67,7 @@ type frameGate struct {
 	openedAt   time.Time // of the last stream; zero after its handler has started or it was refused
 	handlers   int       // running
 	writing    bool
-	frames     int         // read since the start of the current write
+	frames     int         // read since the start of the last write
 	timeout    *time.Timer // signals changed when startTimeout may end a wait; nil before the first wait
 }
 
