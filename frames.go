@@ -20,8 +20,8 @@ const (
 	frameRSTStream = 3
 )
 
-// closeTimeout limits the wait for a client to take the last frames before its connection
-// is closed.
+// closeTimeout limits the time in which a client must take the last frames before its
+// connection is closed.
 const closeTimeout = time.Second
 
 // maxStreams is how many streams an HTTP/2 connection can have at once.
@@ -64,9 +64,9 @@ type frameGate struct {
 	changed    sync.Cond // signals a change of the fields below
 	closed     bool
 	lastStream uint32
-	openedAt   time.Time // of the last stream; zero after its handler has started or it was refused
-	handlers   int       // running
-	writing    bool
+	openedAt   time.Time   // of the last stream; zero after its handler has started or it was refused
+	handlers   int         // running
+	writing    time.Time   // start of the current write; zero if there is none
 	frames     int         // read since the start of the last write
 	timeout    *time.Timer // signals changed when startTimeout may end a wait; nil before the first wait
 }
@@ -150,7 +150,7 @@ func (g *frameGate) admit(kind byte, stream uint32) bool {
 	defer g.mu.Unlock()
 	g.frames++
 	opens := kind == frameHeaders && stream > g.lastStream
-	for !g.closed && (g.writing && g.frames > maxFramesPerWrite || opens && g.mustWait()) {
+	for !g.closed && (!g.writing.IsZero() && g.frames > maxFramesPerWrite || opens && g.mustWait()) {
 		g.changed.Wait()
 	}
 	if opens {
@@ -189,14 +189,17 @@ func (g *frameGate) begin() {
 // end records that a handler has returned.
 func (g *frameGate) end() { g.update(func() { g.handlers-- }) }
 
-// close lets a waiting read return.
-func (g *frameGate) close() { g.update(func() { g.closed = true }) }
-
-// closeWhenSent calls closeConn when the frames that net/http has written to conn are
-// sent, or after closeTimeout. For HTTP/2 it returns before that, because net/http holds a
-// lock.
+// closeWhenSent lets a waiting read return, and calls closeConn when the frames that
+// net/http has written to conn are sent, or when closeTimeout has passed since the start of
+// the write. For HTTP/2 it returns before that, because net/http holds a lock.
 func (g *frameGate) closeWhenSent(conn net.Conn, closeConn func() error) error {
-	g.close()
+	deadline := time.Now()
+	g.update(func() {
+		g.closed = true
+		if !g.writing.IsZero() {
+			deadline = g.writing
+		}
+	})
 	if !g.active() {
 		return closeConn()
 	}
@@ -204,7 +207,7 @@ func (g *frameGate) closeWhenSent(conn net.Conn, closeConn func() error) error {
 		g.unsent.wait()
 		closeConn() // fails only if the connection is already closed
 	}()
-	return conn.SetWriteDeadline(time.Now().Add(closeTimeout))
+	return conn.SetWriteDeadline(deadline.Add(closeTimeout))
 }
 
 // update changes the state and wakes the reading goroutine.
@@ -238,9 +241,9 @@ func (g *frameGate) send(conn net.Conn) {
 	runtime.Gosched()
 	var err error
 	for b := g.unsent.next(nil, nil); b != nil; b = g.unsent.next(b, err) {
-		g.update(func() { g.writing, g.frames = true, 0 })
+		g.update(func() { g.writing, g.frames = time.Now(), 0 })
 		_, err = conn.Write(b)
-		g.update(func() { g.writing = false })
+		g.update(func() { g.writing = time.Time{} })
 	}
 	if err != nil {
 		conn.Close() // fails only if it is already closed

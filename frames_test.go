@@ -98,7 +98,7 @@ func newGateClient(t *testing.T) *gateClient {
 	t.Cleanup(func() {
 		close(c.sent)
 		client.Close()
-		g.close()
+		g.closeWhenSent(server, server.Close)
 	})
 	return c
 }
@@ -371,6 +371,7 @@ func TestCloseSendsFrames(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					g := newSendingGate(t)
 					g.add("first, ", "second")
+					time.Sleep(closeTimeout / 2)
 					closeConn(g)
 					synctest.Wait()
 					if reads {
@@ -380,9 +381,9 @@ func TestCloseSendsFrames(t *testing.T) {
 						}
 						return
 					}
-					time.Sleep(closeTimeout + time.Millisecond)
+					time.Sleep(closeTimeout/2 + time.Millisecond)
 					if _, err := g.client.Read(make([]byte, 1)); err != io.EOF {
-						t.Errorf("got error %v after %v, want EOF", err, closeTimeout)
+						t.Errorf("got error %v %v after the start of the write, want EOF", err, closeTimeout)
 					}
 				})
 			})
