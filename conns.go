@@ -290,10 +290,10 @@ func (c *limitedConn) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// abort closes the underlying connection. The owner of c sees a failed read or write.
+// abort closes the underlying connection, over HTTP/2 after the responses that net/http has
+// written. The owner of c sees a failed read or write.
 func (c *limitedConn) abort() {
-	c.Conn.Close() // fails only if it is already closed
-	c.gate.Load().close()
+	c.gate.Load().closeWhenSent(c, c.Conn.Close) // fails only if it is already closed
 }
 
 func (c *limitedConn) Close() error {

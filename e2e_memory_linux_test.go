@@ -27,6 +27,17 @@ func (p *process) peakMemory() int {
 	return int(peak)
 }
 
+// The ballast of the heap with TLS takes no memory.
+func TestBallastIsNotResident(t *testing.T) {
+	t.Parallel()
+	c := newTestCertificate(t, "first")
+	plain := start(t, filepath.Join(t.TempDir(), "logs.db"))
+	secure := start(t, filepath.Join(t.TempDir(), "logs.db"), "-tls-cert", c.certFile, "-tls-key", c.keyFile)
+	if got := secure.peakMemory() - plain.peakMemory(); got > ballastSize/2 {
+		t.Errorf("got %d bytes more peak memory with TLS, want at most %d", got, ballastSize/2)
+	}
+}
+
 // compressedSpaces returns a gzip of n MiB of spaces; n must be a multiple of 4.
 func compressedSpaces(n int) string {
 	// A gzip may consist of several members.

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,10 @@ const (
 	frameHeaders   = 1
 	frameRSTStream = 3
 )
+
+// closeTimeout limits the time in which a client must take the last frames before its
+// connection is closed.
+const closeTimeout = time.Second
 
 // maxStreams is how many streams an HTTP/2 connection can have at once.
 const maxStreams = 64
@@ -40,6 +45,8 @@ const (
 // run, net/http starts no other, even if the client has reset their streams. One
 // more stream can then wait for its handler.
 //
+// A goroutine sends what net/http has written; see unsentFrames.
+//
 // One goroutine reads, and one writes. Any goroutine may use the other methods. A
 // nil gate is never active.
 type frameGate struct {
@@ -51,19 +58,21 @@ type frameGate struct {
 	incoming frameScanner
 
 	outgoing frameScanner // the writing goroutine owns it
+	unsent   *unsentFrames
 
 	mu         sync.Mutex
 	changed    sync.Cond // signals a change of the fields below
 	closed     bool
 	lastStream uint32
-	openedAt   time.Time // of the last stream; zero after its handler has started or it was refused
-	handlers   int       // running
-	writing    bool
-	frames     int // read since the start of the current write
+	openedAt   time.Time   // of the last stream; zero after its handler has started or it was refused
+	handlers   int         // running
+	writing    time.Time   // start of the current write; zero if there is none
+	frames     int         // read since the start of the last write
+	timeout    *time.Timer // signals changed when startTimeout may end a wait; nil before the first wait
 }
 
 func newFrameGate(negotiated func(net.Conn) bool) *frameGate {
-	g := &frameGate{negotiated: negotiated}
+	g := &frameGate{negotiated: negotiated, unsent: newUnsentFrames()}
 	g.changed.L = &g.mu
 	return g
 }
@@ -141,7 +150,7 @@ func (g *frameGate) admit(kind byte, stream uint32) bool {
 	defer g.mu.Unlock()
 	g.frames++
 	opens := kind == frameHeaders && stream > g.lastStream
-	for !g.closed && (g.writing && g.frames > maxFramesPerWrite || opens && g.mustWait()) {
+	for !g.closed && (!g.writing.IsZero() && g.frames > maxFramesPerWrite || opens && g.mustWait()) {
 		g.changed.Wait()
 	}
 	if opens {
@@ -152,7 +161,7 @@ func (g *frameGate) admit(kind byte, stream uint32) bool {
 }
 
 // mustWait reports whether a new stream must wait. If startTimeout may end the
-// wait, mustWait starts a timer that signals changed. g.mu must be held.
+// wait, mustWait starts the timer. g.mu must be held.
 func (g *frameGate) mustWait() bool {
 	if g.openedAt.IsZero() {
 		return false
@@ -164,7 +173,11 @@ func (g *frameGate) mustWait() bool {
 	if rest <= 0 {
 		return false
 	}
-	time.AfterFunc(rest, func() { g.update(func() {}) })
+	if g.timeout == nil {
+		g.timeout = time.AfterFunc(rest, func() { g.update(func() {}) })
+	} else {
+		g.timeout.Reset(rest)
+	}
 	return true
 }
 
@@ -176,8 +189,26 @@ func (g *frameGate) begin() {
 // end records that a handler has returned.
 func (g *frameGate) end() { g.update(func() { g.handlers-- }) }
 
-// close lets a waiting read return.
-func (g *frameGate) close() { g.update(func() { g.closed = true }) }
+// closeWhenSent lets a waiting read return, and calls closeConn when the frames that
+// net/http has written to conn are sent, or when closeTimeout has passed since the start of
+// the write. For HTTP/2 it returns before that, because net/http holds a lock.
+func (g *frameGate) closeWhenSent(conn net.Conn, closeConn func() error) error {
+	deadline := time.Now()
+	g.update(func() {
+		g.closed = true
+		if !g.writing.IsZero() {
+			deadline = g.writing
+		}
+	})
+	if !g.active() {
+		return closeConn()
+	}
+	go func() {
+		g.unsent.wait()
+		closeConn() // fails only if the connection is already closed
+	}()
+	return conn.SetWriteDeadline(deadline.Add(closeTimeout))
+}
 
 // update changes the state and wakes the reading goroutine.
 func (g *frameGate) update(change func()) {
@@ -190,13 +221,33 @@ func (g *frameGate) update(change func()) {
 	g.changed.Broadcast()
 }
 
-// write writes p to conn.
+// write adds p to the frames that send sends.
 func (g *frameGate) write(conn net.Conn, p []byte) (int, error) {
-	g.update(func() { g.writing, g.frames = true, 0 })
-	defer g.update(func() { g.writing = false })
-	n, err := conn.Write(p)
-	g.outgoing.scan(p[:n], g.wrote)
-	return n, err
+	start, err := g.unsent.add(p)
+	if err != nil {
+		return 0, err
+	}
+	if start {
+		go g.send(conn)
+	}
+	g.outgoing.scan(p, g.wrote)
+	return len(p), nil
+}
+
+// send sends frames until there are no more. Goroutines that are ready to run go first,
+// because they may add frames, but send does not wait for them. If it fails, it closes the
+// connection, because net/http sees the error only when it adds frames.
+func (g *frameGate) send(conn net.Conn) {
+	runtime.Gosched()
+	var err error
+	for b := g.unsent.next(nil, nil); b != nil; b = g.unsent.next(b, err) {
+		g.update(func() { g.writing, g.frames = time.Now(), 0 })
+		_, err = conn.Write(b)
+		g.update(func() { g.writing = time.Time{} })
+	}
+	if err != nil {
+		conn.Close() // fails only if it is already closed
+	}
 }
 
 // wrote records a frame that was written. net/http refuses a stream by resetting

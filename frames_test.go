@@ -98,7 +98,7 @@ func newGateClient(t *testing.T) *gateClient {
 	t.Cleanup(func() {
 		close(c.sent)
 		client.Close()
-		g.close()
+		g.closeWhenSent(server, server.Close)
 	})
 	return c
 }
@@ -146,6 +146,13 @@ func TestStreamWaitsForHandler(t *testing.T) {
 		time.Sleep(startTimeout)
 		if got, want := c.send(), len(open); got != want {
 			t.Errorf("third stream, after the timeout: got %d bytes read, want %d", got, want)
+		}
+		if got := c.send(openStream(3, 0)); got != 0 {
+			t.Errorf("fourth stream: got %d bytes read, want 0", got)
+		}
+		time.Sleep(startTimeout)
+		if got, want := c.send(), len(open); got != want {
+			t.Errorf("fourth stream, after the timeout: got %d bytes read, want %d", got, want)
 		}
 	})
 }
@@ -249,6 +256,139 @@ func TestFramesWaitForWrite(t *testing.T) {
 			t.Errorf("got %d bytes read after the write, want %d", got, want)
 		}
 	})
+}
+
+// A sendingGate is a frameGate whose client reads only when the test does.
+type sendingGate struct {
+	*frameGate
+	client, server net.Conn
+	t              *testing.T
+}
+
+func newSendingGate(t *testing.T) *sendingGate {
+	client, server := net.Pipe()
+	t.Cleanup(func() {
+		client.Close()
+		server.Close()
+	})
+	g := newFrameGate(nil)
+	g.http2.Store(true)
+	return &sendingGate{g, client, server, t}
+}
+
+// add writes frames, and waits until the gate can do no more.
+func (g *sendingGate) add(frames ...string) {
+	g.t.Helper()
+	for _, f := range frames {
+		_, err := g.write(g.server, []byte(f))
+		must(g.t, err)
+	}
+	synctest.Wait()
+}
+
+// received returns what the client reads at once.
+func (g *sendingGate) received() string {
+	g.t.Helper()
+	buf := make([]byte, 2*maxUnsent)
+	n, err := g.client.Read(buf)
+	must(g.t, err)
+	return string(buf[:n])
+}
+
+// Frames that are written while others are sent are sent together, without waiting for
+// more.
+func TestFramesAreSentTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newSendingGate(t)
+		g.add("first response, ")
+		for range 3 { // the buffers are used again
+			g.add("header, ", "body, ")
+			for _, want := range []string{"first response, ", "header, body, "} {
+				if got := g.received(); got != want {
+					t.Errorf("got %q sent at once, want %q", got, want)
+				}
+			}
+			g.add("first response, ")
+		}
+	})
+}
+
+// If a client does not read, net/http must wait. No frames are lost.
+func TestUnsentFramesAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newSendingGate(t)
+		f := string(frame(0, 0, 1, make([]byte, 4<<10)))
+		g.add("first")
+		added := 0
+		go func() {
+			for range 30 {
+				g.write(g.server, []byte(f)) // an error makes the client read too little
+				added++
+			}
+		}()
+		synctest.Wait()
+		if want := maxUnsent / len(f); added != want {
+			t.Errorf("got %d frames added while the client does not read, want %d", added, want)
+		}
+		text := make([]byte, len("first")+30*len(f))
+		_, err := io.ReadFull(g.client, text)
+		must(t, err)
+		if string(text) != "first"+strings.Repeat(f, 30) {
+			t.Error("got other frames than those that were added")
+		}
+	})
+}
+
+// If frames cannot be sent, the connection is closed, and adding frames fails.
+func TestFailedSendClosesConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newSendingGate(t)
+		must(t, g.server.SetWriteDeadline(time.Now().Add(time.Second)))
+		g.add("response")
+		time.Sleep(2 * time.Second)
+		if _, err := g.client.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("got error %v from the client's read, want EOF", err)
+		}
+		if _, err := g.write(g.server, []byte("more")); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("got error %v from adding frames, want %v", err, os.ErrDeadlineExceeded)
+		}
+	})
+}
+
+// A connection is closed after its last frames are sent. A client that does not read
+// cannot keep it open.
+func TestCloseSendsFrames(t *testing.T) {
+	for name, closeConn := range map[string]func(*sendingGate){
+		"close": func(g *sendingGate) { (&headerConn{Conn: g.server, frames: g.frameGate}).Close() },
+		"abort": func(g *sendingGate) {
+			conn := &limitedConn{Conn: g.server}
+			conn.gate.Store(g.frameGate)
+			conn.abort()
+		},
+	} {
+		for _, reads := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, reads %v", name, reads), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					g := newSendingGate(t)
+					g.add("first, ", "second")
+					time.Sleep(closeTimeout / 2)
+					closeConn(g)
+					synctest.Wait()
+					if reads {
+						text, err := io.ReadAll(g.client)
+						if err != nil || string(text) != "first, second" {
+							t.Errorf("got text %q and error %v, want the frames and EOF", text, err)
+						}
+						return
+					}
+					time.Sleep(closeTimeout/2 + time.Millisecond)
+					if _, err := g.client.Read(make([]byte, 1)); err != io.EOF {
+						t.Errorf("got error %v %v after the start of the write, want EOF", err, closeTimeout)
+					}
+				})
+			})
+		}
+	}
 }
 
 // A client must negotiate HTTP/2. Other protocols are not affected by the search

@@ -188,8 +188,7 @@ func (c *headerConn) Close() error {
 	c.reserve(0) // releasing cannot fail
 	c.closed = true
 	c.mu.Unlock()
-	c.frames.close()
-	return c.Conn.Close()
+	return c.frames.closeWhenSent(c.Conn, c.Conn.Close)
 }
 
 // headerMemory returns the memory of a parsed header, in bytes.
@@ -222,6 +221,7 @@ func limitHeaders(h http.Handler) http.Handler {
 			return
 		}
 		if r.ProtoMajor >= 2 {
+			growStack(0)
 			c.frames.begin()
 			defer c.frames.end()
 		}
@@ -247,6 +247,16 @@ func limitHeaders(h http.Handler) http.Handler {
 		defer c.budget.release(c.held, size)
 		serveStream(h, w, r, size)
 	})
+}
+
+// growStack lets the stack of a new goroutine, which begins with about 2 KiB, grow to 8
+// KiB. net/http starts a goroutine for each HTTP/2 stream. Its stack would otherwise grow
+// when more functions use it, whose frames must all be adjusted then.
+//
+//go:noinline
+func growStack(i int) byte {
+	var unused [4 << 10]byte
+	return unused[i]
 }
 
 // refuseHeader sends e. Over HTTP/2 it sends no body: a body waits for the flow-control

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http/httptest"
 	"os"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
@@ -50,6 +51,36 @@ func TestHealthcheckTLS(t *testing.T) {
 	}
 	if status, stderr := runHealthcheck(t, env); status != 0 {
 		t.Errorf("got exit status %d and stderr %q, want 0", status, stderr)
+	}
+}
+
+// With TLS the heap has ballast, which does not count for the memory limit. GOGC and
+// GOMEMLIMIT override the settings.
+func TestTuneGC(t *testing.T) {
+	percent, limit := debug.SetGCPercent(100), debug.SetMemoryLimit(-1)
+	t.Cleanup(func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
+	})
+	for _, c := range []struct {
+		cert, gogc, limit string
+		wantPercent       int
+		wantLimit         int64
+		wantBallast       int
+	}{
+		{"", "", "", 50, 136 << 20, 0},
+		{"cert.pem", "", "", 50, 152 << 20, 16 << 20},
+		{"cert.pem", "100", "", 100, 136 << 20, 0},
+		{"cert.pem", "", "1GiB", 50, limit, 16 << 20},
+	} {
+		debug.SetGCPercent(100)
+		debug.SetMemoryLimit(limit)
+		env := map[string]string{"GOGC": c.gogc, "GOMEMLIMIT": c.limit}
+		ballast := tuneGC(&config{memory: 64 << 20, tlsCert: c.cert}, func(name string) string { return env[name] })
+		gotLimit, gotPercent := debug.SetMemoryLimit(-1), debug.SetGCPercent(100)
+		if gotPercent != c.wantPercent || gotLimit != c.wantLimit || len(ballast) != c.wantBallast {
+			t.Errorf("%+v: got GOGC=%d, limit %d and %d bytes of ballast", c, gotPercent, gotLimit, len(ballast))
+		}
 	}
 }
 
