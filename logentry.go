@@ -37,11 +37,16 @@ type LogEntry struct {
 	CLEFLevel   field `json:"@l"`
 	NetLevel    field `json:"Level"`
 
-	ConsoleLevel   field `json:"LogLevel"`
-	Loglevel       field `json:"loglevel"`
-	SeverityNumber field `json:"SeverityNumber"`
-	SeverityText   field `json:"SeverityText"`
-	Priority       field `json:"PRIORITY"`
+	ConsoleLevel field `json:"LogLevel"`
+	LibertyLevel field `json:"loglevel"`
+	OTelNumber   field `json:"SeverityNumber"`
+	PyOTelNumber field `json:"severity_number"`
+	JSOTelNumber field `json:"severityNumber"`
+	GoOTelNumber field `json:"Severity"`
+	OTelText     field `json:"SeverityText"`
+	PyOTelText   field `json:"severity_text"`
+	JSOTelText   field `json:"severityText"`
+	Priority     field `json:"PRIORITY"`
 
 	Message      field `json:"message"`
 	Msg          field `json:"msg"`
@@ -54,7 +59,8 @@ type LogEntry struct {
 	GELFMessage     field `json:"short_message"`
 	JournaldMessage field `json:"MESSAGE"`
 	ConsoleMessage  field `json:"Message"`
-	Body            field `json:"Body"`
+	GoOTelBody      field `json:"Body"`
+	OTelBody        field `json:"body"`
 
 	Timestamp    field `json:"timestamp"`
 	Time         field `json:"time"`
@@ -69,6 +75,10 @@ type LogEntry struct {
 	TimeISO8601  field `json:"time_iso8601"`
 	TimeLocal    field `json:"time_local"`
 	JournaldTime field `json:"__REALTIME_TIMESTAMP"`
+	LibertyTime  field `json:"ibm_datetime"`
+
+	GoOTelObserved field `json:"ObservedTimestamp"`
+	PyOTelObserved field `json:"observed_timestamp"`
 
 	members memberList        // of the entry's top level
 	first   [columnFields]int // by field: 1 + the index in members of the key's first value, or 0
@@ -86,15 +96,19 @@ type LogEntry struct {
 
 // Indexes of the fields of LogEntry. TestLogEntryFields checks them.
 const (
-	levelFields         = 0 // up to lateLevelFields
-	lateLevelFields     = 7 // up to messageFields
-	severityNumberField = 9
-	priorityField       = 11
-	messageFields       = 12 // up to timeFields
-	timeFields          = 23 // up to columnFields
-	clefTimeField       = 27
-	journaldTimeField   = 34
-	columnFields        = 35
+	levelFields          = 0  // up to lateLevelFields
+	lateLevelFields      = 7  // up to messageFields
+	severityNumberFields = 9  // up to severityField
+	severityField        = 12 // a number only next to one of the following
+	severityTextFields   = 13 // up to priorityField
+	priorityField        = 16
+	messageFields        = 17 // up to timeFields
+	journaldMessageField = 25
+	bodyFields           = 27 // up to timeFields
+	timeFields           = 29 // up to columnFields
+	clefTimeField        = 33
+	observedTimeFields   = 42 // up to columnFields
+	columnFields         = 44
 )
 
 // A field is a *columnKey.
@@ -305,12 +319,13 @@ func (e *LogEntry) appendRow(b *batch, data, arrival []byte) error {
 	}
 	r.level = uint32(len(b.text))
 
-	message := e.firstOf(messageFields, timeFields)
+	message := -1
 	var nested nestedMember
-	if message >= 0 {
-		b.text = appendMessage(b.text, e.members[message].value)
+	if field := e.firstField(messageFields, timeFields); field >= 0 {
+		message = e.first[field] - 1
+		b.text = appendMessage(b.text, field, e.members[message].value)
 	} else if nested = e.members.nestedMessage(); nested.value != nil {
-		b.text = appendMessage(b.text, nested.value)
+		b.text = appendText(b.text, nested.value)
 	}
 	r.message = uint32(len(b.text))
 
@@ -324,8 +339,8 @@ func (e *LogEntry) appendRow(b *batch, data, arrival []byte) error {
 	return nil
 }
 
-// appendMessage appends the text of the message column for a value.
-func appendMessage(dst, v []byte) []byte {
+// appendText appends the text of a string, or the JSON text of another value.
+func appendText(dst, v []byte) []byte {
 	if v[0] == '"' {
 		return entry.AppendUnquoted(dst, v)
 	}
@@ -337,16 +352,16 @@ func appendMessage(dst, v []byte) []byte {
 func (e *LogEntry) appendTime(dst, arrival []byte) (text []byte, member int) {
 	var t time.Time
 	var ok bool
-	switch field := e.firstField(timeFields, columnFields); field {
-	case -1:
-		member = -1
-		t, ok = e.members.nestedTime()
-	case journaldTimeField:
-		member = e.first[field] - 1
-		t, ok = parseJournaldTime(e.members[member].value)
-	default:
-		member = e.first[field] - 1
+	if member = e.firstOf(timeFields, observedTimeFields); member >= 0 {
 		t, ok = parseTime(e.members[member].value)
+	} else {
+		t, ok = e.members.nestedTime()
+	}
+	if !ok || t.IsZero() {
+		if i := e.firstOf(observedTimeFields, columnFields); i >= 0 {
+			member = i
+			t, ok = parseTime(e.members[i].value)
+		}
 	}
 	if !ok {
 		return append(dst, arrival...), -1
@@ -405,21 +420,24 @@ func (e *LogEntry) appendLevel(dst []byte) (text []byte, member int, rank entry.
 // or -1 if there is none, and the rank of the level.
 func (e *LogEntry) appendLateLevel(dst []byte) (text []byte, member int, l entry.Level) {
 	for field := lateLevelFields; field < messageFields; field++ {
+		l = entry.LevelUnknown
 		i := e.first[field] - 1
 		if i < 0 {
 			continue
 		}
 		v := e.members[i].value
-		switch field {
-		case severityNumberField:
+		switch {
+		case severityNumberFields <= field && field < severityField:
 			l = levelOfNumber(v, entry.LevelBySeverity)
-		case priorityField:
+		case field == priorityField:
 			l = levelOfNumber(v, entry.LevelBySyslog)
-		default:
-			if l = entry.LevelOf(v); v[0] == '"' {
-				start := len(dst)
-				return entry.AppendLower(entry.AppendUnquoted(dst, v), start), i, l
-			}
+		case v[0] == '"' && len(v) > len(`""`):
+			start := len(dst)
+			return entry.AppendLower(entry.AppendUnquoted(dst, v), start), i, entry.LevelOf(v)
+		case field != severityField:
+			l = entry.LevelOf(v)
+		case e.firstField(severityTextFields, priorityField) >= 0:
+			l = levelOfNumber(v, entry.LevelBySeverity)
 		}
 		if l != entry.LevelUnknown {
 			return append(dst, l.String()...), i, l

@@ -48,11 +48,21 @@ func easyjsonEe519dcaDecodeLogIngester(in *jlexer.Lexer, out *LogEntry) {
 		case "LogLevel":
 			out.ConsoleLevel.UnmarshalEasyJSON(in)
 		case "loglevel":
-			out.Loglevel.UnmarshalEasyJSON(in)
+			out.LibertyLevel.UnmarshalEasyJSON(in)
 		case "SeverityNumber":
-			out.SeverityNumber.UnmarshalEasyJSON(in)
+			out.OTelNumber.UnmarshalEasyJSON(in)
+		case "severity_number":
+			out.PyOTelNumber.UnmarshalEasyJSON(in)
+		case "severityNumber":
+			out.JSOTelNumber.UnmarshalEasyJSON(in)
+		case "Severity":
+			out.GoOTelNumber.UnmarshalEasyJSON(in)
 		case "SeverityText":
-			out.SeverityText.UnmarshalEasyJSON(in)
+			out.OTelText.UnmarshalEasyJSON(in)
+		case "severity_text":
+			out.PyOTelText.UnmarshalEasyJSON(in)
+		case "severityText":
+			out.JSOTelText.UnmarshalEasyJSON(in)
 		case "PRIORITY":
 			out.Priority.UnmarshalEasyJSON(in)
 		case "message":
@@ -76,7 +86,9 @@ func easyjsonEe519dcaDecodeLogIngester(in *jlexer.Lexer, out *LogEntry) {
 		case "Message":
 			out.ConsoleMessage.UnmarshalEasyJSON(in)
 		case "Body":
-			out.Body.UnmarshalEasyJSON(in)
+			out.GoOTelBody.UnmarshalEasyJSON(in)
+		case "body":
+			out.OTelBody.UnmarshalEasyJSON(in)
 		case "timestamp":
 			out.Timestamp.UnmarshalEasyJSON(in)
 		case "time":
@@ -101,6 +113,12 @@ func easyjsonEe519dcaDecodeLogIngester(in *jlexer.Lexer, out *LogEntry) {
 			out.TimeLocal.UnmarshalEasyJSON(in)
 		case "__REALTIME_TIMESTAMP":
 			out.JournaldTime.UnmarshalEasyJSON(in)
+		case "ibm_datetime":
+			out.LibertyTime.UnmarshalEasyJSON(in)
+		case "ObservedTimestamp":
+			out.GoOTelObserved.UnmarshalEasyJSON(in)
+		case "observed_timestamp":
+			out.PyOTelObserved.UnmarshalEasyJSON(in)
 		default:
 			out.UnmarshalUnknown(in, key)
 		}
@@ -158,17 +176,42 @@ func easyjsonEe519dcaEncodeLogIngester(out *jwriter.Writer, in LogEntry) {
 	{
 		const prefix string = ",\"loglevel\":"
 		out.RawString(prefix)
-		in.Loglevel.MarshalEasyJSON(out)
+		in.LibertyLevel.MarshalEasyJSON(out)
 	}
 	{
 		const prefix string = ",\"SeverityNumber\":"
 		out.RawString(prefix)
-		in.SeverityNumber.MarshalEasyJSON(out)
+		in.OTelNumber.MarshalEasyJSON(out)
+	}
+	{
+		const prefix string = ",\"severity_number\":"
+		out.RawString(prefix)
+		in.PyOTelNumber.MarshalEasyJSON(out)
+	}
+	{
+		const prefix string = ",\"severityNumber\":"
+		out.RawString(prefix)
+		in.JSOTelNumber.MarshalEasyJSON(out)
+	}
+	{
+		const prefix string = ",\"Severity\":"
+		out.RawString(prefix)
+		in.GoOTelNumber.MarshalEasyJSON(out)
 	}
 	{
 		const prefix string = ",\"SeverityText\":"
 		out.RawString(prefix)
-		in.SeverityText.MarshalEasyJSON(out)
+		in.OTelText.MarshalEasyJSON(out)
+	}
+	{
+		const prefix string = ",\"severity_text\":"
+		out.RawString(prefix)
+		in.PyOTelText.MarshalEasyJSON(out)
+	}
+	{
+		const prefix string = ",\"severityText\":"
+		out.RawString(prefix)
+		in.JSOTelText.MarshalEasyJSON(out)
 	}
 	{
 		const prefix string = ",\"PRIORITY\":"
@@ -228,7 +271,12 @@ func easyjsonEe519dcaEncodeLogIngester(out *jwriter.Writer, in LogEntry) {
 	{
 		const prefix string = ",\"Body\":"
 		out.RawString(prefix)
-		in.Body.MarshalEasyJSON(out)
+		in.GoOTelBody.MarshalEasyJSON(out)
+	}
+	{
+		const prefix string = ",\"body\":"
+		out.RawString(prefix)
+		in.OTelBody.MarshalEasyJSON(out)
 	}
 	{
 		const prefix string = ",\"timestamp\":"
@@ -289,6 +337,21 @@ func easyjsonEe519dcaEncodeLogIngester(out *jwriter.Writer, in LogEntry) {
 		const prefix string = ",\"__REALTIME_TIMESTAMP\":"
 		out.RawString(prefix)
 		in.JournaldTime.MarshalEasyJSON(out)
+	}
+	{
+		const prefix string = ",\"ibm_datetime\":"
+		out.RawString(prefix)
+		in.LibertyTime.MarshalEasyJSON(out)
+	}
+	{
+		const prefix string = ",\"ObservedTimestamp\":"
+		out.RawString(prefix)
+		in.GoOTelObserved.MarshalEasyJSON(out)
+	}
+	{
+		const prefix string = ",\"observed_timestamp\":"
+		out.RawString(prefix)
+		in.PyOTelObserved.MarshalEasyJSON(out)
 	}
 	out.RawByte('}')
 }

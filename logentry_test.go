@@ -200,20 +200,24 @@ func TestLogEntryFields(t *testing.T) {
 	if got, want := keys[levelFields:lateLevelFields], levelKeys[:clefTimeRank]; !slices.Equal(got, want) {
 		t.Errorf("level fields = %q, want the levelKeys %q", got, want)
 	}
-	if got, want := keys[severityNumberField], "SeverityNumber"; got != want {
-		t.Errorf("field severityNumberField = %q, want %q", got, want)
-	}
-	if got, want := keys[priorityField], "PRIORITY"; got != want {
-		t.Errorf("field priorityField = %q, want %q", got, want)
-	}
-	if got, want := keys[journaldTimeField], "__REALTIME_TIMESTAMP"; got != want {
-		t.Errorf("field journaldTimeField = %q, want %q", got, want)
-	}
-	if got, want := keys[messageFields], "message"; got != want {
-		t.Errorf("first message field = %q, want %q", got, want)
-	}
-	if got, want := keys[timeFields], "timestamp"; got != want {
-		t.Errorf("first time field = %q, want %q", got, want)
+	for _, field := range []struct {
+		name  string
+		index int
+		key   string
+	}{
+		{"severityNumberFields", severityNumberFields, "SeverityNumber"},
+		{"severityField", severityField, "Severity"},
+		{"severityTextFields", severityTextFields, "SeverityText"},
+		{"priorityField", priorityField, "PRIORITY"},
+		{"messageFields", messageFields, "message"},
+		{"journaldMessageField", journaldMessageField, "MESSAGE"},
+		{"bodyFields", bodyFields, "Body"},
+		{"timeFields", timeFields, "timestamp"},
+		{"observedTimeFields", observedTimeFields, "ObservedTimestamp"},
+	} {
+		if got := keys[field.index]; got != field.key {
+			t.Errorf("field %s = %q, want %q", field.name, got, field.key)
+		}
 	}
 	if got, want := keys[clefTimeField], levelKeys[clefTimeRank]; got != want {
 		t.Errorf("field clefTimeField = %q, want %q", got, want)

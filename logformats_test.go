@@ -51,9 +51,91 @@ var otherFormats = []struct {
 		[4]string{"error", "m", "2025-11-25T12:00:00.000000000Z", `{"log":{"level":"error","logger":"a"}}`},
 	},
 	{
-		"OpenTelemetry's names",
+		"OpenTelemetry's data model",
 		`{"Timestamp":"1764072000123456789","SeverityText":"ERROR2","SeverityNumber":18,"Body":"m"}`,
-		[4]string{"error", "m", "ARRIVAL", `{"Timestamp":"1764072000123456789","SeverityText":"ERROR2"}`},
+		[4]string{"error", "m", "2025-11-25T12:00:00.123456789Z", `{"SeverityText":"ERROR2"}`},
+	},
+	{
+		"OpenTelemetry's Go SDK",
+		`{"Timestamp":"0001-01-01T00:00:00Z","ObservedTimestamp":"2025-11-25T12:00:00Z","Severity":17,` +
+			`"SeverityText":"","Body":{"Type":"STRING","Value":"m\n"}}`,
+		[4]string{"error", "m\n", "2025-11-25T12:00:00.000000000Z", `{"Timestamp":"0001-01-01T00:00:00Z","SeverityText":""}`},
+	},
+	{
+		"OpenTelemetry's Python SDK",
+		`{"body":"m","severity_number":null,"severity_text":"ERROR","timestamp":null,` +
+			`"observed_timestamp":"2025-11-25T12:00:00.123456Z"}`,
+		[4]string{"error", "m", "2025-11-25T12:00:00.123456000Z", `{"severity_number":null,"timestamp":null}`},
+	},
+	{
+		"OpenTelemetry's JavaScript SDK",
+		`{"timestamp":1764072000123456,"severityText":"ERROR2","severityNumber":18,"body":{"a":1}}`,
+		[4]string{"error", `{"a":1}`, "2025-11-25T12:00:00.123456000Z", `{"severityText":"ERROR2"}`},
+	},
+	{
+		"a number that is no severity",
+		`{"Severity":17}`,
+		[4]string{"unknown", "", "ARRIVAL", `{"Severity":17}`},
+	},
+	{
+		"a severity that is a name",
+		`{"Severity":"Error","ObservedTimestamp":1764072000,"Timestamp":"2025-11-25"}`,
+		[4]string{"error", "", "2025-11-25T00:00:00.000000000Z", `{"ObservedTimestamp":1764072000}`},
+	},
+	{
+		"an object that is not only a type and a value",
+		`{"Body":{"Type":"a","Value":"b","Unit":"c"}}`,
+		[4]string{"unknown", `{"Type":"a","Value":"b","Unit":"c"}`, "ARRIVAL", "NULL"},
+	},
+	{
+		"a value without a type",
+		`{"Body":{"Value":"a","Value":"b"}}`,
+		[4]string{"unknown", `{"Value":"a","Value":"b"}`, "ARRIVAL", "NULL"},
+	},
+	{
+		"a value that is an object",
+		`{"body":{ "Value" : {"a": [1]} , "Type":"MAP"},"x":1}`,
+		[4]string{"unknown", `{"a": [1]}`, "ARRIVAL", `{"x":1}`},
+	},
+	{
+		"an empty value",
+		`{"Body":{"Type":"EMPTY","Value":null}}`,
+		[4]string{"unknown", "", "ARRIVAL", "NULL"},
+	},
+	{
+		"journald's bytes",
+		`{"MESSAGE":[72,105, 27,195,169,240,159,154 ,128,0,255,226,130],"_PID":"7"}`,
+		[4]string{"unknown", "Hi\x1bé🚀\x00\ufffd\ufffd\ufffd", "ARRIVAL", `{"_PID":"7"}`},
+	},
+	{
+		"journald's message with two values",
+		`{"MESSAGE":["a","b"]}`,
+		[4]string{"unknown", `["a","b"]`, "ARRIVAL", "NULL"},
+	},
+	{
+		"numbers that are not bytes",
+		`{"MESSAGE":[72,256]}`,
+		[4]string{"unknown", `[72,256]`, "ARRIVAL", "NULL"},
+	},
+	{
+		"an empty array",
+		`{"MESSAGE":[]}`,
+		[4]string{"unknown", `[]`, "ARRIVAL", "NULL"},
+	},
+	{
+		"bytes in another message key",
+		`{"message":[72,105]}`,
+		[4]string{"unknown", `[72,105]`, "ARRIVAL", "NULL"},
+	},
+	{
+		"Open Liberty",
+		`{"message":"m","ibm_datetime":"2025-11-25T13:00:00.123+0100","loglevel":"SEVERE"}`,
+		[4]string{"severe", "m", "2025-11-25T12:00:00.123000000Z", "NULL"},
+	},
+	{
+		"strings of digits that are no times",
+		`{"time":"20251125"}`,
+		[4]string{"unknown", "", "ARRIVAL", `{"time":"20251125"}`},
 	},
 	{
 		"log4j",
@@ -134,6 +216,9 @@ func TestLateLevelsAreFiltered(t *testing.T) {
 		{"ECS", `{"log":{"level":"warn"}}`, `{"log":{"level":"error"}}`},
 		{"SeverityText", `{"SeverityText":"Warn"}`, `{"SeverityText":"audit"}`},
 		{"SeverityNumber", `{"SeverityNumber":16}`, `{"SeverityNumber":17}`},
+		{"severity_number", `{"severity_number":16}`, `{"severity_number":17}`},
+		{"severityText", `{"severityText":"Warn"}`, `{"severityText":"audit"}`},
+		{"Severity", `{"Severity":16,"SeverityText":""}`, `{"Severity":16}`},
 		{"loglevel", `{"loglevel":"DEBUG"}`, `{"loglevel":"ERROR"}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -171,6 +256,7 @@ func TestWrongEndpoint(t *testing.T) {
 	s := newTestService(t)
 	for _, c := range []struct{ name, body, contentType, want string }{
 		{"OTLP", otlpJSON(17), "", "POST /v1/logs"},
+		{"OTLP without its outermost object", `{"resource":{},"scopeLogs":[{"logRecords":[]}]}`, "", `{\"resourceLogs\":[`},
 		{"OTLP in protobuf", otlpProto(17), "application/x-protobuf", "POST /v1/logs"},
 		{"traces", `{"resourceSpans":[]}`, "", "accepts only logs"},
 		{"metrics", `{"resourceMetrics":[]}`, "", "accepts only logs"},

@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -172,19 +173,28 @@ func referenceRankOf(value string) int {
 // referenceLateLevel returns the level of an entry without any of the
 // referenceLevelKeys, and the key that it comes from, or "".
 func referenceLateLevel(text string) (level string, rank int, key string) {
-	for _, key := range []string{"LogLevel", "loglevel", "SeverityNumber", "SeverityText", "PRIORITY"} {
+	for _, key := range []string{"LogLevel", "loglevel", "SeverityNumber", "severity_number", "severityNumber",
+		"Severity", "SeverityText", "severity_text", "severityText", "PRIORITY"} {
 		value := referenceMember(text, key)
 		if value == "" {
 			continue
 		}
 		switch key {
-		case "SeverityNumber":
+		case "SeverityNumber", "severity_number", "severityNumber":
 			rank = referenceNumber(value, false)
 		case "PRIORITY":
 			rank = referenceNumber(value, true)
 		default:
-			if rank = referenceRankOf(value); value[0] == '"' {
+			if rank = referenceRankOf(value); value[0] == '"' && value != `""` {
 				return strings.ToLower(referenceString(value)), rank, key
+			}
+			if key == "Severity" {
+				rank = 7
+			}
+			texts := referenceMember(text, "SeverityText") + referenceMember(text, "severity_text") +
+				referenceMember(text, "severityText")
+			if key == "Severity" && texts != "" {
+				rank = referenceNumber(value, false)
 			}
 		}
 		if rank < 7 {
@@ -212,6 +222,14 @@ func referenceFormat(fields []referenceField) error {
 	}
 	if event && sourcetype {
 		return errIsHEC
+	}
+	for _, f := range fields {
+		if f.key == "scopeLogs" {
+			if f.value[0] == '[' {
+				return errIsResource
+			}
+			break
+		}
 	}
 	if len(fields) != 1 {
 		return nil
@@ -281,8 +299,8 @@ func referenceRow(raw json.RawMessage) (row [4]string, rank int, err error) {
 	}
 
 	if i := find("message", "msg", "@m", "@mt", "RenderedMessage", "event", "log",
-		"short_message", "MESSAGE", "Message", "Body"); i >= 0 {
-		row[1] = referenceString(fields[i].value)
+		"short_message", "MESSAGE", "Message", "Body", "body"); i >= 0 {
+		row[1] = referenceMessage(fields[i])
 		used[i] = true
 	} else {
 		for _, parent := range []string{"fields", "record"} {
@@ -297,21 +315,23 @@ func referenceRow(raw json.RawMessage) (row [4]string, rank int, err error) {
 
 	row[2] = "ARRIVAL"
 	i := find("timestamp", "time", "ts", "@timestamp", "@t", "Timestamp", "date",
-		"instant", "asctime", "time_iso8601", "time_local", "__REALTIME_TIMESTAMP")
+		"instant", "asctime", "time_iso8601", "time_local", "__REALTIME_TIMESTAMP", "ibm_datetime")
 	value := referenceMember(text, "record", "time", "timestamp")
 	if i >= 0 {
-		if value = fields[i].value; fields[i].key == "__REALTIME_TIMESTAMP" {
-			value = strings.Trim(value, `"`)
-			if _, ok := referenceInteger(value); !ok {
-				value = "null"
-			}
-		}
+		value = fields[i].value
 	}
+	var when time.Time
+	var ok bool
 	if value != "" {
-		if t, ok := referenceTime(value); ok {
-			row[2] = t.UTC().Format("2006-01-02T15:04:05.000000000Z")
-			used[i] = i >= 0
-		}
+		when, ok = referenceTime(value)
+	}
+	if observed := find("ObservedTimestamp", "observed_timestamp"); observed >= 0 && (!ok || when.IsZero()) {
+		i = observed
+		when, ok = referenceTime(fields[i].value)
+	}
+	if ok {
+		row[2] = when.UTC().Format("2006-01-02T15:04:05.000000000Z")
+		used[i] = i >= 0
 	}
 
 	var details []string
@@ -332,6 +352,39 @@ func referenceRow(raw json.RawMessage) (row [4]string, rank int, err error) {
 		row[3] = "{" + strings.Join(details, ",") + "}"
 	}
 	return row, rank, nil
+}
+
+// referenceMessage returns the text of the message in a field.
+func referenceMessage(f referenceField) string {
+	switch f.key {
+	case "MESSAGE":
+		var numbers []json.RawMessage
+		if f.value[0] != '[' || json.Unmarshal([]byte(f.value), &numbers) != nil || len(numbers) == 0 {
+			break
+		}
+		var text []byte
+		for _, number := range numbers {
+			n, err := strconv.ParseUint(string(number), 10, 8)
+			if err != nil {
+				return f.value
+			}
+			text = append(text, byte(n))
+		}
+		return string([]rune(string(text)))
+	case "Body", "body":
+		if f.value[0] != '{' {
+			break
+		}
+		members := referenceFields(f.value)
+		value := referenceMember(f.value, "Value")
+		if len(members) == 2 && value != "" && referenceMember(f.value, "Type") != "" {
+			if value == "null" {
+				return ""
+			}
+			return referenceString(value)
+		}
+	}
+	return referenceString(f.value)
 }
 
 // referenceWithout returns an object without its first member key, and else byte
@@ -389,6 +442,12 @@ func referenceTime(value string) (t time.Time, ok bool) {
 		json.Unmarshal([]byte(value), &text)
 		if t, err := time.Parse("2006-01-02", text); err == nil {
 			return t, true
+		}
+		if epoch := regexp.MustCompile(`^0*(\d+(\.\d+)?)$`).FindStringSubmatch(text); epoch != nil {
+			whole, _, _ := strings.Cut(text, ".")
+			if slices.Contains([]int{10, 13, 16, 19}, len(whole)) {
+				return referenceTime(epoch[1])
+			}
 		}
 		if t, err := time.Parse("02/Jan/2006:15:04:05 -0700",
 			strings.TrimSuffix(strings.TrimPrefix(text, "["), "]")); err == nil {
@@ -461,7 +520,7 @@ func programRows(body []byte, threshold entry.Level) (rows [][4]string, dropped 
 	for _, k := range s.scanner.kept {
 		switch err := decodeEntry(s, b, body[k.start:k.end]); err {
 		case nil:
-		case errIsOTLP, errIsOther, errIsLoki, errIsBulk, errIsHEC:
+		case errIsOTLP, errIsResource, errIsOther, errIsLoki, errIsBulk, errIsHEC:
 			return nil, 0, err
 		default:
 			return nil, 0, errors.Join(errDecoder, err)

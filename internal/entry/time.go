@@ -14,9 +14,9 @@ import (
 // common variants (a space in place of the T, a comma before the fraction, slashes
 // in the date, an offset without a colon or without minutes, no offset for UTC,
 // only a date), a time of an access log (25/Nov/2026:12:00:00 +0000, also in
-// brackets), or an epoch number. value is valid JSON without white space around it. The result
-// is in UTC. ok is false if the value cannot be parsed, is longer than 4 KiB, or is
-// outside the years 0 to 9999.
+// brackets), or an epoch number. A number in a string must have 10, 13, 16 or 19 digits
+// before its fraction. value is valid JSON without white space around it. The result is in UTC. ok is false if the
+// value cannot be parsed, is longer than 4 KiB, or is outside the years 0 to 9999.
 func ParseTime(value []byte) (t time.Time, ok bool) {
 	switch c := value[0]; {
 	case len(value) > maxCopied:
@@ -39,6 +39,9 @@ func ParseTime(value []byte) (t time.Time, ok bool) {
 
 func parseTimeText(s string) (time.Time, bool) {
 	const dateTime = len("2006-01-02T15:04:05")
+	if isEpoch(s) {
+		return parseEpoch(s)
+	}
 	if len(s) < dateTime {
 		t, err := time.Parse(time.DateOnly, s)
 		return t, err == nil
@@ -72,6 +75,26 @@ func parseTimeText(s string) (time.Time, bool) {
 	}
 	t, err := time.Parse(layout, s)
 	return t, err == nil
+}
+
+// isEpoch reports whether s is the seconds, milliseconds, microseconds or nanoseconds
+// since 1970 of a time between 2001 and 2262, with or without a fraction. Other numbers of digits may be a date.
+func isEpoch(s string) bool {
+	whole, fraction, hasFraction := strings.Cut(s, ".")
+	switch len(whole) {
+	case len("1234567890"), len("1234567890123"), len("1234567890123456"), len("1234567890123456789"):
+		return isDigits(whole) && isDigits(fraction) && hasFraction == (fraction != "")
+	}
+	return false
+}
+
+func isDigits(s string) bool {
+	for i := range len(s) {
+		if !isDigit(s[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 // parseAccessTime parses a time as the access logs of nginx and Apache have it.
