@@ -264,12 +264,13 @@ var (
 	errIsOTLP     = errors.New("the body is in OTLP's format; send it to POST /v1/logs")
 	errIsOther    = errors.New("the body contains spans or metrics in OTLP's format; the service accepts only logs")
 	errIsResource = errors.New(
-		`the body contains ResourceLogs in OTLP's format; send {"resourceLogs":[…]} to POST /v1/logs`)
+		`the body contains ResourceLogs in OTLP's format; send {"resourceLogs":[...]} to POST /v1/logs`)
 	errIsBulk = errors.New("the body is in Elasticsearch's bulk format; send it to POST /elasticsearch/_bulk")
 	errIsLoki = errors.New(
 		"the body is in Loki's push format, which the service does not accept; send JSON entries, or OTLP to POST /v1/logs",
 	)
-	errIsHEC = errors.New(
+	errNoRecords = errors.New("the body has no resourceLogs; send JSON entries to POST /ingest")
+	errIsHEC     = errors.New(
 		"the body is in the format of Splunk's event collector, which the service does not accept; send its events",
 	)
 )
@@ -277,7 +278,7 @@ var (
 // checkFormat returns an error if an entry without a level shows that the body is
 // in a format that is not made of entries.
 func (list memberList) checkFormat() error {
-	if list.find("event") >= 0 && list.find("sourcetype") >= 0 {
+	if list.isHEC() {
 		return errIsHEC
 	}
 	if i := list.find("scopeLogs"); i >= 0 && list[i].value[0] == '[' {
@@ -300,6 +301,27 @@ func (list memberList) checkFormat() error {
 		}
 	}
 	return nil
+}
+
+// isHEC reports whether an entry is an event for Splunk's event collector: it has an
+// event and a sourcetype, or an event, fields and no other keys than those of an event.
+// https://docs.splunk.com/Documentation/Splunk/latest/Data/FormateventsforHTTPEventCollector
+func (list memberList) isHEC() bool {
+	if list.find("event") < 0 {
+		return false
+	}
+	if list.find("sourcetype") >= 0 {
+		return true
+	}
+	for i := range list {
+		switch list[i].key {
+		case "event", "fields", "host", "index", "source", "time":
+		default:
+			return false
+		}
+	}
+	fields := list.find("fields")
+	return fields >= 0 && list[fields].value[0] == '{'
 }
 
 // isBulkAction reports whether object is the value of an action of a bulk request:

@@ -265,6 +265,7 @@ func TestWrongEndpoint(t *testing.T) {
 		{"bulk delete", `{"delete":{"_id":"a"}}`, "", "POST /elasticsearch/_bulk"},
 		{"Loki", `{"streams":[{"stream":{"a":"b"},"values":[["1","x"]]}]}`, "", "Loki"},
 		{"Splunk", `{"time":1,"event":"a","sourcetype":"b"}{"event":{"a":1},"sourcetype":"c"}`, "", "Splunk"},
+		{"Splunk without a sourcetype", `{"event":"a","host":"b","time":1,"fields":{"c":"d"}}`, "", "Splunk"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := s.post(c.body, "Content-Type", c.contentType)
@@ -277,6 +278,7 @@ func TestWrongEndpoint(t *testing.T) {
 	for _, body := range []string{
 		`{"event":"structlog","level":"error"}`, `{"event":"a"}`, `{"index":{"a":1}}`, `{"create":1}`, `{"streams":1}`,
 		`{"streams":[],"level":"error"}`, `{"resourceLogs":[],"a":1}`, `{"event":"a","sourcetype":"b","level":"error"}`,
+		`{"event":"a","fields":{"c":"d"},"user":1}`, `{"event":"a","fields":["c"],"host":"b"}`, `{"event":"a","host":"b"}`,
 	} {
 		if w := s.post(body); w.Code != http.StatusOK {
 			t.Errorf("%s: got %d %s, want 200", body, w.Code, w.Body)

@@ -21,11 +21,14 @@ type otlpHandler struct{ *ingester }
 func (h otlpHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s, herr := h.begin(r)
 	defer s.free()
-	contentType, result := otlp.ContentTypeJSON, otlp.Result{}
+	contentType, result := "", otlp.Result{}
 	if herr == nil {
 		contentType, result, herr = h.accept(w, r, s)
 	}
-	isJSON := contentType == otlp.ContentTypeJSON
+	isJSON := contentType != otlp.ContentTypeProto
+	if isJSON {
+		contentType = otlp.ContentTypeJSON
+	}
 	status := http.StatusOK
 	if herr != nil {
 		h.delayRefusal(r, s, herr)
@@ -41,16 +44,18 @@ func (h otlpHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Write(s.response) // a write error means that the client has disconnected
 }
 
-// accept accepts the request's records. It also returns the content type of the
-// response.
+// accept accepts the request's records. It also returns the request's content type.
 func (h otlpHandler) accept(
 	w http.ResponseWriter,
 	r *http.Request,
 	s *scratch,
 ) (contentType string, result otlp.Result, herr *httpapi.Error) {
 	contentType, _, _ = mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if herr := checkMethod(w, r, http.MethodPost); herr != nil {
+		return contentType, result, herr
+	}
 	if contentType != otlp.ContentTypeProto && contentType != otlp.ContentTypeJSON {
-		return otlp.ContentTypeJSON, result, httpapi.Errorf(http.StatusUnsupportedMediaType,
+		return contentType, result, httpapi.Errorf(http.StatusUnsupportedMediaType,
 			"unsupported Content-Type %q; send %s or %s", contentType, otlp.ContentTypeProto, otlp.ContentTypeJSON)
 	}
 	wait, herr := h.receive(w, r, s, http.MethodPost)
@@ -62,10 +67,33 @@ func (h otlpHandler) accept(
 		return contentType, result, herr
 	}
 	result, err := q.Measure()
+	if err == nil && q.JSON && result == (otlp.Result{}) {
+		err = checkRequest(q.Body)
+	}
 	if err != nil {
 		return contentType, result, httpapi.Errorf(http.StatusBadRequest, "%v", err)
 	}
 	return contentType, result, h.store(s, q, result, wait)
+}
+
+// checkRequest returns an error if object, a JSON request without records, has members
+// but no list of records: it has another format, and a success would hide that its data
+// is lost.
+func checkRequest(object []byte) error {
+	err := error(nil)
+	for c := enterObject(object); c.More(); c.Skip() {
+		switch string(c.Key()) {
+		case "resourceLogs", "resource_logs":
+			return nil
+		case "resourceSpans", "resourceMetrics":
+			return errIsOther
+		case "scopeLogs":
+			return errIsResource
+		default:
+			err = errNoRecords
+		}
+	}
+	return err
 }
 
 // request returns the request in s.body. It validates and repairs JSON as

@@ -88,9 +88,14 @@ func TestOTLPRespondsBeforeCommit(t *testing.T) {
 
 func TestOTLPEmptyRequests(t *testing.T) {
 	s := newTestService(t)
-	for contentType, body := range map[string]string{otlpProtoType: "", otlpJSONType: "{}"} {
-		if w := s.postOTLP("/v1/logs?wait=1", contentType, body); w.Code != 200 {
-			t.Errorf("%s: got %d %s, want 200", contentType, w.Code, w.Body)
+	for _, c := range []struct{ contentType, body string }{
+		{otlpProtoType, ""}, {otlpJSONType, "{}"}, {otlpJSONType, `{"resourceLogs":[]}`},
+		{otlpJSONType, `{"new":1,"resource_logs":[{"scopeLogs":[]}]}`},
+	} {
+		for _, target := range []string{"/v1/logs?wait=1", "/v1/logs/"} {
+			if w := s.postOTLP(target, c.contentType, c.body); w.Code != 200 {
+				t.Errorf("%s %s: got %d %s, want 200", target, c.body, w.Code, w.Body)
+			}
 		}
 	}
 }
@@ -103,6 +108,10 @@ func TestOTLPErrors(t *testing.T) {
 		want                                      string // part of the response
 	}{
 		{"method", "GET", otlpJSONType, "", "", 405, `{"message":"method GET is not allowed`},
+		{"method without content type", "GET", "", "", "", 405, `{"message":"method GET is not allowed`},
+		{"entry", "POST", otlpJSONType, `{"level":"error","message":"m"}`, "", 400, "send JSON entries to POST /ingest"},
+		{"spans", "POST", otlpJSONType, `{"resourceSpans":[{}]}`, "", 400, "accepts only logs"},
+		{"logs of a resource", "POST", otlpJSONType, `{"resource":{},"scopeLogs":[{}]}`, "", 400, `{\"resourceLogs\":[`},
 		{"content type", "POST", "text/plain", "x", "", 415,
 			`{"message":"unsupported Content-Type \"text/plain\"; send application/x-protobuf or application/json"}`},
 		{"no content type", "POST", "", "x", "", 415, `{"message":"unsupported Content-Type`},

@@ -216,12 +216,20 @@ func referenceLateLevel(text string) (level string, rank int, key string) {
 // referenceFormat returns an error if an entry without a level is a request in
 // another format.
 func referenceFormat(fields []referenceField) error {
-	var event, sourcetype bool
+	keys := map[string]string{} // the first value of each key
 	for _, f := range fields {
-		event, sourcetype = event || f.key == "event", sourcetype || f.key == "sourcetype"
+		if _, found := keys[f.key]; !found {
+			keys[f.key] = f.value
+		}
 	}
-	if event && sourcetype {
-		return errIsHEC
+	if keys["event"] != "" {
+		isEvent := strings.HasPrefix(keys["fields"], "{")
+		for key := range keys {
+			isEvent = isEvent && slices.Contains([]string{"time", "host", "source", "index", "event", "fields"}, key)
+		}
+		if isEvent || keys["sourcetype"] != "" {
+			return errIsHEC
+		}
 	}
 	for _, f := range fields {
 		if f.key == "scopeLogs" {

@@ -183,6 +183,7 @@ func (s *service) routes() http.Handler {
 	mux.Handle("/ingest", s.auth.sender(s.ingest))
 	mux.Handle("/ingest/{$}", s.auth.sender(s.ingest))
 	mux.Handle("/v1/logs", s.auth.sender(otlpHandler{s.ingest}))
+	mux.Handle("/v1/logs/{$}", s.auth.sender(otlpHandler{s.ingest}))
 	elastic := elasticKey(s.auth.sender(elasticHandler{s.ingest}))
 	mux.Handle("/elasticsearch", elastic)
 	mux.Handle("/elasticsearch/", elastic)

@@ -425,6 +425,25 @@ func TestJSONWithWrongTypes(t *testing.T) {
 	}
 }
 
+// Only hexadecimal ids are converted to lower case.
+func TestJSONIDs(t *testing.T) {
+	for _, c := range []struct{ id, want string }{
+		{"0123456789ABCDEFabcdef", "0123456789abcdefabcdef"},
+		{"W47/95gDgQPSabYzgT/GDA==", "W47/95gDgQPSabYzgT/GDA=="},
+		{"ABCDEFG", "ABCDEFG"},
+		{"AB\\u0041", "AB\\u0041"},
+	} {
+		body := `{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"traceId":"` + c.id + `"}]}]}]}`
+		rows, _, err := convert(t, Request{Body: []byte(body), JSON: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := `{"trace_id":"` + c.want + `"}`; len(rows) != 1 || rows[0].details != want {
+			t.Errorf("got rows %v, want one with the details %s", rows, want)
+		}
+	}
+}
+
 // Invalid UTF-8 is replaced, so that all columns are valid.
 func TestInvalidUTF8IsRepaired(t *testing.T) {
 	record := bytesField(

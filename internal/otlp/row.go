@@ -89,7 +89,8 @@ func (d id) isEmpty() bool {
 	return len(bytes.Trim(d.b, zero)) == 0
 }
 
-// quoted adds the id as a JSON string in lower case.
+// quoted adds the id as a JSON string, with hexadecimal digits in lower case. Base64 in
+// place of hexadecimal digits, which OTLP does not allow, is not changed.
 func (d id) quoted(t *rowText) {
 	if !d.json {
 		t.literal(`"`)
@@ -99,13 +100,23 @@ func (d id) quoted(t *rowText) {
 	}
 	start := t.length()
 	t.raw(d.b)
-	if t.mode == write {
-		for i, c := range t.text[start:] {
-			if 'A' <= c && c <= 'F' {
-				t.text[start+i] += 'a' - 'A'
-			}
+	if t.mode == write && d.hasCapitals() {
+		t.text = entry.AppendLower(t.text, start)
+	}
+}
+
+// hasCapitals reports whether d, a JSON string, has only hexadecimal digits, and some of
+// them are capital letters.
+func (d id) hasCapitals() (has bool) {
+	for _, c := range d.b[1 : len(d.b)-1] {
+		switch {
+		case 'A' <= c && c <= 'F':
+			has = true
+		case c-'0' > 9 && c-'a' > 'f'-'a':
+			return false
 		}
 	}
+	return has
 }
 
 // A record is the parts of a log record that do not depend on the format.
