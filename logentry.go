@@ -39,6 +39,8 @@ type LogEntry struct {
 
 	ConsoleLevel field `json:"LogLevel"`
 	LibertyLevel field `json:"loglevel"`
+	MonologLevel field `json:"level_name"`
+	PGLevel      field `json:"error_severity"`
 	OTelNumber   field `json:"SeverityNumber"`
 	PyOTelNumber field `json:"severity_number"`
 	JSOTelNumber field `json:"severityNumber"`
@@ -76,6 +78,7 @@ type LogEntry struct {
 	TimeLocal    field `json:"time_local"`
 	JournaldTime field `json:"__REALTIME_TIMESTAMP"`
 	LibertyTime  field `json:"ibm_datetime"`
+	MonologTime  field `json:"datetime"`
 
 	GoOTelObserved field `json:"ObservedTimestamp"`
 	PyOTelObserved field `json:"observed_timestamp"`
@@ -96,19 +99,20 @@ type LogEntry struct {
 
 // Indexes of the fields of LogEntry. TestLogEntryFields checks them.
 const (
-	levelFields          = 0  // up to lateLevelFields
-	lateLevelFields      = 7  // up to messageFields
-	severityNumberFields = 9  // up to severityField
-	severityField        = 12 // a number only next to one of the following
-	severityTextFields   = 13 // up to priorityField
-	priorityField        = 16
-	messageFields        = 17 // up to timeFields
-	journaldMessageField = 25
-	bodyFields           = 27 // up to timeFields
-	timeFields           = 29 // up to columnFields
-	clefTimeField        = 33
-	observedTimeFields   = 42 // up to columnFields
-	columnFields         = 44
+	levelFields          = 0 // up to lateLevelFields
+	lateLevelFields      = 7 // up to messageFields
+	levelNameField       = 9
+	severityNumberFields = 11 // up to severityField
+	severityField        = 14 // a number only next to one of the following
+	severityTextFields   = 15 // up to priorityField
+	priorityField        = 18
+	messageFields        = 19 // up to timeFields
+	journaldMessageField = 27
+	bodyFields           = 29 // up to timeFields
+	timeFields           = 31 // up to columnFields
+	clefTimeField        = 35
+	observedTimeFields   = 45 // up to columnFields
+	columnFields         = 47
 )
 
 // A field is a *columnKey.
@@ -410,6 +414,9 @@ func (e *LogEntry) appendLevel(dst []byte) (text []byte, member int, rank entry.
 		return append(dst, l.String()...), i, entry.LevelUnknown
 	}
 	if l = e.members.levelOfGELF(v); l == entry.LevelUnknown {
+		if '0' <= v[0] && v[0] <= '9' && e.first[levelNameField] > 0 { // Monolog has numbers of its own
+			return e.appendLateLevel(dst)
+		}
 		i = -1
 	}
 	return append(dst, l.String()...), i, l

@@ -49,6 +49,10 @@ func easyjsonEe519dcaDecodeLogIngester(in *jlexer.Lexer, out *LogEntry) {
 			out.ConsoleLevel.UnmarshalEasyJSON(in)
 		case "loglevel":
 			out.LibertyLevel.UnmarshalEasyJSON(in)
+		case "level_name":
+			out.MonologLevel.UnmarshalEasyJSON(in)
+		case "error_severity":
+			out.PGLevel.UnmarshalEasyJSON(in)
 		case "SeverityNumber":
 			out.OTelNumber.UnmarshalEasyJSON(in)
 		case "severity_number":
@@ -115,6 +119,8 @@ func easyjsonEe519dcaDecodeLogIngester(in *jlexer.Lexer, out *LogEntry) {
 			out.JournaldTime.UnmarshalEasyJSON(in)
 		case "ibm_datetime":
 			out.LibertyTime.UnmarshalEasyJSON(in)
+		case "datetime":
+			out.MonologTime.UnmarshalEasyJSON(in)
 		case "ObservedTimestamp":
 			out.GoOTelObserved.UnmarshalEasyJSON(in)
 		case "observed_timestamp":
@@ -177,6 +183,16 @@ func easyjsonEe519dcaEncodeLogIngester(out *jwriter.Writer, in LogEntry) {
 		const prefix string = ",\"loglevel\":"
 		out.RawString(prefix)
 		in.LibertyLevel.MarshalEasyJSON(out)
+	}
+	{
+		const prefix string = ",\"level_name\":"
+		out.RawString(prefix)
+		in.MonologLevel.MarshalEasyJSON(out)
+	}
+	{
+		const prefix string = ",\"error_severity\":"
+		out.RawString(prefix)
+		in.PGLevel.MarshalEasyJSON(out)
 	}
 	{
 		const prefix string = ",\"SeverityNumber\":"
@@ -342,6 +358,11 @@ func easyjsonEe519dcaEncodeLogIngester(out *jwriter.Writer, in LogEntry) {
 		const prefix string = ",\"ibm_datetime\":"
 		out.RawString(prefix)
 		in.LibertyTime.MarshalEasyJSON(out)
+	}
+	{
+		const prefix string = ",\"datetime\":"
+		out.RawString(prefix)
+		in.MonologTime.MarshalEasyJSON(out)
 	}
 	{
 		const prefix string = ",\"ObservedTimestamp\":"

@@ -205,6 +205,7 @@ func TestLogEntryFields(t *testing.T) {
 		index int
 		key   string
 	}{
+		{"levelNameField", levelNameField, "level_name"},
 		{"severityNumberFields", severityNumberFields, "SeverityNumber"},
 		{"severityField", severityField, "Severity"},
 		{"severityTextFields", severityTextFields, "SeverityText"},

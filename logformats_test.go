@@ -133,6 +133,26 @@ var otherFormats = []struct {
 		[4]string{"severe", "m", "2025-11-25T12:00:00.123000000Z", "NULL"},
 	},
 	{
+		"Monolog",
+		`{"level":400,"level_name":"ERROR","datetime":"2025-11-25T12:00:00.123456+00:00"}`,
+		[4]string{"error", "", "2025-11-25T12:00:00.123456000Z", `{"level":400}`},
+	},
+	{
+		"a name next to a level",
+		`{"level":"warn","level_name":"ERROR"}`,
+		[4]string{"warn", "", "ARRIVAL", `{"level_name":"ERROR"}`},
+	},
+	{
+		"a name next to a level that is no number",
+		`{"level":null,"level_name":"ERROR"}`,
+		[4]string{"unknown", "", "ARRIVAL", `{"level":null,"level_name":"ERROR"}`},
+	},
+	{
+		"PostgreSQL",
+		`{"error_severity":"LOG","timestamp":"2025-11-25 12:00:00.123 UTC"}`,
+		[4]string{"log", "", "2025-11-25T12:00:00.123000000Z", "NULL"},
+	},
+	{
 		"strings of digits that are no times",
 		`{"time":"20251125"}`,
 		[4]string{"unknown", "", "ARRIVAL", `{"time":"20251125"}`},
@@ -219,6 +239,8 @@ func TestLateLevelsAreFiltered(t *testing.T) {
 		{"severity_number", `{"severity_number":16}`, `{"severity_number":17}`},
 		{"severityText", `{"severityText":"Warn"}`, `{"severityText":"audit"}`},
 		{"Severity", `{"Severity":16,"SeverityText":""}`, `{"Severity":16}`},
+		{"Monolog", `{"level":300,"level_name":"WARNING"}`, `{"level":400,"level_name":"ERROR"}`},
+		{"PostgreSQL", `{"error_severity":"LOG"}`, `{"error_severity":"PANIC"}`},
 		{"loglevel", `{"loglevel":"DEBUG"}`, `{"loglevel":"ERROR"}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

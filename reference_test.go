@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"math/big"
 	"os"
@@ -173,8 +174,8 @@ func referenceRankOf(value string) int {
 // referenceLateLevel returns the level of an entry without any of the
 // referenceLevelKeys, and the key that it comes from, or "".
 func referenceLateLevel(text string) (level string, rank int, key string) {
-	for _, key := range []string{"LogLevel", "loglevel", "SeverityNumber", "severity_number", "severityNumber",
-		"Severity", "SeverityText", "severity_text", "severityText", "PRIORITY"} {
+	for _, key := range []string{"LogLevel", "loglevel", "level_name", "error_severity", "SeverityNumber",
+		"severity_number", "severityNumber", "Severity", "SeverityText", "severity_text", "severityText", "PRIORITY"} {
 		value := referenceMember(text, key)
 		if value == "" {
 			continue
@@ -291,6 +292,13 @@ func referenceRow(raw json.RawMessage) (row [4]string, rank int, err error) {
 			row[0] = referenceLevelOf[rank]
 			used[i] = rank < 7
 		}
+		if v := fields[i].value; !used[i] && v[0] >= '0' && v[0] <= '9' && find("level_name") >= 0 {
+			var key string
+			row[0], rank, key = referenceLateLevel(text)
+			if key != "" {
+				used[find(key)] = true
+			}
+		}
 	} else if find("@t") >= 0 {
 		row[0], rank = "info", 3
 	} else {
@@ -300,7 +308,7 @@ func referenceRow(raw json.RawMessage) (row [4]string, rank int, err error) {
 			used[find(key)] = true
 		}
 	}
-	if rank == 7 && len(used) == 0 {
+	if rank == 7 && !slices.Contains(slices.Collect(maps.Values(used)), true) {
 		if err := referenceFormat(fields); err != nil {
 			return row, rank, err
 		}
@@ -323,7 +331,7 @@ func referenceRow(raw json.RawMessage) (row [4]string, rank int, err error) {
 
 	row[2] = "ARRIVAL"
 	i := find("timestamp", "time", "ts", "@timestamp", "@t", "Timestamp", "date",
-		"instant", "asctime", "time_iso8601", "time_local", "__REALTIME_TIMESTAMP", "ibm_datetime")
+		"instant", "asctime", "time_iso8601", "time_local", "__REALTIME_TIMESTAMP", "ibm_datetime", "datetime")
 	value := referenceMember(text, "record", "time", "timestamp")
 	if i >= 0 {
 		value = fields[i].value
@@ -466,6 +474,10 @@ func referenceTime(value string) (t time.Time, ok bool) {
 		}
 		if text[4] == '/' && text[7] == '/' {
 			text = text[:4] + "-" + text[5:7] + "-" + text[8:]
+		}
+		before := strings.TrimSuffix(strings.TrimSuffix(text, " UTC"), " GMT")
+		if len(text)-len(before) == len(" UTC") && len(before) > 10 && before[10] == ' ' {
+			text = before + "Z"
 		}
 		for _, separator := range []string{"T", "t", " "} {
 			for _, zone := range []string{"", "Z07:00", "z", "-07:00", "-0700", "-07"} {

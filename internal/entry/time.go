@@ -12,8 +12,8 @@ import (
 
 // ParseTime parses the JSON value of a time key: an RFC 3339 time, one of its
 // common variants (a space in place of the T, a comma before the fraction, slashes
-// in the date, an offset without a colon or without minutes, no offset for UTC,
-// only a date), a time of an access log (25/Nov/2026:12:00:00 +0000, also in
+// in the date, an offset without a colon or without minutes, no offset or a name for
+// UTC, only a date), a time of an access log (25/Nov/2026:12:00:00 +0000, also in
 // brackets), or an epoch number. A number in a string must have 10, 13, 16 or 19 digits
 // before its fraction. value is valid JSON without white space around it. The result is in UTC. ok is false if the
 // value cannot be parsed, is longer than 4 KiB, or is outside the years 0 to 9999.
@@ -54,6 +54,7 @@ func parseTimeText(s string) (time.Time, bool) {
 	if s[4] == '/' {
 		date = "2006/01/02"
 	}
+	s = withOffset(s)
 	zone := ""
 	switch i := strings.LastIndexAny(s[dateTime:], "Z+-"); {
 	case i < 0:
@@ -104,6 +105,17 @@ func parseAccessTime(s string) (time.Time, bool) {
 	}
 	t, err := time.Parse("02/Jan/2006:15:04:05 -0700", s)
 	return t, err == nil
+}
+
+// withOffset replaces a name of UTC, which PostgreSQL writes after a time, by Z.
+func withOffset(s string) string {
+	for _, name := range [...]string{" UTC", " GMT"} {
+		const dateTime = len("2006-01-02 15:04:05")
+		if before, found := strings.CutSuffix(s, name); found && len(before) >= dateTime && before[10] == ' ' {
+			return before + "Z"
+		}
+	}
+	return s
 }
 
 // withCapitals replaces a lower-case t and z of a time by capitals. RFC 3339

@@ -13,11 +13,11 @@ import re
 import sys
 
 LEVEL = ["level", "severity", "lvl", "log.level", "levelname", "@l", "Level", "LogLevel", "loglevel",
-         "PRIORITY"]
+         "level_name", "error_severity", "PRIORITY"]
 MESSAGE = ["message", "msg", "@m", "@mt", "RenderedMessage", "event", "log", "short_message", "MESSAGE",
            "Message", "Body", "body"]
 TIME = ["timestamp", "time", "ts", "@timestamp", "@t", "Timestamp", "date", "instant", "asctime",
-        "__REALTIME_TIMESTAMP", "ibm_datetime"]
+        "__REALTIME_TIMESTAMP", "ibm_datetime", "datetime"]
 OBSERVED = ["ObservedTimestamp", "observed_timestamp"]
 OTEL_NUMBER = ["severity_number", "severityNumber", "Severity"]
 OTEL_TEXT = ["SeverityText", "severity_text", "severityText"]
@@ -27,7 +27,7 @@ SYSLOG = ["fatal", "fatal", "fatal", "error", "warn", "info", "info", "debug"]
 BELOW = {
     "trace", "verbose", "silly",
     "debug", "fine", "config",
-    "info", "information", "notice", "http",
+    "info", "information", "notice", "log", "http",
     "warn", "warning",
 }
 ABOVE = {
@@ -137,7 +137,7 @@ def when(raw):
     if re.fullmatch(r'"(\d{10}|\d{13}|\d{16}|\d{19})"', raw):
         raw = text(raw)
     if raw.startswith('"'):
-        m = DATE.fullmatch(text(raw))
+        m = DATE.fullmatch(text(raw).replace(" UTC", "Z"))
         if not m:
             return None
         t = datetime.datetime(*map(int, m.group(1, 2, 3, 4, 5, 6)))
@@ -216,6 +216,8 @@ def row(entry):
     loguru = json.loads(entry[record][2]) if record is not None else None
 
     at = first(entry, LEVEL)
+    if first(entry, ["level_name"]) is not None:  # Monolog
+        at = first(entry, ["level_name"])
     name = None
     if at is not None:
         name = level(entry[at][2])

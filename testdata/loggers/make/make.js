@@ -165,6 +165,29 @@ const { resourceFromAttributes } = require('@opentelemetry/resources')
   fs.writeFileSync(path.join(dir, 'otel-js.body'), lines.join(''))
 }
 
+// NestJS writes to the standard output and to the standard error.
+require('reflect-metadata')
+const { ConsoleLogger } = require('@nestjs/common')
+{
+  resetClock()
+  const lines = []
+  const { stdout, stderr } = process
+  const writes = [stdout, stderr].map((stream) => stream.write)
+  stdout.write = stderr.write = (line) => lines.push(line)
+  const l = new ConsoleLogger('Shop', { json: true })
+  l.verbose('entering handler')
+  l.debug({ key: 'user:42', hit: false })
+  l.log(french)
+  l.log(decoy, 'Checkout')
+  l.warn('slow request')
+  l.error('payment failed', 'Error: card declined\n    at charge (/srv/shop/charge.js:1:2)')
+  l.error(quoted)
+  l.fatal(ansi)
+  stdout.write = writes[0]
+  stderr.write = writes[1]
+  fs.writeFileSync(path.join(dir, 'nestjs.body'), lines.join(''))
+}
+
 const winston = require('winston')
 function winstonLog(l) {
   l.silly('entering handler')
