@@ -21,59 +21,72 @@ type otlpHandler struct{ *ingester }
 func (h otlpHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s, herr := h.begin(r)
 	defer s.free()
-	contentType, result := "", otlp.Result{}
+	var result otlp.Result
 	if herr == nil {
-		contentType, result, herr = h.accept(w, r, s)
+		result, herr = h.accept(w, r, s)
 	}
-	isJSON := contentType != otlp.ContentTypeProto
-	if isJSON {
-		contentType = otlp.ContentTypeJSON
-	}
-	status := http.StatusOK
 	if herr != nil {
 		h.delayRefusal(r, s, herr)
-		status = herr.Status
-		httpapi.SetRetryAfter(w, herr)
-		s.response = otlp.AppendStatus(s.response[:0], isJSON, herr.Reason)
-	} else {
-		s.response = otlp.AppendResponse(s.response[:0], isJSON, result.Rejected, result.Reason)
+		h.metrics.countResponse(herr.Status)
+		writeOTLPError(w, r, herr)
+		return
 	}
-	h.metrics.countResponse(status)
+	h.metrics.countResponse(http.StatusOK)
+	contentType := otlpType(r)
+	isJSON := contentType == otlp.ContentTypeJSON
+	s.response = otlp.AppendResponse(s.response[:0], isJSON, result.Rejected, result.Reason)
 	w.Header().Set("Content-Type", contentType)
-	w.WriteHeader(status)
 	w.Write(s.response) // a write error means that the client has disconnected
 }
 
-// accept accepts the request's records. It also returns the request's content type.
+// writeOTLPError sends e in the encoding of the request. JSON is the default.
+func writeOTLPError(w http.ResponseWriter, r *http.Request, e *httpapi.Error) {
+	contentType := otlpType(r)
+	if contentType != otlp.ContentTypeProto {
+		contentType = otlp.ContentTypeJSON
+	}
+	httpapi.SetRetryAfter(w, e)
+	w.Header().Set("Content-Type", contentType)
+	w.WriteHeader(e.Status)
+	w.Write(otlp.AppendStatus(nil, contentType == otlp.ContentTypeJSON, e.Reason)) // as above
+}
+
+// otlpType returns the content type of a request without its parameters.
+func otlpType(r *http.Request) string {
+	contentType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return contentType
+}
+
+// accept accepts the request's records.
 func (h otlpHandler) accept(
 	w http.ResponseWriter,
 	r *http.Request,
 	s *scratch,
-) (contentType string, result otlp.Result, herr *httpapi.Error) {
-	contentType, _, _ = mime.ParseMediaType(r.Header.Get("Content-Type"))
+) (result otlp.Result, herr *httpapi.Error) {
 	if herr := checkMethod(w, r, http.MethodPost); herr != nil {
-		return contentType, result, herr
+		return result, herr
 	}
+	contentType := otlpType(r)
 	if contentType != otlp.ContentTypeProto && contentType != otlp.ContentTypeJSON {
-		return contentType, result, httpapi.Errorf(http.StatusUnsupportedMediaType,
+		return result, httpapi.Errorf(http.StatusUnsupportedMediaType,
 			"unsupported Content-Type %q; send %s or %s", contentType, otlp.ContentTypeProto, otlp.ContentTypeJSON)
 	}
 	wait, herr := h.receive(w, r, s, http.MethodPost)
 	if herr != nil {
-		return contentType, result, herr
+		return result, herr
 	}
 	q, herr := h.request(s, contentType == otlp.ContentTypeJSON)
 	if herr != nil {
-		return contentType, result, herr
+		return result, herr
 	}
 	result, err := q.Measure()
 	if err == nil && q.JSON && result == (otlp.Result{}) {
 		err = checkRequest(q.Body)
 	}
 	if err != nil {
-		return contentType, result, httpapi.Errorf(http.StatusBadRequest, "%v", err)
+		return result, httpapi.Errorf(http.StatusBadRequest, "%v", err)
 	}
-	return contentType, result, h.store(s, q, result, wait)
+	return result, h.store(s, q, result, wait)
 }
 
 // checkRequest returns an error if object, a JSON request without records, has members

@@ -148,6 +148,32 @@ func TestOTLPErrors(t *testing.T) {
 	}
 }
 
+// A request without a valid key, or of another site's page, gets an error in the format
+// of its route.
+func TestRejectionsHaveTheFormatOfTheRoute(t *testing.T) {
+	s := newTestService(t, "-api-keys-file", keysFile(t, "secret\n"))
+	for _, c := range []struct{ target, contentType, wantType, want string }{
+		{"/v1/logs", otlpProtoType, otlpProtoType, "\x12"},
+		{"/v1/logs/", otlpJSONType, otlpJSONType, `{"message":"`},
+		{"/v1/logs", "text/plain", otlpJSONType, `{"message":"`},
+		{"/elasticsearch/_bulk", "application/x-ndjson", otlpJSONType, `{"error":{"type":"`},
+		{"/elasticsearch", "", otlpJSONType, `{"error":{"type":"`},
+		{"/ingest", otlpJSONType, otlpJSONType, `{"error":"`},
+	} {
+		for status, header := range map[int][]string{
+			401: {"Content-Type", c.contentType},
+			403: {"Content-Type", c.contentType, "Sec-Fetch-Site", "cross-site", "X-API-Key", "secret"},
+		} {
+			w := s.do("POST", c.target, strings.NewReader("x"), header...)
+			if got := w.Header().Get("Content-Type"); w.Code != status || got != c.wantType ||
+				!strings.HasPrefix(w.Body.String(), c.want) {
+				t.Errorf("%s %s: got %d %s %q, want %d %s %q", c.target, c.contentType, w.Code, got, w.Body, status,
+					c.wantType, c.want)
+			}
+		}
+	}
+}
+
 // The attributes of a resource are in the row of each of its records, so a small
 // body can need much memory.
 func TestOTLPRowsMustFitIntoMemory(t *testing.T) {
