@@ -343,6 +343,25 @@ func (e *LogEntry) appendRow(b *batch, data, arrival []byte) error {
 	return nil
 }
 
+// appendMessage appends the text of the message column for the value v of a field.
+func appendMessage(dst []byte, field int, v []byte) []byte {
+	switch {
+	case v[0] == '[' && field == journaldMessageField:
+		if text, ok := appendBytes(dst, v); ok {
+			return text
+		}
+	case v[0] == '{' && field >= bodyFields:
+		value := typedValue(v)
+		if string(value) == "null" {
+			return dst
+		}
+		if value != nil {
+			v = value
+		}
+	}
+	return appendText(dst, v)
+}
+
 // appendText appends the text of a string, or the JSON text of another value.
 func appendText(dst, v []byte) []byte {
 	if v[0] == '"' {

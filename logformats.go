@@ -144,25 +144,6 @@ func (list memberList) appendDetail(dst []byte, start, i int, without nestedMemb
 	return m.append(dst, start)
 }
 
-// appendMessage appends the text of the message column for the value v of a field.
-func appendMessage(dst []byte, field int, v []byte) []byte {
-	switch {
-	case v[0] == '[' && field == journaldMessageField:
-		if text, ok := appendBytes(dst, v); ok {
-			return text
-		}
-	case v[0] == '{' && field >= bodyFields:
-		value := typedValue(v)
-		if string(value) == "null" {
-			return dst
-		}
-		if value != nil {
-			v = value
-		}
-	}
-	return appendText(dst, v)
-}
-
 // appendBytes appends the text whose bytes are the numbers in array, with its UTF-8
 // repaired. journalctl writes text so that is not UTF-8 or has control characters. The
 // text is never longer than array. If an element is not a byte, ok is false.
