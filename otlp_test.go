@@ -224,6 +224,32 @@ func TestOTLPNeedsKey(t *testing.T) {
 	}
 }
 
+// Records are also stored if the estimate of their size is too small, or if there is no
+// memory for it.
+func TestOTLPWithoutEstimate(t *testing.T) {
+	record := otlpField(5, otlpField(1, "message")) +
+		otlpField(6, otlpField(1, "a")+otlpField(2, otlpField(1, strings.Repeat("\x01", 50))))
+	body := strings.Repeat(otlpField(1, otlpField(2, otlpField(2, record))), 1000)
+	s := newTestService(t)
+	refused := false
+	s.memory.refuse = func(n int64) bool {
+		first := !refused && n > 100_000
+		refused = refused || first
+		return first
+	}
+	for range 2 {
+		if w := s.postOTLP("/v1/logs?wait=1", otlpProtoType, body); w.Code != 200 {
+			t.Fatalf("got %d %s, want 200", w.Code, w.Body)
+		}
+	}
+	if rows := readRows(t, s.path); len(rows) != 2000 || rows[1999][3] != `{"a":"`+strings.Repeat(`\u0001`, 50)+`"}` {
+		t.Errorf("got %d rows, the last %q, want 2000", len(rows), rows[len(rows)-1])
+	}
+	if !refused {
+		t.Error("no reservation was refused, want one")
+	}
+}
+
 // If any one reservation of a request fails, the request gets 503, and all memory
 // is released.
 func TestEachOTLPReservationFails(t *testing.T) {
