@@ -45,30 +45,6 @@ func easyjsonEe519dcaDecodeLogIngester(in *jlexer.Lexer, out *LogEntry) {
 			out.CLEFLevel.UnmarshalEasyJSON(in)
 		case "Level":
 			out.NetLevel.UnmarshalEasyJSON(in)
-		case "LogLevel":
-			out.ConsoleLevel.UnmarshalEasyJSON(in)
-		case "loglevel":
-			out.LibertyLevel.UnmarshalEasyJSON(in)
-		case "level_name":
-			out.MonologLevel.UnmarshalEasyJSON(in)
-		case "error_severity":
-			out.PGLevel.UnmarshalEasyJSON(in)
-		case "SeverityNumber":
-			out.OTelNumber.UnmarshalEasyJSON(in)
-		case "severity_number":
-			out.PyOTelNumber.UnmarshalEasyJSON(in)
-		case "severityNumber":
-			out.JSOTelNumber.UnmarshalEasyJSON(in)
-		case "Severity":
-			out.GoOTelNumber.UnmarshalEasyJSON(in)
-		case "SeverityText":
-			out.OTelText.UnmarshalEasyJSON(in)
-		case "severity_text":
-			out.PyOTelText.UnmarshalEasyJSON(in)
-		case "severityText":
-			out.JSOTelText.UnmarshalEasyJSON(in)
-		case "PRIORITY":
-			out.Priority.UnmarshalEasyJSON(in)
 		case "message":
 			out.Message.UnmarshalEasyJSON(in)
 		case "msg":
@@ -83,16 +59,6 @@ func easyjsonEe519dcaDecodeLogIngester(in *jlexer.Lexer, out *LogEntry) {
 			out.Event.UnmarshalEasyJSON(in)
 		case "log":
 			out.Log.UnmarshalEasyJSON(in)
-		case "short_message":
-			out.GELFMessage.UnmarshalEasyJSON(in)
-		case "MESSAGE":
-			out.JournaldMessage.UnmarshalEasyJSON(in)
-		case "Message":
-			out.ConsoleMessage.UnmarshalEasyJSON(in)
-		case "Body":
-			out.GoOTelBody.UnmarshalEasyJSON(in)
-		case "body":
-			out.OTelBody.UnmarshalEasyJSON(in)
 		case "timestamp":
 			out.Timestamp.UnmarshalEasyJSON(in)
 		case "time":
@@ -107,24 +73,6 @@ func easyjsonEe519dcaDecodeLogIngester(in *jlexer.Lexer, out *LogEntry) {
 			out.NetTimestamp.UnmarshalEasyJSON(in)
 		case "date":
 			out.Date.UnmarshalEasyJSON(in)
-		case "instant":
-			out.Instant.UnmarshalEasyJSON(in)
-		case "asctime":
-			out.ASCTime.UnmarshalEasyJSON(in)
-		case "time_iso8601":
-			out.TimeISO8601.UnmarshalEasyJSON(in)
-		case "time_local":
-			out.TimeLocal.UnmarshalEasyJSON(in)
-		case "__REALTIME_TIMESTAMP":
-			out.JournaldTime.UnmarshalEasyJSON(in)
-		case "ibm_datetime":
-			out.LibertyTime.UnmarshalEasyJSON(in)
-		case "datetime":
-			out.MonologTime.UnmarshalEasyJSON(in)
-		case "ObservedTimestamp":
-			out.GoOTelObserved.UnmarshalEasyJSON(in)
-		case "observed_timestamp":
-			out.PyOTelObserved.UnmarshalEasyJSON(in)
 		default:
 			out.UnmarshalUnknown(in, key)
 		}
@@ -175,66 +123,6 @@ func easyjsonEe519dcaEncodeLogIngester(out *jwriter.Writer, in LogEntry) {
 		in.NetLevel.MarshalEasyJSON(out)
 	}
 	{
-		const prefix string = ",\"LogLevel\":"
-		out.RawString(prefix)
-		in.ConsoleLevel.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"loglevel\":"
-		out.RawString(prefix)
-		in.LibertyLevel.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"level_name\":"
-		out.RawString(prefix)
-		in.MonologLevel.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"error_severity\":"
-		out.RawString(prefix)
-		in.PGLevel.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"SeverityNumber\":"
-		out.RawString(prefix)
-		in.OTelNumber.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"severity_number\":"
-		out.RawString(prefix)
-		in.PyOTelNumber.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"severityNumber\":"
-		out.RawString(prefix)
-		in.JSOTelNumber.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"Severity\":"
-		out.RawString(prefix)
-		in.GoOTelNumber.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"SeverityText\":"
-		out.RawString(prefix)
-		in.OTelText.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"severity_text\":"
-		out.RawString(prefix)
-		in.PyOTelText.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"severityText\":"
-		out.RawString(prefix)
-		in.JSOTelText.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"PRIORITY\":"
-		out.RawString(prefix)
-		in.Priority.MarshalEasyJSON(out)
-	}
-	{
 		const prefix string = ",\"message\":"
 		out.RawString(prefix)
 		in.Message.MarshalEasyJSON(out)
@@ -270,31 +158,6 @@ func easyjsonEe519dcaEncodeLogIngester(out *jwriter.Writer, in LogEntry) {
 		in.Log.MarshalEasyJSON(out)
 	}
 	{
-		const prefix string = ",\"short_message\":"
-		out.RawString(prefix)
-		in.GELFMessage.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"MESSAGE\":"
-		out.RawString(prefix)
-		in.JournaldMessage.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"Message\":"
-		out.RawString(prefix)
-		in.ConsoleMessage.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"Body\":"
-		out.RawString(prefix)
-		in.GoOTelBody.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"body\":"
-		out.RawString(prefix)
-		in.OTelBody.MarshalEasyJSON(out)
-	}
-	{
 		const prefix string = ",\"timestamp\":"
 		out.RawString(prefix)
 		in.Timestamp.MarshalEasyJSON(out)
@@ -328,51 +191,6 @@ func easyjsonEe519dcaEncodeLogIngester(out *jwriter.Writer, in LogEntry) {
 		const prefix string = ",\"date\":"
 		out.RawString(prefix)
 		in.Date.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"instant\":"
-		out.RawString(prefix)
-		in.Instant.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"asctime\":"
-		out.RawString(prefix)
-		in.ASCTime.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"time_iso8601\":"
-		out.RawString(prefix)
-		in.TimeISO8601.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"time_local\":"
-		out.RawString(prefix)
-		in.TimeLocal.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"__REALTIME_TIMESTAMP\":"
-		out.RawString(prefix)
-		in.JournaldTime.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"ibm_datetime\":"
-		out.RawString(prefix)
-		in.LibertyTime.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"datetime\":"
-		out.RawString(prefix)
-		in.MonologTime.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"ObservedTimestamp\":"
-		out.RawString(prefix)
-		in.GoOTelObserved.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"observed_timestamp\":"
-		out.RawString(prefix)
-		in.PyOTelObserved.MarshalEasyJSON(out)
 	}
 	out.RawByte('}')
 }

@@ -39,7 +39,7 @@ func ParseTime(value []byte) (t time.Time, ok bool) {
 
 func parseTimeText(s string) (time.Time, bool) {
 	const dateTime = len("2006-01-02T15:04:05")
-	if isEpoch(s) {
+	if len(s) > 4 && isDigit(s[4]) && isEpoch(s) { // s[4] is not a digit in most dates
 		return parseEpoch(s)
 	}
 	if len(s) < dateTime {
@@ -54,7 +54,9 @@ func parseTimeText(s string) (time.Time, bool) {
 	if s[4] == '/' {
 		date = "2006/01/02"
 	}
-	s = withOffset(s)
+	if last := s[len(s)-1]; last == 'C' || last == 'T' {
+		s = withOffset(s)
+	}
 	zone := ""
 	switch i := strings.LastIndexAny(s[dateTime:], "Z+-"); {
 	case i < 0:
