@@ -23,8 +23,9 @@ import (
 // An authorizer decides which requests reach a handler. Any goroutine may use
 // it.
 type authorizer struct {
-	keys    *apiKeys // nil if no keys are configured
-	metrics *metrics
+	keys       *apiKeys // nil if no keys are configured
+	metrics    *metrics
+	writeError func(http.ResponseWriter, *http.Request, *httpapi.Error)
 }
 
 // sender passes requests that may send logs to h: those with a valid API key
@@ -37,7 +38,7 @@ func (a *authorizer) sender(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		key, ok := a.keys.lookup(r)
 		if !ok {
-			a.rejectKey(w)
+			a.rejectKey(w, r)
 			return
 		}
 		h.ServeHTTP(w, withScope(r, key.digest))
@@ -57,7 +58,7 @@ func (a *authorizer) reader(h http.Handler) http.Handler {
 			h.ServeHTTP(w, r)
 			return
 		}
-		a.reject(w, http.StatusForbidden, "without API keys, only clients on this machine can read logs (in a container, the host is another machine); set keys with LOG_INGESTER_API_KEYS or -api-keys-file")
+		a.reject(w, r, http.StatusForbidden, "without API keys, only clients on this machine can read logs (in a container, the host is another machine); set keys with LOG_INGESTER_API_KEYS or -api-keys-file")
 	}))
 }
 
@@ -75,11 +76,11 @@ func (a *authorizer) keyReader(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		key, ok := a.keys.lookup(r)
 		if !ok {
-			a.rejectKey(w)
+			a.rejectKey(w, r)
 			return
 		}
 		if !key.canRead {
-			a.reject(w, http.StatusForbidden, "this API key can only send logs")
+			a.reject(w, r, http.StatusForbidden, "this API key can only send logs")
 			return
 		}
 		ctx, stop := a.keys.whileReadable(r.Context(), key.digest)
@@ -92,8 +93,8 @@ func (a *authorizer) keyReader(h http.Handler) http.Handler {
 // except GET, HEAD and OPTIONS. It does not affect clients other than browsers.
 func (a *authorizer) sameOrigin(h http.Handler) http.Handler {
 	var protection http.CrossOriginProtection
-	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		a.reject(w, http.StatusForbidden, "cross-origin request refused")
+	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.reject(w, r, http.StatusForbidden, "cross-origin request refused")
 	}))
 	return protection.Handler(h)
 }
@@ -104,7 +105,7 @@ func (a *authorizer) sameOrigin(h http.Handler) http.Handler {
 func (a *authorizer) sameSite(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isCrossOrigin(r) {
-			a.reject(w, http.StatusForbidden, "cross-origin request refused")
+			a.reject(w, r, http.StatusForbidden, "cross-origin request refused")
 			return
 		}
 		h.ServeHTTP(w, r)
@@ -118,21 +119,21 @@ func (a *authorizer) sameSite(h http.Handler) http.Handler {
 func (a *authorizer) noRebinding(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isBrowser(r) && !isLoopbackHost(r.Host) && !isAddressHost(r.Host) {
-			a.reject(w, http.StatusForbidden, "without API keys, browsers must use localhost or an IP address; set keys with LOG_INGESTER_API_KEYS or -api-keys-file")
+			a.reject(w, r, http.StatusForbidden, "without API keys, browsers must use localhost or an IP address; set keys with LOG_INGESTER_API_KEYS or -api-keys-file")
 			return
 		}
 		h.ServeHTTP(w, r)
 	})
 }
 
-func (a *authorizer) rejectKey(w http.ResponseWriter) {
+func (a *authorizer) rejectKey(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("WWW-Authenticate", "Bearer")
-	a.reject(w, http.StatusUnauthorized, "an API key is required: Authorization: Bearer KEY or X-API-Key: KEY")
+	a.reject(w, r, http.StatusUnauthorized, "an API key is required: Authorization: Bearer KEY or X-API-Key: KEY")
 }
 
-func (a *authorizer) reject(w http.ResponseWriter, status int, reason string) {
+func (a *authorizer) reject(w http.ResponseWriter, r *http.Request, status int, reason string) {
 	a.metrics.countResponse(status)
-	httpapi.WriteError(w, httpapi.Errorf(status, "%s", reason))
+	a.writeError(w, r, httpapi.Errorf(status, "%s", reason))
 }
 
 // isCrossOrigin reports whether a page of another origin caused a browser to

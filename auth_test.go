@@ -324,7 +324,7 @@ func TestFastPathChecksKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		keys, err := loadAPIKeys("right", "")
 		must(t, err)
-		auth := &authorizer{keys: keys, metrics: new(metrics)}
+		auth := &authorizer{keys: keys, metrics: new(metrics), writeError: writeRouteError}
 		client := servePipes(t, auth.sender(okHandler), 1).dial()
 		var got []string
 		for _, header := range []string{"X-API-Key: right\r\n", "X-API-Key: wrong\r\n", "", "X-API-Key: right\r\n"} {

@@ -85,13 +85,13 @@ func TestMemoryClasses(t *testing.T) {
 	} {
 		p := start(t, filepath.Join(t.TempDir(), "logs.db"))
 		openHostile(t, p, "127.0.0.1", 800, c.text)
-		time.Sleep(500 * time.Millisecond) // the last ones are being read
 		scrape := func() map[string]float64 { return p.metricsFrom("127.0.0.2") }
-		classes := p.checkMemoryClasses(c.class, scrape)
-		if classes[c.class] < c.min || classes["connections"] < 2<<20 {
-			t.Errorf("%s: got %.0f bytes, and %.0f for connections, want at least %.0f and 2 MiB",
-				c.class, classes[c.class], classes["connections"], c.min)
-		}
+		p.waitFor(c.class+" and connections have memory", func() bool {
+			m := scrape()
+			class := func(name string) float64 { return m[`memory_class_bytes{class="`+name+`"}`] }
+			return class(c.class) >= c.min && class("connections") >= 2<<20
+		})
+		p.checkMemoryClasses(c.class, scrape)
 	}
 }
 

@@ -182,13 +182,8 @@ func (in *ingester) delayRefusal(r *http.Request, s *scratch, herr *httpapi.Erro
 func (in *ingester) receive(
 	w http.ResponseWriter, r *http.Request, s *scratch, methods ...string,
 ) (wait bool, herr *httpapi.Error) {
-	if !slices.Contains(methods, r.Method) {
-		w.Header().Set("Allow", strings.Join(methods, ", "))
-		return false, httpapi.Errorf(
-			http.StatusMethodNotAllowed,
-			"method %s is not allowed; send logs with POST",
-			r.Method,
-		)
+	if herr := checkMethod(w, r, methods...); herr != nil {
+		return false, herr
 	}
 	if wait, herr = waitParameter(r); herr != nil {
 		return false, herr
@@ -204,6 +199,16 @@ func (in *ingester) receive(
 		s.time.start()
 	}
 	return wait, nil
+}
+
+// checkMethod returns an error and sets the header Allow if the request has another
+// method.
+func checkMethod(w http.ResponseWriter, r *http.Request, methods ...string) *httpapi.Error {
+	if slices.Contains(methods, r.Method) {
+		return nil
+	}
+	w.Header().Set("Allow", strings.Join(methods, ", "))
+	return httpapi.Errorf(http.StatusMethodNotAllowed, "method %s is not allowed; send logs with POST", r.Method)
 }
 
 // ingest accepts the request's entries and returns the response.

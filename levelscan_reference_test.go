@@ -177,7 +177,7 @@ var (
 	referenceLevelNames = []string{
 		entry.LevelTrace: "trace trce trc silly finest finer",
 		entry.LevelDebug: "debug dbug dbg fine config verbose vrb http",
-		entry.LevelInfo:  "info inf information informational notice note success",
+		entry.LevelInfo:  "info inf information informational notice note success log",
 		entry.LevelWarn:  "warn warning wrn",
 		entry.LevelError: "error err eror fail severe",
 		entry.LevelFatal: "fatal ftl critical crit alert emerg emergency panic dpanic",

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"reflect"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -20,12 +21,10 @@ import (
 // A LogEntry decodes one entry after another with the decoder that easyjson
 // generates for it. It aliases the bytes that it decoded last.
 //
-// The exported fields are the keys that a column may come from: first the keys
-// of the level, then those of the message, then those of the time, each in
-// order of precedence. The scanner knows the first keys of the level, but not the
-// others, from LogLevel on. They are interfaces because the generated code skips a
-// null for a field of another type. LogEntry must see a null: if the best level
-// key is null, the entry's level is unknown, even if it has another level key.
+// The exported fields are the keys of columnKeys that most entries have. They are
+// interfaces because the generated code skips a null for a field of another type.
+// LogEntry must see a null: if the best level key is null, the entry's level is unknown,
+// even if it has another level key.
 //
 //easyjson:json
 type LogEntry struct {
@@ -37,12 +36,6 @@ type LogEntry struct {
 	CLEFLevel   field `json:"@l"`
 	NetLevel    field `json:"Level"`
 
-	ConsoleLevel   field `json:"LogLevel"`
-	Loglevel       field `json:"loglevel"`
-	SeverityNumber field `json:"SeverityNumber"`
-	SeverityText   field `json:"SeverityText"`
-	Priority       field `json:"PRIORITY"`
-
 	Message      field `json:"message"`
 	Msg          field `json:"msg"`
 	CLEFMessage  field `json:"@m"`
@@ -50,11 +43,6 @@ type LogEntry struct {
 	NetMessage   field `json:"RenderedMessage"`
 	Event        field `json:"event"`
 	Log          field `json:"log"`
-
-	GELFMessage     field `json:"short_message"`
-	JournaldMessage field `json:"MESSAGE"`
-	ConsoleMessage  field `json:"Message"`
-	Body            field `json:"Body"`
 
 	Timestamp    field `json:"timestamp"`
 	Time         field `json:"time"`
@@ -64,17 +52,12 @@ type LogEntry struct {
 	NetTimestamp field `json:"Timestamp"`
 	Date         field `json:"date"`
 
-	Instant      field `json:"instant"`
-	ASCTime      field `json:"asctime"`
-	TimeISO8601  field `json:"time_iso8601"`
-	TimeLocal    field `json:"time_local"`
-	JournaldTime field `json:"__REALTIME_TIMESTAMP"`
-
-	members memberList        // of the entry's top level
-	first   [columnFields]int // by field: 1 + the index in members of the key's first value, or 0
-	scratch []byte            // a copy of an entry whose UTF-8 was repaired
-	keys    int               // reserved for the text of keys with escapes, in bytes
-	extra   []member          // members to add to the details, which no entry has sent
+	members memberList          // of the entry's top level
+	first   [columnFields]int32 // by index in columnKeys: 1 + the index in members of the key's first value, or 0
+	hasLate bool                // first has the keys that are not fields
+	scratch []byte              // a copy of an entry whose UTF-8 was repaired
+	keys    int                 // reserved for the text of keys with escapes, in bytes
+	extra   []member            // members to add to the details, which no entry has sent
 
 	// The threshold for levels that the scanner does not find, and the number of
 	// entries below it.
@@ -84,18 +67,55 @@ type LogEntry struct {
 	lexer jlexer.Lexer
 }
 
-// Indexes of the fields of LogEntry. TestLogEntryFields checks them.
+// columnKeys are the keys that a column may come from: first the keys of the level, then
+// those of the message, then those of the time, each in order of precedence. Of each
+// column, the first keys are fields of LogEntry. Of those of the level, the scanner knows
+// these only.
+var columnKeys = [columnFields]string{
+	"level", "severity", "lvl", "log.level", "levelname", "@l", "Level",
+	"LogLevel", "loglevel", "level_name", "error_severity", "SeverityNumber", "severity_number", "severityNumber",
+	"Severity", "SeverityText", "severity_text", "severityText", "PRIORITY",
+
+	"message", "msg", "@m", "@mt", "RenderedMessage", "event", "log",
+	"short_message", "MESSAGE", "Message", "Body", "body",
+
+	"timestamp", "time", "ts", "@timestamp", "@t", "Timestamp", "date",
+	"instant", "asctime", "time_iso8601", "time_local", "__REALTIME_TIMESTAMP", "ibm_datetime", "datetime",
+	"ObservedTimestamp", "observed_timestamp",
+}
+
+// Indexes in columnKeys. TestLogEntryFields checks them.
 const (
-	levelFields         = 0 // up to lateLevelFields
-	lateLevelFields     = 7 // up to messageFields
-	severityNumberField = 9
-	priorityField       = 11
-	messageFields       = 12 // up to timeFields
-	timeFields          = 23 // up to columnFields
-	clefTimeField       = 27
-	journaldTimeField   = 34
-	columnFields        = 35
+	levelFields          = 0 // up to lateLevelFields
+	lateLevelFields      = 7 // up to messageFields
+	levelNameField       = 9
+	severityNumberFields = 11 // up to severityField
+	severityField        = 14 // a number only next to one of the following
+	severityTextFields   = 15 // up to priorityField
+	priorityField        = 18
+	messageFields        = 19 // up to lateMessageFields
+	lateMessageFields    = 26 // up to timeFields
+	journaldMessageField = 27
+	bodyFields           = 29 // up to timeFields
+	timeFields           = 31 // up to lateTimeFields
+	clefTimeField        = 35
+	lateTimeFields       = 38 // up to observedTimeFields
+	observedTimeFields   = 45 // up to columnFields
+	columnFields         = 47
 )
+
+// lateFields has the indexes of the columnKeys that are not fields of LogEntry.
+var lateFields = indexLateFields()
+
+func indexLateFields() map[string]int {
+	fields := make(map[string]int)
+	for i, key := range columnKeys {
+		if lateLevelFields <= i && i < messageFields || lateMessageFields <= i && i < timeFields || lateTimeFields <= i {
+			fields[key] = i
+		}
+	}
+	return fields
+}
 
 // A field is a *columnKey.
 type field interface {
@@ -115,7 +135,7 @@ type columnKey struct {
 func (k *columnKey) UnmarshalEasyJSON(in *jlexer.Lexer) {
 	k.entry.UnmarshalUnknown(in, k.name)
 	if k.entry.first[k.index] == 0 {
-		k.entry.first[k.index] = len(k.entry.members)
+		k.entry.first[k.index] = int32(len(k.entry.members))
 	}
 }
 
@@ -150,9 +170,10 @@ func rawValue(in *jlexer.Lexer) []byte {
 func newLogEntry() *LogEntry {
 	e := new(LogEntry)
 	v := reflect.ValueOf(e).Elem()
-	for i := range columnFields {
-		name := v.Type().Field(i).Tag.Get("json")
-		v.Field(i).Set(reflect.ValueOf(&columnKey{e, i, name}))
+	for i := range v.NumField() {
+		if name, ok := v.Type().Field(i).Tag.Lookup("json"); ok {
+			v.Field(i).Set(reflect.ValueOf(&columnKey{e, slices.Index(columnKeys[:], name), name}))
+		}
 	}
 	return e
 }
@@ -281,7 +302,7 @@ func (e *LogEntry) forget() {
 // error means that the body is not in a format that /ingest accepts.
 func (e *LogEntry) appendRow(b *batch, data, arrival []byte) error {
 	e.members = e.members[:0]
-	e.first = [columnFields]int{}
+	e.first, e.hasLate = [columnFields]int32{}, false
 	e.lexer = jlexer.Lexer{Data: data}
 	e.UnmarshalEasyJSON(&e.lexer)
 	if err := e.lexer.Error(); err != nil {
@@ -305,12 +326,13 @@ func (e *LogEntry) appendRow(b *batch, data, arrival []byte) error {
 	}
 	r.level = uint32(len(b.text))
 
-	message := e.firstOf(messageFields, timeFields)
+	message := -1
 	var nested nestedMember
-	if message >= 0 {
-		b.text = appendMessage(b.text, e.members[message].value)
+	if field := e.firstField(messageFields, lateMessageFields, timeFields); field >= 0 {
+		message = int(e.first[field]) - 1
+		b.text = appendMessage(b.text, field, e.members[message].value)
 	} else if nested = e.members.nestedMessage(); nested.value != nil {
-		b.text = appendMessage(b.text, nested.value)
+		b.text = appendText(b.text, nested.value)
 	}
 	r.message = uint32(len(b.text))
 
@@ -324,8 +346,27 @@ func (e *LogEntry) appendRow(b *batch, data, arrival []byte) error {
 	return nil
 }
 
-// appendMessage appends the text of the message column for a value.
-func appendMessage(dst, v []byte) []byte {
+// appendMessage appends the text of the message column for the value v of a field.
+func appendMessage(dst []byte, field int, v []byte) []byte {
+	switch {
+	case v[0] == '[' && field == journaldMessageField:
+		if text, ok := appendBytes(dst, v); ok {
+			return text
+		}
+	case v[0] == '{' && field >= bodyFields:
+		value := typedValue(v)
+		if string(value) == "null" {
+			return dst
+		}
+		if value != nil {
+			v = value
+		}
+	}
+	return appendText(dst, v)
+}
+
+// appendText appends the text of a string, or the JSON text of another value.
+func appendText(dst, v []byte) []byte {
 	if v[0] == '"' {
 		return entry.AppendUnquoted(dst, v)
 	}
@@ -337,16 +378,19 @@ func appendMessage(dst, v []byte) []byte {
 func (e *LogEntry) appendTime(dst, arrival []byte) (text []byte, member int) {
 	var t time.Time
 	var ok bool
-	switch field := e.firstField(timeFields, columnFields); field {
-	case -1:
-		member = -1
-		t, ok = e.members.nestedTime()
-	case journaldTimeField:
-		member = e.first[field] - 1
-		t, ok = parseJournaldTime(e.members[member].value)
-	default:
-		member = e.first[field] - 1
+	member = -1
+	if field := e.firstField(timeFields, lateTimeFields, observedTimeFields); field >= 0 {
+		member = int(e.first[field]) - 1
 		t, ok = parseTime(e.members[member].value)
+	} else {
+		t, ok = e.members.nestedTime()
+	}
+	if !ok || t.IsZero() {
+		e.findLate()
+		if field := e.firstIn(observedTimeFields, columnFields); field >= 0 {
+			member = int(e.first[field]) - 1
+			t, ok = parseTime(e.members[member].value)
+		}
 	}
 	if !ok {
 		return append(dst, arrival...), -1
@@ -354,21 +398,35 @@ func (e *LogEntry) appendTime(dst, arrival []byte) (text []byte, member int) {
 	return entry.AppendTime(dst, t), member
 }
 
-// firstField returns the first field of [from, to) whose key is present, or -1.
-func (e *LogEntry) firstField(from, to int) int {
+// findLate records the first members with the lateFields. Most entries do not need it.
+func (e *LogEntry) findLate() {
+	if e.hasLate {
+		return
+	}
+	e.hasLate = true
+	for i := range e.members {
+		if field, ok := lateFields[e.members[i].key]; ok && e.first[field] == 0 {
+			e.first[field] = int32(i + 1)
+		}
+	}
+}
+
+// firstField returns the index of the first of the columnKeys [from, to) that is present,
+// or -1. Those from late on are lateFields.
+func (e *LogEntry) firstField(from, late, to int) int {
+	if field := e.firstIn(from, late); field >= 0 {
+		return field
+	}
+	e.findLate()
+	return e.firstIn(late, to)
+}
+
+// firstIn is firstField for recorded keys.
+func (e *LogEntry) firstIn(from, to int) int {
 	for field := from; field < to; field++ {
 		if e.first[field] > 0 {
 			return field
 		}
-	}
-	return -1
-}
-
-// firstOf returns the index in e.members of the first present key among the
-// fields [from, to), or -1.
-func (e *LogEntry) firstOf(from, to int) int {
-	if field := e.firstField(from, to); field >= 0 {
-		return e.first[field] - 1
 	}
 	return -1
 }
@@ -378,13 +436,14 @@ func (e *LogEntry) firstOf(from, to int) int {
 // that it stays in the details. If the scanner does not find the level, rank is the
 // level's rank; else it is LevelUnknown, because the scanner has filtered the entry.
 func (e *LogEntry) appendLevel(dst []byte) (text []byte, member int, rank entry.Level) {
-	i := e.firstOf(levelFields, lateLevelFields)
-	if i < 0 {
+	field := e.firstIn(levelFields, lateLevelFields)
+	if field < 0 {
 		if e.first[clefTimeField] > 0 {
 			return append(dst, "info"...), -1, entry.LevelUnknown // CLEF omits the level info
 		}
 		return e.appendLateLevel(dst)
 	}
+	i := int(e.first[field]) - 1
 	v := e.members[i].value
 	if v[0] == '"' {
 		start := len(dst)
@@ -395,6 +454,10 @@ func (e *LogEntry) appendLevel(dst []byte) (text []byte, member int, rank entry.
 		return append(dst, l.String()...), i, entry.LevelUnknown
 	}
 	if l = e.members.levelOfGELF(v); l == entry.LevelUnknown {
+		e.findLate()
+		if '0' <= v[0] && v[0] <= '9' && e.first[levelNameField] > 0 { // Monolog has numbers of its own
+			return e.appendLateLevel(dst)
+		}
 		i = -1
 	}
 	return append(dst, l.String()...), i, l
@@ -404,22 +467,26 @@ func (e *LogEntry) appendLevel(dst []byte) (text []byte, member int, rank entry.
 // the scanner's keys. It returns the index of the member whose value is the level,
 // or -1 if there is none, and the rank of the level.
 func (e *LogEntry) appendLateLevel(dst []byte) (text []byte, member int, l entry.Level) {
+	e.findLate()
 	for field := lateLevelFields; field < messageFields; field++ {
-		i := e.first[field] - 1
+		l = entry.LevelUnknown
+		i := int(e.first[field]) - 1
 		if i < 0 {
 			continue
 		}
 		v := e.members[i].value
-		switch field {
-		case severityNumberField:
+		switch {
+		case severityNumberFields <= field && field < severityField:
 			l = levelOfNumber(v, entry.LevelBySeverity)
-		case priorityField:
+		case field == priorityField:
 			l = levelOfNumber(v, entry.LevelBySyslog)
-		default:
-			if l = entry.LevelOf(v); v[0] == '"' {
-				start := len(dst)
-				return entry.AppendLower(entry.AppendUnquoted(dst, v), start), i, l
-			}
+		case v[0] == '"' && len(v) > len(`""`):
+			start := len(dst)
+			return entry.AppendLower(entry.AppendUnquoted(dst, v), start), i, entry.LevelOf(v)
+		case field != severityField:
+			l = entry.LevelOf(v)
+		case e.firstIn(severityTextFields, priorityField) >= 0:
+			l = levelOfNumber(v, entry.LevelBySeverity)
 		}
 		if l != entry.LevelUnknown {
 			return append(dst, l.String()...), i, l

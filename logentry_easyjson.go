@@ -45,16 +45,6 @@ func easyjsonEe519dcaDecodeLogIngester(in *jlexer.Lexer, out *LogEntry) {
 			out.CLEFLevel.UnmarshalEasyJSON(in)
 		case "Level":
 			out.NetLevel.UnmarshalEasyJSON(in)
-		case "LogLevel":
-			out.ConsoleLevel.UnmarshalEasyJSON(in)
-		case "loglevel":
-			out.Loglevel.UnmarshalEasyJSON(in)
-		case "SeverityNumber":
-			out.SeverityNumber.UnmarshalEasyJSON(in)
-		case "SeverityText":
-			out.SeverityText.UnmarshalEasyJSON(in)
-		case "PRIORITY":
-			out.Priority.UnmarshalEasyJSON(in)
 		case "message":
 			out.Message.UnmarshalEasyJSON(in)
 		case "msg":
@@ -69,14 +59,6 @@ func easyjsonEe519dcaDecodeLogIngester(in *jlexer.Lexer, out *LogEntry) {
 			out.Event.UnmarshalEasyJSON(in)
 		case "log":
 			out.Log.UnmarshalEasyJSON(in)
-		case "short_message":
-			out.GELFMessage.UnmarshalEasyJSON(in)
-		case "MESSAGE":
-			out.JournaldMessage.UnmarshalEasyJSON(in)
-		case "Message":
-			out.ConsoleMessage.UnmarshalEasyJSON(in)
-		case "Body":
-			out.Body.UnmarshalEasyJSON(in)
 		case "timestamp":
 			out.Timestamp.UnmarshalEasyJSON(in)
 		case "time":
@@ -91,16 +73,6 @@ func easyjsonEe519dcaDecodeLogIngester(in *jlexer.Lexer, out *LogEntry) {
 			out.NetTimestamp.UnmarshalEasyJSON(in)
 		case "date":
 			out.Date.UnmarshalEasyJSON(in)
-		case "instant":
-			out.Instant.UnmarshalEasyJSON(in)
-		case "asctime":
-			out.ASCTime.UnmarshalEasyJSON(in)
-		case "time_iso8601":
-			out.TimeISO8601.UnmarshalEasyJSON(in)
-		case "time_local":
-			out.TimeLocal.UnmarshalEasyJSON(in)
-		case "__REALTIME_TIMESTAMP":
-			out.JournaldTime.UnmarshalEasyJSON(in)
 		default:
 			out.UnmarshalUnknown(in, key)
 		}
@@ -151,31 +123,6 @@ func easyjsonEe519dcaEncodeLogIngester(out *jwriter.Writer, in LogEntry) {
 		in.NetLevel.MarshalEasyJSON(out)
 	}
 	{
-		const prefix string = ",\"LogLevel\":"
-		out.RawString(prefix)
-		in.ConsoleLevel.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"loglevel\":"
-		out.RawString(prefix)
-		in.Loglevel.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"SeverityNumber\":"
-		out.RawString(prefix)
-		in.SeverityNumber.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"SeverityText\":"
-		out.RawString(prefix)
-		in.SeverityText.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"PRIORITY\":"
-		out.RawString(prefix)
-		in.Priority.MarshalEasyJSON(out)
-	}
-	{
 		const prefix string = ",\"message\":"
 		out.RawString(prefix)
 		in.Message.MarshalEasyJSON(out)
@@ -211,26 +158,6 @@ func easyjsonEe519dcaEncodeLogIngester(out *jwriter.Writer, in LogEntry) {
 		in.Log.MarshalEasyJSON(out)
 	}
 	{
-		const prefix string = ",\"short_message\":"
-		out.RawString(prefix)
-		in.GELFMessage.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"MESSAGE\":"
-		out.RawString(prefix)
-		in.JournaldMessage.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"Message\":"
-		out.RawString(prefix)
-		in.ConsoleMessage.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"Body\":"
-		out.RawString(prefix)
-		in.Body.MarshalEasyJSON(out)
-	}
-	{
 		const prefix string = ",\"timestamp\":"
 		out.RawString(prefix)
 		in.Timestamp.MarshalEasyJSON(out)
@@ -264,31 +191,6 @@ func easyjsonEe519dcaEncodeLogIngester(out *jwriter.Writer, in LogEntry) {
 		const prefix string = ",\"date\":"
 		out.RawString(prefix)
 		in.Date.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"instant\":"
-		out.RawString(prefix)
-		in.Instant.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"asctime\":"
-		out.RawString(prefix)
-		in.ASCTime.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"time_iso8601\":"
-		out.RawString(prefix)
-		in.TimeISO8601.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"time_local\":"
-		out.RawString(prefix)
-		in.TimeLocal.MarshalEasyJSON(out)
-	}
-	{
-		const prefix string = ",\"__REALTIME_TIMESTAMP\":"
-		out.RawString(prefix)
-		in.JournaldTime.MarshalEasyJSON(out)
 	}
 	out.RawByte('}')
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"log-ingester/internal/entry"
 	"log-ingester/internal/jsoncursor"
@@ -143,6 +144,49 @@ func (list memberList) appendDetail(dst []byte, start, i int, without nestedMemb
 	return m.append(dst, start)
 }
 
+// appendBytes appends the text whose bytes are the numbers in array, with its UTF-8
+// repaired. journalctl writes text so that is not UTF-8 or has control characters. The
+// text is never longer than array. If an element is not a byte, ok is false.
+// https://www.freedesktop.org/software/systemd/man/latest/journalctl.html#json
+func appendBytes(dst, array []byte) (text []byte, ok bool) {
+	start := len(dst)
+	c := jsoncursor.Cursor{Rest: array}
+	for c.Enter(); c.More(); {
+		n, err := strconv.ParseUint(string(c.Skip()), 10, 8)
+		if err != nil {
+			return dst[:start], false
+		}
+		dst = append(dst, byte(n))
+	}
+	if raw := dst[start:]; !utf8.Valid(raw) {
+		// The bytes and the repaired text together are not longer than array.
+		dst = entry.AppendRepaired(dst, raw)
+		dst = dst[:start+copy(dst[start:], dst[start+len(raw):])]
+	}
+	return dst, len(dst) > start
+}
+
+// typedValue returns the value in object, if it is a value as OpenTelemetry's Go SDK
+// writes it: its members are only Type and Value.
+func typedValue(object []byte) (value []byte) {
+	members, hasType := 0, false
+	for c := enterObject(object); c.More(); members++ {
+		switch string(c.Key()) {
+		case "Type":
+			hasType = true
+			c.Skip()
+		case "Value":
+			value = c.Skip()
+		default:
+			c.Skip()
+		}
+	}
+	if members != 2 || !hasType {
+		return nil
+	}
+	return value
+}
+
 // nestedTime returns the time of loguru.
 func (list memberList) nestedTime() (time.Time, bool) {
 	m := list.nested("record", "time")
@@ -162,15 +206,6 @@ func parseTime(v []byte) (time.Time, bool) {
 		return parseTimeObject(v)
 	}
 	return entry.ParseTime(v)
-}
-
-// parseJournaldTime parses a string with the microseconds since 1970.
-func parseJournaldTime(v []byte) (time.Time, bool) {
-	digits := bytes.Trim(v, `"`)
-	if _, err := strconv.ParseInt(string(digits), 10, 64); err != nil {
-		return time.Time{}, false
-	}
-	return entry.ParseTime(digits)
 }
 
 // parseTimeObject parses a time as log4j and protobuf write it: an object with the
@@ -207,13 +242,16 @@ func enterObject(object []byte) jsoncursor.Cursor {
 
 // The errors for bodies that must be sent to another route.
 var (
-	errIsOTLP  = errors.New("the body is in OTLP's format; send it to POST /v1/logs")
-	errIsOther = errors.New("the body contains spans or metrics in OTLP's format; the service accepts only logs")
-	errIsBulk  = errors.New("the body is in Elasticsearch's bulk format; send it to POST /elasticsearch/_bulk")
-	errIsLoki  = errors.New(
+	errIsOTLP     = errors.New("the body is in OTLP's format; send it to POST /v1/logs")
+	errIsOther    = errors.New("the body contains spans or metrics in OTLP's format; the service accepts only logs")
+	errIsResource = errors.New(
+		`the body contains ResourceLogs in OTLP's format; send {"resourceLogs":[...]} to POST /v1/logs`)
+	errIsBulk = errors.New("the body is in Elasticsearch's bulk format; send it to POST /elasticsearch/_bulk")
+	errIsLoki = errors.New(
 		"the body is in Loki's push format, which the service does not accept; send JSON entries, or OTLP to POST /v1/logs",
 	)
-	errIsHEC = errors.New(
+	errNoRecords = errors.New("the body has no resourceLogs; send JSON entries to POST /ingest")
+	errIsHEC     = errors.New(
 		"the body is in the format of Splunk's event collector, which the service does not accept; send its events",
 	)
 )
@@ -221,8 +259,11 @@ var (
 // checkFormat returns an error if an entry without a level shows that the body is
 // in a format that is not made of entries.
 func (list memberList) checkFormat() error {
-	if list.find("event") >= 0 && list.find("sourcetype") >= 0 {
+	if list.isHEC() {
 		return errIsHEC
+	}
+	if i := list.find("scopeLogs"); i >= 0 && list[i].value[0] == '[' {
+		return errIsResource
 	}
 	if len(list) != 1 {
 		return nil
@@ -241,6 +282,27 @@ func (list memberList) checkFormat() error {
 		}
 	}
 	return nil
+}
+
+// isHEC reports whether an entry is an event for Splunk's event collector: it has an
+// event and a sourcetype, or an event, fields and no other keys than those of an event.
+// https://docs.splunk.com/Documentation/Splunk/latest/Data/FormateventsforHTTPEventCollector
+func (list memberList) isHEC() bool {
+	if list.find("event") < 0 {
+		return false
+	}
+	if list.find("sourcetype") >= 0 {
+		return true
+	}
+	for i := range list {
+		switch list[i].key {
+		case "event", "fields", "host", "index", "source", "time":
+		default:
+			return false
+		}
+	}
+	fields := list.find("fields")
+	return fields >= 0 && list[fields].value[0] == '{'
 }
 
 // isBulkAction reports whether object is the value of an action of a bulk request:

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -51,9 +50,111 @@ var otherFormats = []struct {
 		[4]string{"error", "m", "2025-11-25T12:00:00.000000000Z", `{"log":{"level":"error","logger":"a"}}`},
 	},
 	{
-		"OpenTelemetry's names",
+		"OpenTelemetry's data model",
 		`{"Timestamp":"1764072000123456789","SeverityText":"ERROR2","SeverityNumber":18,"Body":"m"}`,
-		[4]string{"error", "m", "ARRIVAL", `{"Timestamp":"1764072000123456789","SeverityText":"ERROR2"}`},
+		[4]string{"error", "m", "2025-11-25T12:00:00.123456789Z", `{"SeverityText":"ERROR2"}`},
+	},
+	{
+		"OpenTelemetry's Go SDK",
+		`{"Timestamp":"0001-01-01T00:00:00Z","ObservedTimestamp":"2025-11-25T12:00:00Z","Severity":17,` +
+			`"SeverityText":"","Body":{"Type":"STRING","Value":"m\n"}}`,
+		[4]string{"error", "m\n", "2025-11-25T12:00:00.000000000Z", `{"Timestamp":"0001-01-01T00:00:00Z","SeverityText":""}`},
+	},
+	{
+		"OpenTelemetry's Python SDK",
+		`{"body":"m","severity_number":null,"severity_text":"ERROR","timestamp":null,` +
+			`"observed_timestamp":"2025-11-25T12:00:00.123456Z"}`,
+		[4]string{"error", "m", "2025-11-25T12:00:00.123456000Z", `{"severity_number":null,"timestamp":null}`},
+	},
+	{
+		"OpenTelemetry's JavaScript SDK",
+		`{"timestamp":1764072000123456,"severityText":"ERROR2","severityNumber":18,"body":{"a":1}}`,
+		[4]string{"error", `{"a":1}`, "2025-11-25T12:00:00.123456000Z", `{"severityText":"ERROR2"}`},
+	},
+	{
+		"a number that is no severity",
+		`{"Severity":17}`,
+		[4]string{"unknown", "", "ARRIVAL", `{"Severity":17}`},
+	},
+	{
+		"a severity that is a name",
+		`{"Severity":"Error","ObservedTimestamp":1764072000,"Timestamp":"2025-11-25"}`,
+		[4]string{"error", "", "2025-11-25T00:00:00.000000000Z", `{"ObservedTimestamp":1764072000}`},
+	},
+	{
+		"an object that is not only a type and a value",
+		`{"Body":{"Type":"a","Value":"b","Unit":"c"}}`,
+		[4]string{"unknown", `{"Type":"a","Value":"b","Unit":"c"}`, "ARRIVAL", "NULL"},
+	},
+	{
+		"a value without a type",
+		`{"Body":{"Value":"a","Value":"b"}}`,
+		[4]string{"unknown", `{"Value":"a","Value":"b"}`, "ARRIVAL", "NULL"},
+	},
+	{
+		"a value that is an object",
+		`{"body":{ "Value" : {"a": [1]} , "Type":"MAP"},"x":1}`,
+		[4]string{"unknown", `{"a": [1]}`, "ARRIVAL", `{"x":1}`},
+	},
+	{
+		"an empty value",
+		`{"Body":{"Type":"EMPTY","Value":null}}`,
+		[4]string{"unknown", "", "ARRIVAL", "NULL"},
+	},
+	{
+		"journald's bytes",
+		`{"MESSAGE":[72,105, 27,195,169,240,159,154 ,128,0,255,226,130],"_PID":"7"}`,
+		[4]string{"unknown", "Hi\x1bé🚀\x00\ufffd\ufffd\ufffd", "ARRIVAL", `{"_PID":"7"}`},
+	},
+	{
+		"journald's message with two values",
+		`{"MESSAGE":["a","b"]}`,
+		[4]string{"unknown", `["a","b"]`, "ARRIVAL", "NULL"},
+	},
+	{
+		"numbers that are not bytes",
+		`{"MESSAGE":[72,256]}`,
+		[4]string{"unknown", `[72,256]`, "ARRIVAL", "NULL"},
+	},
+	{
+		"an empty array",
+		`{"MESSAGE":[]}`,
+		[4]string{"unknown", `[]`, "ARRIVAL", "NULL"},
+	},
+	{
+		"bytes in another message key",
+		`{"message":[72,105]}`,
+		[4]string{"unknown", `[72,105]`, "ARRIVAL", "NULL"},
+	},
+	{
+		"Open Liberty",
+		`{"message":"m","ibm_datetime":"2025-11-25T13:00:00.123+0100","loglevel":"SEVERE"}`,
+		[4]string{"severe", "m", "2025-11-25T12:00:00.123000000Z", "NULL"},
+	},
+	{
+		"Monolog",
+		`{"level":400,"level_name":"ERROR","datetime":"2025-11-25T12:00:00.123456+00:00"}`,
+		[4]string{"error", "", "2025-11-25T12:00:00.123456000Z", `{"level":400}`},
+	},
+	{
+		"a name next to a level",
+		`{"level":"warn","level_name":"ERROR"}`,
+		[4]string{"warn", "", "ARRIVAL", `{"level_name":"ERROR"}`},
+	},
+	{
+		"a name next to a level that is no number",
+		`{"level":null,"level_name":"ERROR"}`,
+		[4]string{"unknown", "", "ARRIVAL", `{"level":null,"level_name":"ERROR"}`},
+	},
+	{
+		"PostgreSQL",
+		`{"error_severity":"LOG","timestamp":"2025-11-25 12:00:00.123 UTC"}`,
+		[4]string{"log", "", "2025-11-25T12:00:00.123000000Z", "NULL"},
+	},
+	{
+		"strings of digits that are no times",
+		`{"time":"20251125"}`,
+		[4]string{"unknown", "", "ARRIVAL", `{"time":"20251125"}`},
 	},
 	{
 		"log4j",
@@ -134,6 +235,11 @@ func TestLateLevelsAreFiltered(t *testing.T) {
 		{"ECS", `{"log":{"level":"warn"}}`, `{"log":{"level":"error"}}`},
 		{"SeverityText", `{"SeverityText":"Warn"}`, `{"SeverityText":"audit"}`},
 		{"SeverityNumber", `{"SeverityNumber":16}`, `{"SeverityNumber":17}`},
+		{"severity_number", `{"severity_number":16}`, `{"severity_number":17}`},
+		{"severityText", `{"severityText":"Warn"}`, `{"severityText":"audit"}`},
+		{"Severity", `{"Severity":16,"SeverityText":""}`, `{"Severity":16}`},
+		{"Monolog", `{"level":300,"level_name":"WARNING"}`, `{"level":400,"level_name":"ERROR"}`},
+		{"PostgreSQL", `{"error_severity":"LOG"}`, `{"error_severity":"PANIC"}`},
 		{"loglevel", `{"loglevel":"DEBUG"}`, `{"loglevel":"ERROR"}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -171,6 +277,7 @@ func TestWrongEndpoint(t *testing.T) {
 	s := newTestService(t)
 	for _, c := range []struct{ name, body, contentType, want string }{
 		{"OTLP", otlpJSON(17), "", "POST /v1/logs"},
+		{"OTLP without its outermost object", `{"resource":{},"scopeLogs":[{"logRecords":[]}]}`, "", `{\"resourceLogs\":[`},
 		{"OTLP in protobuf", otlpProto(17), "application/x-protobuf", "POST /v1/logs"},
 		{"traces", `{"resourceSpans":[]}`, "", "accepts only logs"},
 		{"metrics", `{"resourceMetrics":[]}`, "", "accepts only logs"},
@@ -179,6 +286,7 @@ func TestWrongEndpoint(t *testing.T) {
 		{"bulk delete", `{"delete":{"_id":"a"}}`, "", "POST /elasticsearch/_bulk"},
 		{"Loki", `{"streams":[{"stream":{"a":"b"},"values":[["1","x"]]}]}`, "", "Loki"},
 		{"Splunk", `{"time":1,"event":"a","sourcetype":"b"}{"event":{"a":1},"sourcetype":"c"}`, "", "Splunk"},
+		{"Splunk without a sourcetype", `{"event":"a","host":"b","time":1,"fields":{"c":"d"}}`, "", "Splunk"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := s.post(c.body, "Content-Type", c.contentType)
@@ -191,6 +299,7 @@ func TestWrongEndpoint(t *testing.T) {
 	for _, body := range []string{
 		`{"event":"structlog","level":"error"}`, `{"event":"a"}`, `{"index":{"a":1}}`, `{"create":1}`, `{"streams":1}`,
 		`{"streams":[],"level":"error"}`, `{"resourceLogs":[],"a":1}`, `{"event":"a","sourcetype":"b","level":"error"}`,
+		`{"event":"a","fields":{"c":"d"},"user":1}`, `{"event":"a","fields":["c"],"host":"b"}`, `{"event":"a","host":"b"}`,
 	} {
 		if w := s.post(body); w.Code != http.StatusOK {
 			t.Errorf("%s: got %d %s, want 200", body, w.Code, w.Body)
@@ -198,18 +307,13 @@ func TestWrongEndpoint(t *testing.T) {
 	}
 }
 
-// The table in docs/storage.md lists all keys in the order of LogEntry's fields.
+// The table in docs/storage.md lists all columnKeys in their order.
 func TestKeysAreDocumented(t *testing.T) {
 	text, err := os.ReadFile("docs/storage.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var keys []string
-	for field := range reflect.TypeFor[LogEntry]().Fields() {
-		if key, ok := field.Tag.Lookup("json"); ok {
-			keys = append(keys, key)
-		}
-	}
+	keys := columnKeys[:]
 	for column, want := range map[string][]string{
 		"level":     keys[levelFields:messageFields],
 		"message":   keys[messageFields:timeFields],

@@ -73,6 +73,11 @@ func readGolden(t *testing.T, path string, all bool) (rows [][4]string) {
 			continue
 		}
 		details := string(r.Details)
+		if strings.HasPrefix(details, `"`) {
+			if err := json.Unmarshal(r.Details, &details); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if details == "null" || details == "" {
 			details = "NULL"
 		}

@@ -88,9 +88,14 @@ func TestOTLPRespondsBeforeCommit(t *testing.T) {
 
 func TestOTLPEmptyRequests(t *testing.T) {
 	s := newTestService(t)
-	for contentType, body := range map[string]string{otlpProtoType: "", otlpJSONType: "{}"} {
-		if w := s.postOTLP("/v1/logs?wait=1", contentType, body); w.Code != 200 {
-			t.Errorf("%s: got %d %s, want 200", contentType, w.Code, w.Body)
+	for _, c := range []struct{ contentType, body string }{
+		{otlpProtoType, ""}, {otlpJSONType, "{}"}, {otlpJSONType, `{"resourceLogs":[]}`},
+		{otlpJSONType, `{"new":1,"resource_logs":[{"scopeLogs":[]}]}`},
+	} {
+		for _, target := range []string{"/v1/logs?wait=1", "/v1/logs/"} {
+			if w := s.postOTLP(target, c.contentType, c.body); w.Code != 200 {
+				t.Errorf("%s %s: got %d %s, want 200", target, c.body, w.Code, w.Body)
+			}
 		}
 	}
 }
@@ -103,6 +108,10 @@ func TestOTLPErrors(t *testing.T) {
 		want                                      string // part of the response
 	}{
 		{"method", "GET", otlpJSONType, "", "", 405, `{"message":"method GET is not allowed`},
+		{"method without content type", "GET", "", "", "", 405, `{"message":"method GET is not allowed`},
+		{"entry", "POST", otlpJSONType, `{"level":"error","message":"m"}`, "", 400, "send JSON entries to POST /ingest"},
+		{"spans", "POST", otlpJSONType, `{"resourceSpans":[{}]}`, "", 400, "accepts only logs"},
+		{"logs of a resource", "POST", otlpJSONType, `{"resource":{},"scopeLogs":[{}]}`, "", 400, `{\"resourceLogs\":[`},
 		{"content type", "POST", "text/plain", "x", "", 415,
 			`{"message":"unsupported Content-Type \"text/plain\"; send application/x-protobuf or application/json"}`},
 		{"no content type", "POST", "", "x", "", 415, `{"message":"unsupported Content-Type`},
@@ -136,6 +145,32 @@ func TestOTLPErrors(t *testing.T) {
 				t.Errorf("got Content-Type %q, want that of the request", got)
 			}
 		})
+	}
+}
+
+// A request without a valid key, or of another site's page, gets an error in the format
+// of its route.
+func TestRejectionsHaveTheFormatOfTheRoute(t *testing.T) {
+	s := newTestService(t, "-api-keys-file", keysFile(t, "secret\n"))
+	for _, c := range []struct{ target, contentType, wantType, want string }{
+		{"/v1/logs", otlpProtoType, otlpProtoType, "\x12"},
+		{"/v1/logs/", otlpJSONType, otlpJSONType, `{"message":"`},
+		{"/v1/logs", "text/plain", otlpJSONType, `{"message":"`},
+		{"/elasticsearch/_bulk", "application/x-ndjson", otlpJSONType, `{"error":{"type":"`},
+		{"/elasticsearch", "", otlpJSONType, `{"error":{"type":"`},
+		{"/ingest", otlpJSONType, otlpJSONType, `{"error":"`},
+	} {
+		for status, header := range map[int][]string{
+			401: {"Content-Type", c.contentType},
+			403: {"Content-Type", c.contentType, "Sec-Fetch-Site", "cross-site", "X-API-Key", "secret"},
+		} {
+			w := s.do("POST", c.target, strings.NewReader("x"), header...)
+			if got := w.Header().Get("Content-Type"); w.Code != status || got != c.wantType ||
+				!strings.HasPrefix(w.Body.String(), c.want) {
+				t.Errorf("%s %s: got %d %s %q, want %d %s %q", c.target, c.contentType, w.Code, got, w.Body, status,
+					c.wantType, c.want)
+			}
+		}
 	}
 }
 
@@ -186,6 +221,32 @@ func TestOTLPNeedsKey(t *testing.T) {
 	}
 	if w := s.postOTLP("/v1/logs?wait=1", otlpProtoType, otlpProto(17), "Authorization", "Bearer secret"); w.Code != 200 {
 		t.Errorf("got %d %s with a key, want 200", w.Code, w.Body)
+	}
+}
+
+// Records are also stored if the estimate of their size is too small, or if there is no
+// memory for it.
+func TestOTLPWithoutEstimate(t *testing.T) {
+	record := otlpField(5, otlpField(1, "message")) +
+		otlpField(6, otlpField(1, "a")+otlpField(2, otlpField(1, strings.Repeat("\x01", 50))))
+	body := strings.Repeat(otlpField(1, otlpField(2, otlpField(2, record))), 1000)
+	s := newTestService(t)
+	refused := false
+	s.memory.refuse = func(n int64) bool {
+		first := !refused && n > 100_000
+		refused = refused || first
+		return first
+	}
+	for range 2 {
+		if w := s.postOTLP("/v1/logs?wait=1", otlpProtoType, body); w.Code != 200 {
+			t.Fatalf("got %d %s, want 200", w.Code, w.Body)
+		}
+	}
+	if rows := readRows(t, s.path); len(rows) != 2000 || rows[1999][3] != `{"a":"`+strings.Repeat(`\u0001`, 50)+`"}` {
+		t.Errorf("got %d rows, the last %q, want 2000", len(rows), rows[len(rows)-1])
+	}
+	if !refused {
+		t.Error("no reservation was refused, want one")
 	}
 }
 

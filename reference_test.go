@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"math/big"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -172,19 +174,28 @@ func referenceRankOf(value string) int {
 // referenceLateLevel returns the level of an entry without any of the
 // referenceLevelKeys, and the key that it comes from, or "".
 func referenceLateLevel(text string) (level string, rank int, key string) {
-	for _, key := range []string{"LogLevel", "loglevel", "SeverityNumber", "SeverityText", "PRIORITY"} {
+	for _, key := range []string{"LogLevel", "loglevel", "level_name", "error_severity", "SeverityNumber",
+		"severity_number", "severityNumber", "Severity", "SeverityText", "severity_text", "severityText", "PRIORITY"} {
 		value := referenceMember(text, key)
 		if value == "" {
 			continue
 		}
 		switch key {
-		case "SeverityNumber":
+		case "SeverityNumber", "severity_number", "severityNumber":
 			rank = referenceNumber(value, false)
 		case "PRIORITY":
 			rank = referenceNumber(value, true)
 		default:
-			if rank = referenceRankOf(value); value[0] == '"' {
+			if rank = referenceRankOf(value); value[0] == '"' && value != `""` {
 				return strings.ToLower(referenceString(value)), rank, key
+			}
+			if key == "Severity" {
+				rank = 7
+			}
+			texts := referenceMember(text, "SeverityText") + referenceMember(text, "severity_text") +
+				referenceMember(text, "severityText")
+			if key == "Severity" && texts != "" {
+				rank = referenceNumber(value, false)
 			}
 		}
 		if rank < 7 {
@@ -206,12 +217,28 @@ func referenceLateLevel(text string) (level string, rank int, key string) {
 // referenceFormat returns an error if an entry without a level is a request in
 // another format.
 func referenceFormat(fields []referenceField) error {
-	var event, sourcetype bool
+	keys := map[string]string{} // the first value of each key
 	for _, f := range fields {
-		event, sourcetype = event || f.key == "event", sourcetype || f.key == "sourcetype"
+		if _, found := keys[f.key]; !found {
+			keys[f.key] = f.value
+		}
 	}
-	if event && sourcetype {
-		return errIsHEC
+	if keys["event"] != "" {
+		isEvent := strings.HasPrefix(keys["fields"], "{")
+		for key := range keys {
+			isEvent = isEvent && slices.Contains([]string{"time", "host", "source", "index", "event", "fields"}, key)
+		}
+		if isEvent || keys["sourcetype"] != "" {
+			return errIsHEC
+		}
+	}
+	for _, f := range fields {
+		if f.key == "scopeLogs" {
+			if f.value[0] == '[' {
+				return errIsResource
+			}
+			break
+		}
 	}
 	if len(fields) != 1 {
 		return nil
@@ -265,6 +292,13 @@ func referenceRow(raw json.RawMessage) (row [4]string, rank int, err error) {
 			row[0] = referenceLevelOf[rank]
 			used[i] = rank < 7
 		}
+		if v := fields[i].value; !used[i] && v[0] >= '0' && v[0] <= '9' && find("level_name") >= 0 {
+			var key string
+			row[0], rank, key = referenceLateLevel(text)
+			if key != "" {
+				used[find(key)] = true
+			}
+		}
 	} else if find("@t") >= 0 {
 		row[0], rank = "info", 3
 	} else {
@@ -274,15 +308,15 @@ func referenceRow(raw json.RawMessage) (row [4]string, rank int, err error) {
 			used[find(key)] = true
 		}
 	}
-	if rank == 7 && len(used) == 0 {
+	if rank == 7 && !slices.Contains(slices.Collect(maps.Values(used)), true) {
 		if err := referenceFormat(fields); err != nil {
 			return row, rank, err
 		}
 	}
 
 	if i := find("message", "msg", "@m", "@mt", "RenderedMessage", "event", "log",
-		"short_message", "MESSAGE", "Message", "Body"); i >= 0 {
-		row[1] = referenceString(fields[i].value)
+		"short_message", "MESSAGE", "Message", "Body", "body"); i >= 0 {
+		row[1] = referenceMessage(fields[i])
 		used[i] = true
 	} else {
 		for _, parent := range []string{"fields", "record"} {
@@ -297,21 +331,23 @@ func referenceRow(raw json.RawMessage) (row [4]string, rank int, err error) {
 
 	row[2] = "ARRIVAL"
 	i := find("timestamp", "time", "ts", "@timestamp", "@t", "Timestamp", "date",
-		"instant", "asctime", "time_iso8601", "time_local", "__REALTIME_TIMESTAMP")
+		"instant", "asctime", "time_iso8601", "time_local", "__REALTIME_TIMESTAMP", "ibm_datetime", "datetime")
 	value := referenceMember(text, "record", "time", "timestamp")
 	if i >= 0 {
-		if value = fields[i].value; fields[i].key == "__REALTIME_TIMESTAMP" {
-			value = strings.Trim(value, `"`)
-			if _, ok := referenceInteger(value); !ok {
-				value = "null"
-			}
-		}
+		value = fields[i].value
 	}
+	var when time.Time
+	var ok bool
 	if value != "" {
-		if t, ok := referenceTime(value); ok {
-			row[2] = t.UTC().Format("2006-01-02T15:04:05.000000000Z")
-			used[i] = i >= 0
-		}
+		when, ok = referenceTime(value)
+	}
+	if observed := find("ObservedTimestamp", "observed_timestamp"); observed >= 0 && (!ok || when.IsZero()) {
+		i = observed
+		when, ok = referenceTime(fields[i].value)
+	}
+	if ok {
+		row[2] = when.UTC().Format("2006-01-02T15:04:05.000000000Z")
+		used[i] = i >= 0
 	}
 
 	var details []string
@@ -332,6 +368,39 @@ func referenceRow(raw json.RawMessage) (row [4]string, rank int, err error) {
 		row[3] = "{" + strings.Join(details, ",") + "}"
 	}
 	return row, rank, nil
+}
+
+// referenceMessage returns the text of the message in a field.
+func referenceMessage(f referenceField) string {
+	switch f.key {
+	case "MESSAGE":
+		var numbers []json.RawMessage
+		if f.value[0] != '[' || json.Unmarshal([]byte(f.value), &numbers) != nil || len(numbers) == 0 {
+			break
+		}
+		var text []byte
+		for _, number := range numbers {
+			n, err := strconv.ParseUint(string(number), 10, 8)
+			if err != nil {
+				return f.value
+			}
+			text = append(text, byte(n))
+		}
+		return string([]rune(string(text)))
+	case "Body", "body":
+		if f.value[0] != '{' {
+			break
+		}
+		members := referenceFields(f.value)
+		value := referenceMember(f.value, "Value")
+		if len(members) == 2 && value != "" && referenceMember(f.value, "Type") != "" {
+			if value == "null" {
+				return ""
+			}
+			return referenceString(value)
+		}
+	}
+	return referenceString(f.value)
 }
 
 // referenceWithout returns an object without its first member key, and else byte
@@ -390,6 +459,12 @@ func referenceTime(value string) (t time.Time, ok bool) {
 		if t, err := time.Parse("2006-01-02", text); err == nil {
 			return t, true
 		}
+		if epoch := regexp.MustCompile(`^0*(\d+(\.\d+)?)$`).FindStringSubmatch(text); epoch != nil {
+			whole, _, _ := strings.Cut(text, ".")
+			if slices.Contains([]int{10, 13, 16, 19}, len(whole)) {
+				return referenceTime(epoch[1])
+			}
+		}
 		if t, err := time.Parse("02/Jan/2006:15:04:05 -0700",
 			strings.TrimSuffix(strings.TrimPrefix(text, "["), "]")); err == nil {
 			return t, strings.HasPrefix(text, "[") == strings.HasSuffix(text, "]")
@@ -399,6 +474,10 @@ func referenceTime(value string) (t time.Time, ok bool) {
 		}
 		if text[4] == '/' && text[7] == '/' {
 			text = text[:4] + "-" + text[5:7] + "-" + text[8:]
+		}
+		before := strings.TrimSuffix(strings.TrimSuffix(text, " UTC"), " GMT")
+		if len(text)-len(before) == len(" UTC") && len(before) > 10 && before[10] == ' ' {
+			text = before + "Z"
 		}
 		for _, separator := range []string{"T", "t", " "} {
 			for _, zone := range []string{"", "Z07:00", "z", "-07:00", "-0700", "-07"} {
@@ -461,7 +540,7 @@ func programRows(body []byte, threshold entry.Level) (rows [][4]string, dropped 
 	for _, k := range s.scanner.kept {
 		switch err := decodeEntry(s, b, body[k.start:k.end]); err {
 		case nil:
-		case errIsOTLP, errIsOther, errIsLoki, errIsBulk, errIsHEC:
+		case errIsOTLP, errIsResource, errIsOther, errIsLoki, errIsBulk, errIsHEC:
 			return nil, 0, err
 		default:
 			return nil, 0, errors.Join(errDecoder, err)

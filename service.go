@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -62,7 +63,7 @@ func newService(cfg *config, db *database, log *slog.Logger) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.auth = &authorizer{keys: cfg.keys, metrics: s.metrics}
+	s.auth = &authorizer{keys: cfg.keys, metrics: s.metrics, writeError: writeRouteError}
 	s.writer = &writer{
 		queue:     s.queue,
 		memory:    s.memory,
@@ -183,6 +184,7 @@ func (s *service) routes() http.Handler {
 	mux.Handle("/ingest", s.auth.sender(s.ingest))
 	mux.Handle("/ingest/{$}", s.auth.sender(s.ingest))
 	mux.Handle("/v1/logs", s.auth.sender(otlpHandler{s.ingest}))
+	mux.Handle("/v1/logs/{$}", s.auth.sender(otlpHandler{s.ingest}))
 	elastic := elasticKey(s.auth.sender(elasticHandler{s.ingest}))
 	mux.Handle("/elasticsearch", elastic)
 	mux.Handle("/elasticsearch/", elastic)
@@ -206,6 +208,18 @@ func (s *service) routes() http.Handler {
 	mux.HandleFunc("/{$}", serveMethodNotAllowed)
 	mux.HandleFunc("/", serveNotFound)
 	return limitHeaders(s.auth.sameOrigin(mux))
+}
+
+// writeRouteError sends e in the format of the errors of the request's route.
+func writeRouteError(w http.ResponseWriter, r *http.Request, e *httpapi.Error) {
+	switch path := r.URL.Path; {
+	case path == "/v1/logs" || path == "/v1/logs/":
+		writeOTLPError(w, r, e)
+	case path == "/elasticsearch" || strings.HasPrefix(path, "/elasticsearch/"):
+		writeElasticError(w, e)
+	default:
+		httpapi.WriteError(w, e)
+	}
 }
 
 // serveMethodNotAllowed handles other methods than GET and HEAD on a route for

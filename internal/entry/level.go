@@ -30,7 +30,7 @@ const (
 var levelNames = [LevelUnknown][]string{
 	LevelTrace: {"trace", "trce", "trc", "silly", "finest", "finer"},
 	LevelDebug: {"debug", "dbug", "dbg", "fine", "config", "verbose", "vrb", "http"},
-	LevelInfo:  {"info", "inf", "information", "informational", "notice", "note", "success"},
+	LevelInfo:  {"info", "inf", "information", "informational", "notice", "note", "success", "log"},
 	LevelWarn:  {"warn", "warning", "wrn"},
 	LevelError: {"error", "err", "eror", "fail", "severe"},
 	LevelFatal: {"fatal", "ftl", "critical", "crit", "alert", "emerg", "emergency", "panic", "dpanic"},

@@ -15,7 +15,7 @@ func TestLevelNames(t *testing.T) {
 	}{
 		{LevelTrace, "trace TRACE silly trce trc finest finer DEBUG-4 verbose-1"},
 		{LevelDebug, "debug Debug verbose http DEBUG+1 dbg fine config"},
-		{LevelInfo, "info INFO Information INFORMATIONAL notice INFO+2 info-2 success"},
+		{LevelInfo, "info INFO Information INFORMATIONAL notice INFO+2 info-2 success log LOG"},
 		{LevelWarn, "warn WARNING Warn wrn"},
 		{LevelError, "error err ERROR ERROR+4 ERROR-0123456789 severe fail"},
 		{LevelFatal, "fatal critical CRITICAL CRIT alert emerg Emergency panic dpanic critical+1"},

@@ -12,11 +12,11 @@ import (
 
 // ParseTime parses the JSON value of a time key: an RFC 3339 time, one of its
 // common variants (a space in place of the T, a comma before the fraction, slashes
-// in the date, an offset without a colon or without minutes, no offset for UTC,
-// only a date), a time of an access log (25/Nov/2026:12:00:00 +0000, also in
-// brackets), or an epoch number. value is valid JSON without white space around it. The result
-// is in UTC. ok is false if the value cannot be parsed, is longer than 4 KiB, or is
-// outside the years 0 to 9999.
+// in the date, an offset without a colon or without minutes, no offset or a name for
+// UTC, only a date), a time of an access log (25/Nov/2026:12:00:00 +0000, also in
+// brackets), or an epoch number. A number in a string must have 10, 13, 16 or 19 digits
+// before its fraction. value is valid JSON without white space around it. The result is in UTC. ok is false if the
+// value cannot be parsed, is longer than 4 KiB, or is outside the years 0 to 9999.
 func ParseTime(value []byte) (t time.Time, ok bool) {
 	switch c := value[0]; {
 	case len(value) > maxCopied:
@@ -39,6 +39,9 @@ func ParseTime(value []byte) (t time.Time, ok bool) {
 
 func parseTimeText(s string) (time.Time, bool) {
 	const dateTime = len("2006-01-02T15:04:05")
+	if len(s) > 4 && isDigit(s[4]) && isEpoch(s) { // s[4] is not a digit in most dates
+		return parseEpoch(s)
+	}
 	if len(s) < dateTime {
 		t, err := time.Parse(time.DateOnly, s)
 		return t, err == nil
@@ -50,6 +53,9 @@ func parseTimeText(s string) (time.Time, bool) {
 	date := "2006-01-02"
 	if s[4] == '/' {
 		date = "2006/01/02"
+	}
+	if last := s[len(s)-1]; last == 'C' || last == 'T' {
+		s = withOffset(s)
 	}
 	zone := ""
 	switch i := strings.LastIndexAny(s[dateTime:], "Z+-"); {
@@ -74,6 +80,26 @@ func parseTimeText(s string) (time.Time, bool) {
 	return t, err == nil
 }
 
+// isEpoch reports whether s is the seconds, milliseconds, microseconds or nanoseconds
+// since 1970 of a time between 2001 and 2262, with or without a fraction. Other numbers of digits may be a date.
+func isEpoch(s string) bool {
+	whole, fraction, hasFraction := strings.Cut(s, ".")
+	switch len(whole) {
+	case len("1234567890"), len("1234567890123"), len("1234567890123456"), len("1234567890123456789"):
+		return isDigits(whole) && isDigits(fraction) && hasFraction == (fraction != "")
+	}
+	return false
+}
+
+func isDigits(s string) bool {
+	for i := range len(s) {
+		if !isDigit(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
 // parseAccessTime parses a time as the access logs of nginx and Apache have it.
 func parseAccessTime(s string) (time.Time, bool) {
 	if s[0] == '[' && s[len(s)-1] == ']' {
@@ -81,6 +107,17 @@ func parseAccessTime(s string) (time.Time, bool) {
 	}
 	t, err := time.Parse("02/Jan/2006:15:04:05 -0700", s)
 	return t, err == nil
+}
+
+// withOffset replaces a name of UTC, which PostgreSQL writes after a time, by Z.
+func withOffset(s string) string {
+	for _, name := range [...]string{" UTC", " GMT"} {
+		const dateTime = len("2006-01-02 15:04:05")
+		if before, found := strings.CutSuffix(s, name); found && len(before) >= dateTime && before[10] == ' ' {
+			return before + "Z"
+		}
+	}
+	return s
 }
 
 // withCapitals replaces a lower-case t and z of a time by capitals. RFC 3339

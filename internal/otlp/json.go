@@ -112,11 +112,14 @@ func (w *rows) jsonRecords(c *cursor, scope, resource *shared) error {
 		start := *c
 		r, err := jsonRecord(c)
 		if err != nil {
-			w.reject(err)
+			if w.mode != write { // it has been rejected before
+				w.reject(err)
+			}
 			*c = start
 			c.Skip()
 			continue
 		}
+		r.size = len(start.Rest) - len(c.Rest)
 		if err := w.record(&r, scope, resource); err != nil {
 			return err
 		}

@@ -2,8 +2,9 @@
 // responses of OTLP/HTTP. https://opentelemetry.io/docs/specs/otlp/
 //
 // A request is an ExportLogsServiceRequest in protobuf or in JSON. It is walked
-// twice: Measure validates it and computes the size of the rows, so that the
-// caller can reserve memory, and AppendRows writes the rows. Neither allocates
+// twice, so that the caller can reserve memory for the rows: Estimate estimates their
+// size, and TryAppendRows writes them. If the estimate is too small or not possible,
+// Measure computes the size, and AppendRows writes the rows. None of them allocates
 // memory for each record.
 //
 // Records below the level are validated and not decoded any further. Invalid
@@ -17,6 +18,32 @@ type Request struct {
 	Body  []byte
 	JSON  bool        // Body is one valid JSON object in valid UTF-8; else protobuf
 	Level entry.Level // records below it are not kept
+}
+
+// Estimate validates the request, except records that may be kept. Kept is their number,
+// and TextSize is an estimate. It returns ErrNoRoom if the text of one row may be too
+// large for an estimate. Another error means that no record can be stored.
+func (q *Request) Estimate() (Result, error) {
+	w := q.rows(estimate)
+	err := q.walk(&w)
+	if err == nil && w.most > maxEstimated {
+		err = ErrNoRoom
+	}
+	w.result.TextSize = w.size + w.most
+	return w.result, err
+}
+
+// TryAppendRows is AppendRows after Estimate, which has returned estimated and no error.
+// It also validates the kept records, and returns the result of the request without
+// TextSize. It returns ErrNoRoom if text, which does not grow, may be too small. After
+// an error, text is undefined.
+func (q *Request) TryAppendRows(estimated Result, text, arrival []byte, add func(Row)) ([]byte, Result, error) {
+	w := q.rows(write)
+	w.text, w.arrival, w.add = text, arrival, add
+	w.result = estimated
+	w.result.Kept, w.result.TextSize = 0, 0
+	err := q.walk(&w)
+	return w.text, w.result, err
 }
 
 // Measure validates the request. An error means that no record can be stored.
@@ -34,7 +61,7 @@ func (q *Request) Measure() (Result, error) {
 // text of the time of a record without one.
 func (q *Request) AppendRows(text, arrival []byte, add func(Row)) []byte {
 	w := q.rows(write)
-	w.text, w.arrival, w.add = text, arrival, add
+	w.text, w.arrival, w.add, w.isValid = text, arrival, add, true
 	q.walk(&w) // Measure has found no error
 	return w.text
 }

@@ -82,11 +82,21 @@ func convert(t *testing.T, q Request) ([]convertedRow, Result, error) {
 	t.Helper()
 	result, err := q.Measure()
 	if err != nil {
+		checkTry(t, q, nil, result, err)
 		return nil, result, err
 	}
-	var rows []convertedRow
 	var ends []Row
 	text := q.AppendRows(make([]byte, 0, result.TextSize), []byte(arrival), func(r Row) { ends = append(ends, r) })
+	rows := convertedRows(text, ends)
+	checkTry(t, q, rows, result, nil)
+	if len(rows) != result.Kept || len(text) > result.TextSize {
+		t.Errorf("got %d rows of %d bytes, want %d of at most %d", len(rows), len(text), result.Kept, result.TextSize)
+	}
+	return rows, result, nil
+}
+
+// convertedRows returns the rows whose columns end at the offsets ends in text.
+func convertedRows(text []byte, ends []Row) (rows []convertedRow) {
 	start := 0
 	for _, r := range ends {
 		rows = append(rows, convertedRow{
@@ -95,10 +105,45 @@ func convert(t *testing.T, q Request) ([]convertedRow, Result, error) {
 		})
 		start = r.Details
 	}
-	if len(rows) != result.Kept || len(text) > result.TextSize {
-		t.Errorf("got %d rows of %d bytes, want %d of at most %d", len(rows), len(text), result.Kept, result.TextSize)
+	return rows
+}
+
+// checkTry compares TryAppendRows with the results of Measure and AppendRows. The text
+// must not grow, whatever its size is.
+func checkTry(t *testing.T, q Request, want []convertedRow, wantResult Result, wantErr error) {
+	t.Helper()
+	estimated, err := q.Estimate()
+	if err != nil {
+		if err != wantErr && err != ErrNoRoom {
+			t.Errorf("Estimate: got error %v, want %v", err, wantErr)
+		}
+		return
 	}
-	return rows, result, nil
+	if estimated.Kept < len(want) {
+		t.Errorf("Estimate: got %d records, want at least %d", estimated.Kept, len(want))
+	}
+	wantResult.TextSize, wantResult.Reason = 0, ""
+	for _, size := range []int{0, 100, 1000, estimated.TextSize, 1 << 20} {
+		var ends []Row
+		room := make([]byte, 0, size)
+		text, result, err := q.TryAppendRows(estimated, room, []byte(arrival), func(r Row) { ends = append(ends, r) })
+		switch {
+		case cap(text) != cap(room):
+			t.Errorf("the text grew from %d to %d bytes, want no growth", cap(room), cap(text))
+		case err == ErrNoRoom && size < 1<<20:
+			continue
+		case err != wantErr:
+			t.Errorf("TryAppendRows: got error %v, want %v", err, wantErr)
+		case err != nil:
+			continue
+		case (result.Reason != "") != (result.Rejected > 0):
+			t.Errorf("got %d rejected records with the reason %q", result.Rejected, result.Reason)
+		}
+		result.Reason = "" // the records may be rejected in another order
+		if got := convertedRows(text, ends); !slices.Equal(got, want) || result != wantResult {
+			t.Errorf("TryAppendRows: got %v and %+v, want %v and %+v", got, result, want, wantResult)
+		}
+	}
 }
 
 // convertBoth converts a request in both encodings.
@@ -425,6 +470,25 @@ func TestJSONWithWrongTypes(t *testing.T) {
 	}
 }
 
+// Only hexadecimal ids are converted to lower case.
+func TestJSONIDs(t *testing.T) {
+	for _, c := range []struct{ id, want string }{
+		{"0123456789ABCDEFabcdef", "0123456789abcdefabcdef"},
+		{"W47/95gDgQPSabYzgT/GDA==", "W47/95gDgQPSabYzgT/GDA=="},
+		{"ABCDEFG", "ABCDEFG"},
+		{"AB\\u0041", "AB\\u0041"},
+	} {
+		body := `{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"traceId":"` + c.id + `"}]}]}]}`
+		rows, _, err := convert(t, Request{Body: []byte(body), JSON: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := `{"trace_id":"` + c.want + `"}`; len(rows) != 1 || rows[0].details != want {
+			t.Errorf("got rows %v, want one with the details %s", rows, want)
+		}
+	}
+}
+
 // Invalid UTF-8 is replaced, so that all columns are valid.
 func TestInvalidUTF8IsRepaired(t *testing.T) {
 	record := bytesField(
@@ -529,6 +593,37 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
+// Usual records fit into the estimated text, which is hardly larger than the text.
+func TestEstimate(t *testing.T) {
+	record := testBody{
+		fixed64Field(1, 1764072000123456789) + varintField(2, 17) + bytesField(3, "ERROR") +
+			bytesField(5, bytesField(1, "said \"no\"")) + bytesField(6, keyValue("url.path", bytesField(1, "/orders/42"))) +
+			bytesField(9, strings.Repeat("\xab", 16)) + bytesField(10, strings.Repeat("\xcd", 8)),
+		`{"timeUnixNano":"1764072000123456789","severityNumber":17,"severityText":"ERROR",
+			"body":{"stringValue":"said \"no\""},"attributes":[{"key":"url.path","value":{"stringValue":"/orders/42"}}],
+			"traceId":"` + strings.Repeat("ab", 16) + `","spanId":"` + strings.Repeat("cd", 8) + `"}`,
+	}
+	body := group(slices.Repeat([]testBody{record}, 1000)...)
+	for _, q := range []Request{{Body: []byte(body.proto)}, {Body: []byte(body.json), JSON: true}} {
+		estimated, err := q.Estimate()
+		if err != nil || estimated.Kept != 1000 {
+			t.Fatalf("Estimate: got %+v, %v, want 1000 records", estimated, err)
+		}
+		size := estimated.TextSize
+		text, result, err := q.TryAppendRows(estimated, make([]byte, 0, size), []byte(arrival), func(Row) {})
+		if err != nil || result.Kept != 1000 {
+			t.Errorf("TryAppendRows: got %+v, %v, want 1000 rows", result, err)
+		}
+		if !q.JSON && size > len(text)*5/4 {
+			t.Errorf("estimate: got %d bytes for %d, want at most a quarter more", size, len(text))
+		}
+	}
+	large := bytesField(1, bytesField(2, bytesField(2, bytesField(5, bytesField(1, strings.Repeat("x", maxEstimated))))))
+	if _, err := (&Request{Body: []byte(large)}).Estimate(); err != ErrNoRoom {
+		t.Errorf("a large record: got error %v, want %v", err, ErrNoRoom)
+	}
+}
+
 func BenchmarkConvert(b *testing.B) {
 	attributes, jsonAttributes := "", []string{}
 	for i := range 8 {
@@ -571,10 +666,13 @@ func BenchmarkConvert(b *testing.B) {
 				b.SetBytes(int64(len(q.Body)))
 				b.ReportAllocs()
 				for b.Loop() {
-					if _, err := q.Measure(); err != nil {
+					result, err := q.Estimate()
+					if err == nil && result.Kept > 0 {
+						_, _, err = q.TryAppendRows(result, text, now, func(Row) {})
+					}
+					if err != nil {
 						b.Fatal(err)
 					}
-					q.AppendRows(text, now, func(Row) {})
 				}
 			})
 		}

@@ -98,6 +98,7 @@ func (w *rows) protoScopeLogs(msg []byte, resource *shared) error {
 }
 
 func protoRecord(msg []byte) (r record, err error) {
+	r.size = len(msg)
 	r.attributes = msg
 	f := fields{msg: msg}
 	for f.next() {

@@ -89,7 +89,8 @@ func (d id) isEmpty() bool {
 	return len(bytes.Trim(d.b, zero)) == 0
 }
 
-// quoted adds the id as a JSON string in lower case.
+// quoted adds the id as a JSON string, with hexadecimal digits in lower case. Base64 in
+// place of hexadecimal digits, which OTLP does not allow, is not changed.
 func (d id) quoted(t *rowText) {
 	if !d.json {
 		t.literal(`"`)
@@ -99,17 +100,28 @@ func (d id) quoted(t *rowText) {
 	}
 	start := t.length()
 	t.raw(d.b)
-	if t.mode == write {
-		for i, c := range t.text[start:] {
-			if 'A' <= c && c <= 'F' {
-				t.text[start+i] += 'a' - 'A'
-			}
+	if t.mode == write && d.hasCapitals() {
+		t.text = entry.AppendLower(t.text, start)
+	}
+}
+
+// hasCapitals reports whether d, a JSON string, has only hexadecimal digits, and some of
+// them are capital letters.
+func (d id) hasCapitals() (has bool) {
+	for _, c := range d.b[1 : len(d.b)-1] {
+		switch {
+		case 'A' <= c && c <= 'F':
+			has = true
+		case c-'0' > 9 && c-'a' > 'f'-'a':
+			return false
 		}
 	}
+	return has
 }
 
 // A record is the parts of a log record that do not depend on the format.
 type record struct {
+	size           int    // encoded, in bytes
 	time, observed uint64 // Unix time in nanoseconds, or 0
 	number         int64  // the severity number
 	severity       str    // the severity text
@@ -152,17 +164,45 @@ type rows struct {
 	result    Result
 	arrival   []byte    // the text of the time of records without one
 	add       func(Row) // called for each row in mode write
+	isValid   bool      // Measure has found no error
+	most      int       // in mode estimate: upper bound of the text of the largest row
 }
 
-// measureShared validates s and, unless rows are written, measures it.
+// ErrNoRoom is returned by Estimate and TryAppendRows if an estimate is not possible or
+// may be too small.
+var ErrNoRoom = errors.New("the rows may not fit into the text")
+
+// The text of a row has at most growth bytes for each byte of its record, for example
+// for control characters, and fixedText bytes for names, the time and default values.
+// Most rows need usualText bytes more than the record and a sixteenth.
+const growth, fixedText, usualText = 6, 256, 64
+
+// maxEstimated is the largest upper bound of a row for which rows are estimated, in
+// bytes. An estimate has room for one row with that bound in addition.
+const maxEstimated = 32 << 10
+
+// estimateRow adds the estimated size of the row of r.
+func (w *rows) estimateRow(r *record, scope, resource *shared) {
+	w.result.Kept++
+	w.size += r.size + r.size/16 + usualText + scope.size + resource.size
+	w.most = max(w.most, maxRow(r, scope, resource))
+}
+
+// maxRow returns an upper bound of the text of the row of r.
+func maxRow(r *record, scope, resource *shared) int {
+	return growth*r.size + fixedText + scope.size + resource.size
+}
+
+// measureShared validates s and measures it.
 func (w *rows) measureShared(s *shared) error {
-	if w.mode == write {
+	if w.isValid {
 		return nil
 	}
-	start := w.size
+	mode, start := w.mode, w.size
+	w.mode = measure
 	err := s.members(&w.rowText, w.format)
 	s.size = w.size - start
-	w.size = start
+	w.mode, w.size = mode, start
 	return err
 }
 
@@ -185,11 +225,16 @@ func (w *rows) addShared(s *shared) {
 // record adds a record, or rejects it. The returned error rejects the whole request.
 func (w *rows) record(r *record, scope, resource *shared) error {
 	mode, level := w.mode, r.level()
-	if level < w.threshold {
-		if mode == write {
-			return nil
-		}
+	switch {
+	case level < w.threshold && mode == write: // validated before
+		return nil
+	case level < w.threshold:
 		w.mode = discard
+	case mode == estimate:
+		w.estimateRow(r, scope, resource)
+		return nil
+	case mode == write && !w.isValid && maxRow(r, scope, resource) > cap(w.text)-len(w.text):
+		return ErrNoRoom
 	}
 	start := w.length()
 	row, err := w.row(r, level, scope, resource)
@@ -202,10 +247,11 @@ func (w *rows) record(r *record, scope, resource *shared) error {
 		w.reject(err)
 	case level < w.threshold:
 		w.result.Filtered++
-	case mode == write:
-		w.add(row)
 	default:
 		w.result.Kept++
+		if mode == write {
+			w.add(row)
+		}
 	}
 	return nil
 }

@@ -22,9 +22,10 @@ var errTooDeep = errors.New("a value nests deeper than 100 arrays and maps")
 type mode uint8
 
 const (
-	discard mode = iota
-	measure      // add up its size
-	write        // append it
+	discard  mode = iota
+	estimate      // no text is passed to it; sizes are estimated
+	measure       // add up its size
+	write         // append it
 )
 
 // A rowText builds the text of rows, or measures it.

@@ -13,17 +13,21 @@ import re
 import sys
 
 LEVEL = ["level", "severity", "lvl", "log.level", "levelname", "@l", "Level", "LogLevel", "loglevel",
-         "PRIORITY"]
+         "level_name", "error_severity", "PRIORITY"]
 MESSAGE = ["message", "msg", "@m", "@mt", "RenderedMessage", "event", "log", "short_message", "MESSAGE",
-           "Message"]
+           "Message", "Body", "body"]
 TIME = ["timestamp", "time", "ts", "@timestamp", "@t", "Timestamp", "date", "instant", "asctime",
-        "__REALTIME_TIMESTAMP"]
+        "__REALTIME_TIMESTAMP", "ibm_datetime", "datetime"]
+OBSERVED = ["ObservedTimestamp", "observed_timestamp"]
+OTEL_NUMBER = ["severity_number", "severityNumber", "Severity"]
+OTEL_TEXT = ["SeverityText", "severity_text", "severityText"]
+OTEL = ["trace", "debug", "info", "warn", "error", "fatal"]
 SYSLOG = ["fatal", "fatal", "fatal", "error", "warn", "info", "info", "debug"]
 
 BELOW = {
     "trace", "verbose", "silly",
-    "debug",
-    "info", "information", "notice", "http",
+    "debug", "fine", "config",
+    "info", "information", "notice", "log", "http",
     "warn", "warning",
 }
 ABOVE = {
@@ -130,17 +134,17 @@ def when(raw):
     if raw.startswith('"['):
         t = datetime.datetime.strptime(text(raw), "[%d/%b/%Y:%H:%M:%S %z]")
         return stamp(int(t.timestamp()), 0)
-    if re.fullmatch(r'"\d+"', raw):
+    if re.fullmatch(r'"(\d{10}|\d{13}|\d{16}|\d{19})"', raw):
         raw = text(raw)
     if raw.startswith('"'):
-        m = DATE.fullmatch(text(raw))
+        m = DATE.fullmatch(text(raw).replace(" UTC", "Z"))
         if not m:
             return None
         t = datetime.datetime(*map(int, m.group(1, 2, 3, 4, 5, 6)))
         if m[9]:
             zone = datetime.timedelta(hours=int(m[10]), minutes=int(m[11]))
             t += zone if m[9] == "-" else -zone
-        return t.strftime("%Y-%m-%dT%H:%M:%S") + "." + (m[7] or "").ljust(9, "0") + "Z"
+        return t.isoformat(timespec="seconds") + "." + (m[7] or "").ljust(9, "0") + "Z"
     if raw.startswith("{"):
         instant = json.loads(raw)
         if "seconds" in instant:
@@ -153,6 +157,31 @@ def when(raw):
                 nanos = int(n.scaleb(9 - digits))
                 return stamp(nanos // 10**9, nanos % 10**9)
     return None
+
+
+def otel(entry):
+    """Returns the index of the member with the level of an OpenTelemetry record, and the level."""
+    for key in OTEL_NUMBER:
+        at = first(entry, [key])
+        if at is not None and entry[at][2] not in ("null", "0"):
+            return at, OTEL[(int(entry[at][2]) - 1) // 4]
+    for key in OTEL_TEXT:
+        at = first(entry, [key])
+        if at is not None and entry[at][2] not in ("null", '""'):
+            return at, text(entry[at][2]).lower()
+    return None, None
+
+
+def body(raw):
+    """Returns the text of a message."""
+    if raw.startswith('{"Type":'):  # as OpenTelemetry's Go SDK writes it
+        _, (_, _, raw) = members(raw, 0)[0]
+        if raw == "null":
+            return ""
+    if re.fullmatch(r"\[[0-9,]+\]", raw):  # bytes, as journald writes them
+        return "".join(bytes(json.loads(raw)).decode("utf-8", "surrogateescape")).translate(
+            {c: 0xfffd for c in range(0xdc80, 0xdd00)})
+    return text(raw) if raw.startswith('"') else raw
 
 
 def first(entry, keys):
@@ -187,6 +216,8 @@ def row(entry):
     loguru = json.loads(entry[record][2]) if record is not None else None
 
     at = first(entry, LEVEL)
+    if first(entry, ["level_name"]) is not None:  # Monolog
+        at = first(entry, ["level_name"])
     name = None
     if at is not None:
         name = level(entry[at][2])
@@ -198,6 +229,9 @@ def row(entry):
             used.add(at)
     elif any(key == "@t" for key, _, _ in entry):
         name = "info"
+    elif otel(entry)[1]:
+        at, name = otel(entry)
+        used.add(at)
     else:
         at = first(entry, ["log"])
         if at is not None and entry[at][2].startswith("{"):
@@ -210,8 +244,7 @@ def row(entry):
     at = first(entry, MESSAGE)
     message = ""
     if at is not None:
-        raw = entry[at][2]
-        message = text(raw) if raw.startswith('"') else raw
+        message = body(entry[at][2])
         used.add(at)
     elif loguru:
         message = loguru["message"]
@@ -224,6 +257,9 @@ def row(entry):
 
     at = first(entry, TIME)
     time = None
+    observed = first(entry, OBSERVED)
+    if observed is not None and (at is None or when(entry[at][2]) in (None, "0001-01-01T00:00:00.000000000Z")):
+        at = observed
     if at is not None:
         time = when(entry[at][2])
         if time is not None:
@@ -236,7 +272,8 @@ def row(entry):
 
     rest = [raw + ":" + value for i, (_, raw, value) in enumerate(entry) if i not in used]
     details = "{" + ",".join(rest) + "}" if rest else "null"
-    assert "\n" not in details
+    if "\n" in details:
+        details = json.dumps(details, ensure_ascii=False)
 
     columns = {"kept": kept(name), "level": name, "message": message, "timestamp": time}
     return json.dumps(columns, ensure_ascii=False, separators=(",", ":"))[:-1] + ',"details":' + details + "}"

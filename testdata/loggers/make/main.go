@@ -219,6 +219,8 @@ func main() {
 		"zerolog":          zerologLog,
 		"zerolog-epoch":    zerologEpoch,
 		"logrus":           logrusLog,
+		"otel-go":          otelDefault,
+		"otel-go-untimed":  otelUntimed,
 	} {
 		f, err := os.Create(filepath.Join(os.Args[1], name+".body"))
 		if err == nil {

@@ -136,6 +136,58 @@ const bunyan = require('bunyan')
   fs.writeFileSync(path.join(dir, 'bunyan.body'), lines.join(''))
 }
 
+// OpenTelemetry's console exporter prints an object that is not JSON. This is the object as JSON.
+const { LoggerProvider, SimpleLogRecordProcessor, ConsoleLogRecordExporter } = require('@opentelemetry/sdk-logs')
+const { SeverityNumber } = require('@opentelemetry/api-logs')
+const { resourceFromAttributes } = require('@opentelemetry/resources')
+{
+  resetClock()
+  const lines = []
+  class JSONExporter extends ConsoleLogRecordExporter {
+    _sendLogRecords(records, done) {
+      for (const r of records) lines.push(JSON.stringify(this._exportInfo(r)) + '\n')
+      done({ code: 0 })
+    }
+  }
+  const provider = new LoggerProvider({
+    resource: resourceFromAttributes({ 'service.name': 'shop' }),
+    processors: [new SimpleLogRecordProcessor({ exporter: new JSONExporter() })],
+  })
+  const l = provider.getLogger('shop', '1.0')
+  const emit = (severityNumber, severityText, body, attributes) => l.emit({ severityNumber, severityText, body, attributes })
+  emit(SeverityNumber.DEBUG, 'DEBUG', 'cache miss', { key: 'user:42', hit: false })
+  emit(SeverityNumber.INFO, 'INFO', french, { user: 'Zoé' })
+  emit(SeverityNumber.INFO, undefined, decoy)
+  emit(SeverityNumber.WARN, 'warning', 'slow request', { status: 499 })
+  emit(SeverityNumber.ERROR, 'ERROR', quoted)
+  emit(undefined, 'FATAL', ansi)
+  emit(undefined, undefined, { a: 'map', as: ['the', 'message', 1] })
+  fs.writeFileSync(path.join(dir, 'otel-js.body'), lines.join(''))
+}
+
+// NestJS writes to the standard output and to the standard error.
+require('reflect-metadata')
+const { ConsoleLogger } = require('@nestjs/common')
+{
+  resetClock()
+  const lines = []
+  const { stdout, stderr } = process
+  const writes = [stdout, stderr].map((stream) => stream.write)
+  stdout.write = stderr.write = (line) => lines.push(line)
+  const l = new ConsoleLogger('Shop', { json: true })
+  l.verbose('entering handler')
+  l.debug({ key: 'user:42', hit: false })
+  l.log(french)
+  l.log(decoy, 'Checkout')
+  l.warn('slow request')
+  l.error('payment failed', 'Error: card declined\n    at charge (/srv/shop/charge.js:1:2)')
+  l.error(quoted)
+  l.fatal(ansi)
+  stdout.write = writes[0]
+  stderr.write = writes[1]
+  fs.writeFileSync(path.join(dir, 'nestjs.body'), lines.join(''))
+}
+
 const winston = require('winston')
 function winstonLog(l) {
   l.silly('entering handler')

@@ -16,6 +16,9 @@ import freezegun
 import structlog
 from logging_gelf.formatters import GELFFormatter
 from loguru import logger as loguru_logger
+from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
+from opentelemetry.sdk._logs.export import ConsoleLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.resources import Resource
 from pythonjsonlogger.json import JsonFormatter
 
 FRENCH = "commande passée à « Zoé » — 注文 ✓ 🚀"
@@ -160,8 +163,24 @@ def loguru():
     pathlib.Path(sys.argv[1], "loguru.body").write_text(out.getvalue(), encoding="utf-8")
 
 
+def otel():
+    """Logs with the console exporter of OpenTelemetry."""
+    out = io.StringIO()
+    provider = LoggerProvider(resource=Resource({"service.name": "shop"}))
+    provider.add_log_record_processor(SimpleLogRecordProcessor(ConsoleLogRecordExporter(out)))
+    l = logging.Logger("shop.checkout", logging.DEBUG)
+    l.addHandler(LoggingHandler(logger_provider=provider))
+    with start():
+        gelf(l)
+        call(lambda: l.exception("payment failed"))
+        l.error({"event": "a dict as the message", "code": 7})
+        l.error(ANSI)
+    pathlib.Path(sys.argv[1], "otel-python.body").write_text(out.getvalue(), encoding="utf-8")
+
+
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: make.py DIRECTORY")
     main()
     loguru()
+    otel()
