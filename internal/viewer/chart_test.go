@@ -136,3 +136,34 @@ func TestPageHistogramOutliers(t *testing.T) {
 	p.wait(`isLoaded() && messages() === "old"`)
 	p.check("location.search", "?until=2026-11-22T00%3A00%3A00Z&zone=utc")
 }
+
+// A histogram that takes longer than the page waits before it loads another one is shown.
+func TestPageSlowHistogram(t *testing.T) {
+	gate := stallGate{path: "/logs/histogram"}
+	s := newSiteBehind(t, gate.middleware)
+	s.fill(1)
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLive() && isLoaded()")
+	p.eval(`(() => {
+		const realTimeout = setTimeout;
+		window.setTimeout = (f, ms) => realTimeout(f, ms === 3000 ? 50 : ms);
+		window.notes = [];
+		new MutationObserver(() => notes.push($("#chartNote").textContent)).observe($("#chartNote"), { childList: true });
+	})()`)
+	entries := make([]testEntry, 100+tailBurst)
+	for i := range entries {
+		entries[i] = errorEntry("entry")
+	}
+	for range 2 {
+		release := gate.stall()
+		s.deliver(entries...) // so many that the tail skips some
+		p.wait(`$("#chart.stale")`)
+		s.deliver(entries...)
+		p.wait("state.pending.length === 0")
+		p.eval("new Promise((resolve) => setTimeout(resolve, 300))")
+		release()
+		p.wait(`!$("#chart.stale")`)
+	}
+	p.wait("state.chart?.levels.error === 2401")
+	p.check("notes.filter((note) => note).join()", "")
+}

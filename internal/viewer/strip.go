@@ -19,12 +19,13 @@ var (
 
 	// scriptBreaks match line breaks that do not end a statement.
 	scriptBreaks = regexp.MustCompile(`([;{,(\[]|=>|&&|\|\|)\n|\n([})\]])`)
+	scriptEnds   = regexp.MustCompile(`;(\})|,([})\]])`)
 )
 
 // stripped returns a file of the page without comments and most white space, which are
 // more than a third of it. It does not parse the file. Scripts must not have templates
-// within templates, strings and templates of several lines, or spaces around operators
-// in regular expressions.
+// within templates, strings and templates of several lines, loops without a body, or spaces
+// around operators in regular expressions.
 func stripped(name string, text []byte) []byte {
 	switch path.Ext(name) {
 	case ".css":
@@ -38,7 +39,8 @@ func stripped(name string, text []byte) []byte {
 		text = lineComments.ReplaceAll(text, nil)
 		text = indentation.ReplaceAll(text, nil)
 		text = withoutSpaces(text)
-		return scriptBreaks.ReplaceAll(text, []byte("$1$2"))
+		text = scriptBreaks.ReplaceAll(text, []byte("$1$2"))
+		return scriptEnds.ReplaceAll(text, []byte("$1$2"))
 	}
 	return indentation.ReplaceAll(text, nil)
 }

@@ -23,7 +23,7 @@ export function f(/** @type {number} */ n) { // why
 }
 `
 	const wantScript = `export function f(n){const url="http://x//y";` +
-		`const a={b:n?"x = y, z":´${n} => ${n + 1}´,c:/"/};for(let i=0;i < 2;i++) a.b??=" { ";return n * 2 / 3;}
+		`const a={b:n?"x = y, z":´${n} => ${n + 1}´,c:/"/};for(let i=0;i < 2;i++) a.b??=" { ";return n * 2 / 3}
 `
 	templates := strings.NewReplacer("´", "`")
 	want := templates.Replace(wantScript)

@@ -104,7 +104,12 @@ function reloadLater(ms) {
   clearTimeout(reloadTimer);
   reloadAt = at;
   const { signal } = state.loading;
-  reloadTimer = setTimeout(() => signal.aborted || loadChart(signal), ms);
+  reloadTimer = setTimeout(() => {
+    reloadAt = 0;
+    if (signal.aborted) return;
+    if (uncounted) reloadLater(ms); // a histogram is being loaded
+    else loadChart(signal);
+  }, ms);
 }
 
 /** Loads the histogram again soon, because it does not count some new entries. */

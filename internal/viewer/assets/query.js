@@ -25,7 +25,7 @@ const FLAGS = /** @type {const} */ ([
 export const NO_FILTERS = {
   q: "",
   words: "",
-  kind: "",
+  kind: null,
   levels: [],
   notLevels: [],
   since: "",
@@ -45,7 +45,7 @@ export function parseQuery(search) {
   return {
     q: text("q"),
     words: text("words"),
-    kind: text("kind"),
+    kind: params.get("kind"),
     levels: params.getAll("level"),
     notLevels: params.getAll("not.level"),
     since: text("since"),
@@ -83,7 +83,8 @@ function parseFields(params, prefix) {
 export function filterParams(query) {
   const params = new URLSearchParams();
   for (const name of /** @type {const} */ (["q", "words", "kind", "since", "until"])) {
-    if (query[name]) params.set(name, query[name]);
+    const value = query[name];
+    if (value || (name === "kind" && value !== null)) params.set(name, value ?? "");
   }
   for (const level of query.levels) params.append("level", level);
   for (const level of query.notLevels) params.append("not.level", level);
@@ -173,7 +174,7 @@ export function filtersOf(query) {
     if (!isField && name !== "q" && name !== "kind") continue;
     if (key === "level" && isLevel(value)) continue;
     filters.push({
-      text: `${name === "q" ? "text" : name} ${not ? "≠" : "="} ${value}`,
+      text: `${name === "q" ? "text" : name} ${not ? "≠" : "="} ${value || "(empty)"}`,
       params: [[key, value]],
       invert: isField ? (query) => withField(query, name, value, !not) : undefined,
     });
@@ -212,6 +213,6 @@ export function searchPattern({ q, words }) {
     if (!minus && term) terms.push(term);
   }
   if (!terms.length) return null;
-  const escaped = terms.map((term) => term.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&"));
+  const escaped = terms.map((term) => term.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
   return new RegExp(escaped.join("|"), "giu");
 }
