@@ -148,6 +148,8 @@ func TestPageOnPhone(t *testing.T) {
 	p.wait(`$(".row.open .panel")`)
 	p.check("document.documentElement.scrollWidth <= innerWidth", true)
 	p.check(`$(".panel").getBoundingClientRect().right <= innerWidth`, true)
+	// A phone has no columns.
+	p.check(`$$(".facts .value-actions button").filter((e) => e.checkVisibility()).map((e) => e.textContent).join()`, "=,≠")
 
 	// Wrapped rows are as high as their text.
 	s.insert(errorEntry(strings.Repeat("word ", 40)))
@@ -320,6 +322,9 @@ func TestPageZoomed(t *testing.T) {
 	p.check(`$("#list").clientHeight > 150`, true)
 	p.check(`topOf($("#help")) - topOf($("#range"))`, 0)
 	p.check("document.documentElement.scrollHeight > innerHeight", true)
+	p.press("?")
+	p.check(`topOf($("#helpTitle")) > 0`, true)
+	p.press("Escape")
 	p.check("document.documentElement.scrollWidth <= innerWidth", true)
 }
 

@@ -143,6 +143,7 @@ function showHelp() {
   forgetKeyButton.hidden = !apiKey();
   useKeys.checked = !state.query.noKeys;
   helpDialog.showModal();
+  helpDialog.scrollTop = 0; // the first control is at the end
 }
 
 useKeys.addEventListener("change", () => replaceQuery({ noKeys: !useKeys.checked }));

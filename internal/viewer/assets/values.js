@@ -24,7 +24,9 @@ export function valueActions(name, value) {
     const isColumn = others.length < cols.length;
     const label = isColumn ? "− column" : "+ column";
     const title = `${label}: ${isColumn ? "hide" : "show"} ${name} in each row`;
-    box.append(action(label, title, () => changeView({ cols: isColumn ? others : [...cols, name] })));
+    const column = action(label, title, () => changeView({ cols: isColumn ? others : [...cols, name] }));
+    column.classList.add("column");
+    box.append(column);
   }
   return box;
 }
