@@ -176,6 +176,22 @@ func TestPageLargeEntries(t *testing.T) {
 	}
 }
 
+// A field of details may have the name of a column.
+func TestPageFieldNamedLevel(t *testing.T) {
+	s := newSite(t)
+	s.insert(testEntry{"error", "one", timestamp(time.Now()), `{"level":"high"}`})
+	s.insert(testEntry{"error", " \n ", timestamp(time.Now()), `{"level":"low"}`})
+	p := openTab(t, s.url+"/?open=1", desktop)
+	p.wait(`isLoaded() && $(".panel")`)
+	p.check("messages()", "(no message)|one")
+	p.click(`$(".facts .action")`)
+	p.wait("isLoaded() && state.entries.length === 1")
+	p.check("location.search", "?details.level=high")
+	p.click(`$(".chip.set .invert")`)
+	p.wait("isLoaded() && state.entries[0].id === 2")
+	p.check("location.search", "?not.details.level=high")
+}
+
 // A value that is too long for an address has no buttons that filter by it.
 func TestPageLongValue(t *testing.T) {
 	s := newSite(t)

@@ -7,7 +7,7 @@ import { NO_FILTERS, addressOf } from "./query.js";
 import { textBlock } from "./stack.js";
 import { changeQuery, marked, state } from "./state.js";
 import { fullTime, isRelative } from "./time.js";
-import { valueActions } from "./values.js";
+import { fieldActions, valueActions } from "./values.js";
 
 const MAX_TREE_DEPTH = 20;
 const MAX_TREE = 200_000; // characters
@@ -36,7 +36,7 @@ export function entryPanel(entry) {
 /** @param {Entry} entry */
 function metaLine(entry) {
   const level = element("b", `lv-${entry.level}`, entry.levelName || "(none)");
-  const value = element("span", "value", level, valueActions("level", entry.levelName));
+  const value = element("span", "value", level, valueActions("level", "level", entry.levelName));
   const meta = element("div", "meta", value);
   const { time: ms } = entry;
   if (!isNaN(ms)) {
@@ -195,5 +195,5 @@ function scalarElement(node, path, depth) {
   const children = isBlock ? [textBlock(node.value)] : marked(text || "(empty)");
   const shown = element("span", `json-${node.type}`, ...children);
   if (!path) return shown;
-  return element("span", "value", shown, valueActions(path, node.value));
+  return element("span", "value", shown, fieldActions(path, node.value));
 }

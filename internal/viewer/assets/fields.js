@@ -1,7 +1,7 @@
 // The fields of the entries: their most common values, beside the list.
 
 import { button, byId, element, formatCount } from "./dom.js";
-import { filterParams } from "./query.js";
+import { FIELD_PREFIX, filterParams } from "./query.js";
 import { errorText, getJSON, isTemporary } from "./server.js";
 import { changeView, marked, state } from "./state.js";
 import { excludeAction, filterBy } from "./values.js";
@@ -83,8 +83,8 @@ function valueRow(name, value, count, entries) {
   const bar = element("span", "share");
   bar.style.width = `${((100 * count) / entries).toFixed(1)}%`;
   const select = button("field-value", [bar, element("span", "name", ...marked(value || "(empty)"))], () =>
-    filterBy(name, value, false),
+    filterBy(FIELD_PREFIX + name, value, false),
   );
   select.title = value;
-  return element("li", "", select, element("span", "count", formatCount(count)), excludeAction(name, value));
+  return element("li", "", select, element("span", "count", formatCount(count)), excludeAction(FIELD_PREFIX + name, name, value));
 }

@@ -64,7 +64,7 @@ searchForm.addEventListener("submit", (event) => {
   clearTimeout(searchTimer);
   const { words, fields } = parseSearch(searchInput.value);
   let { query } = state;
-  for (const { name, value, isExcluded } of fields) query = withField(query, name, value, isExcluded);
+  for (const { key, value, isExcluded } of fields) query = withField(query, key, value, isExcluded);
   focusList();
   if (fields.length || words !== query.words) changeQuery({ ...query, words, open: 0 });
 });

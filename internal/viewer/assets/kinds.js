@@ -98,7 +98,7 @@ function kindRow({ kind, level: name, count, first, last, spark }, start) {
       element("b", "count", formatCount(count)),
       sparkline(spark, level),
       seen,
-      element("span", "text", ...badge, visibleControls(kind) || "(no message)"),
+      element("span", "text", ...badge, visibleControls(kind).trim() || "(no message)"),
     ],
     () => changeQuery({ kind, levels: [name], showsKinds: false, open: 0 }),
   );

@@ -1,54 +1,64 @@
 // The buttons next to a value: filter by it, exclude it, show it in a column.
 
 import { button, element } from "./dom.js";
-import { withField } from "./query.js";
+import { FIELD_PREFIX, withField } from "./query.js";
 import { changeQuery, changeView, state } from "./state.js";
 
 const MAX_TITLE = 100;
 const MAX_FILTER = 4000; // the server limits the length of an address
 
 /**
- * Returns the buttons for the value of a field.
+ * Returns the buttons for the value of a field of details.
  * @param {string} name
  * @param {string} value
  */
-export function valueActions(name, value) {
+export function fieldActions(name, value) {
+  const box = valueActions(FIELD_PREFIX + name, name, value);
+  const { cols } = state.query;
+  const others = cols.filter((other) => other !== name);
+  const isColumn = others.length < cols.length;
+  const label = isColumn ? "− column" : "+ column";
+  const title = `${label}: ${isColumn ? "hide" : "show"} ${name} in each row`;
+  const column = action(label, title, () => changeView({ cols: isColumn ? others : [...cols, name] }));
+  column.classList.add("column");
+  box.append(column);
+  return box;
+}
+
+/**
+ * Returns the buttons that filter by a value.
+ * @param {string} key as withField has it
+ * @param {string} name
+ * @param {string} value
+ */
+export function valueActions(key, name, value) {
   const box = element("span", "value-actions");
   if (value.length <= MAX_FILTER) {
     const title = `= Show only entries with ${name} = ${value.slice(0, MAX_TITLE)}`;
-    box.append(action("=", title, () => filterBy(name, value, false)), excludeAction(name, value));
-  }
-  if (name !== "level") {
-    const { cols } = state.query;
-    const others = cols.filter((other) => other !== name);
-    const isColumn = others.length < cols.length;
-    const label = isColumn ? "− column" : "+ column";
-    const title = `${label}: ${isColumn ? "hide" : "show"} ${name} in each row`;
-    const column = action(label, title, () => changeView({ cols: isColumn ? others : [...cols, name] }));
-    column.classList.add("column");
-    box.append(column);
+    box.append(action("=", title, () => filterBy(key, value, false)), excludeAction(key, name, value));
   }
   return box;
 }
 
 /**
  * Returns the button that excludes a value.
+ * @param {string} key as withField has it
  * @param {string} name
  * @param {string} value
  */
-export function excludeAction(name, value) {
+export function excludeAction(key, name, value) {
   const title = `≠ Exclude entries with ${name} = ${value.slice(0, MAX_TITLE)}`;
-  return action("≠", title, () => filterBy(name, value, true));
+  return action("≠", title, () => filterBy(key, value, true));
 }
 
 /**
  * Shows only the entries with a value, or those without it.
- * @param {string} name
+ * @param {string} key as withField has it
  * @param {string} value
  * @param {boolean} isExcluded
  */
-export function filterBy(name, value, isExcluded) {
-  changeQuery({ ...withField(state.query, name, value, isExcluded), open: 0 });
+export function filterBy(key, value, isExcluded) {
+  changeQuery({ ...withField(state.query, key, value, isExcluded), open: 0 });
 }
 
 /**
