@@ -149,7 +149,7 @@ func TestPageOnPhone(t *testing.T) {
 	p.check("document.documentElement.scrollWidth <= innerWidth", true)
 	p.check(`$(".panel").getBoundingClientRect().right <= innerWidth`, true)
 	// A phone has no columns.
-	p.check(`$$(".facts .value-actions button").filter((e) => e.checkVisibility()).map((e) => e.textContent).join()`, "=,≠")
+	p.check(`$$(".facts .action").filter((e) => e.checkVisibility()).map((e) => e.textContent).join()`, "=,≠")
 
 	// Wrapped rows are as high as their text.
 	s.insert(errorEntry(strings.Repeat("word ", 40)))

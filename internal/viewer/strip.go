@@ -19,7 +19,9 @@ var (
 
 	// scriptBreaks match line breaks that do not end a statement.
 	scriptBreaks = regexp.MustCompile(`([;{,(\[]|=>|&&|\|\|)\n|\n([})\]])`)
-	scriptEnds   = regexp.MustCompile(`;(\})|,([})\]])`)
+
+	// scriptEnds match separators before closing brackets, which need none.
+	scriptEnds = regexp.MustCompile(`;(\})|,([})\]])`)
 )
 
 // stripped returns a file of the page without comments and most white space, which are

@@ -80,11 +80,12 @@ function fieldElement({ name, distinct, values }, entries) {
  * @param {number} entries
  */
 function valueRow(name, value, count, entries) {
+  const key = FIELD_PREFIX + name;
   const bar = element("span", "share");
   bar.style.width = `${((100 * count) / entries).toFixed(1)}%`;
   const select = button("field-value", [bar, element("span", "name", ...marked(value || "(empty)"))], () =>
-    filterBy(FIELD_PREFIX + name, value, false),
+    filterBy(key, value, false),
   );
   select.title = value;
-  return element("li", "", select, element("span", "count", formatCount(count)), excludeAction(FIELD_PREFIX + name, name, value));
+  return element("li", "", select, element("span", "count", formatCount(count)), excludeAction(key, name, value));
 }

@@ -232,7 +232,7 @@ export function gapEntry(after, before) {
  * @param {unknown} error
  */
 function isPermanent(error) {
-  return error instanceof ServerError && !error.isOverload;
+  return error instanceof ServerError && !error.isTransient;
 }
 
 /** @param {number} ms */
