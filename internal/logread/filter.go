@@ -16,7 +16,8 @@ type filter struct {
 	levels    levelSet
 	notLevels levelSet
 
-	kind     string        // the pattern of messages, empty if any matches
+	hasKind  bool
+	kind     string        // the pattern of messages, if hasKind
 	texts    []*foldedText // an entry must contain all of them
 	notTexts []*foldedText // and none of these
 
@@ -85,7 +86,7 @@ func (f *filter) selectsFields() bool { return len(f.fields)+len(f.notFields) > 
 
 // matchesAll reports whether the filter selects every entry.
 func (f *filter) matchesAll() bool {
-	return !f.selectsLevels() && !f.selectsText() && !f.selectsFields() && f.kind == "" && !f.hasTimeRange
+	return !f.selectsLevels() && !f.selectsText() && !f.selectsFields() && !f.hasKind && !f.hasTimeRange
 }
 
 // A matcher evaluates filters for one scan.
@@ -99,7 +100,7 @@ type matcher struct {
 // matches reports whether message and details satisfy the conditions of f on text and
 // fields. If m.work.err is set, the result is meaningless.
 func (m *matcher) matches(f *filter, message, details string) bool {
-	if f.kind != "" {
+	if f.hasKind {
 		if m.kind = appendPattern(m.kind[:0], message); string(m.kind) != f.kind {
 			return false
 		}
@@ -194,7 +195,7 @@ func (f *filter) rankSet() uint8 {
 // hasCounts reports whether counts by time and level are sufficient to count the
 // entries that the filter selects.
 func (f *filter) hasCounts() bool {
-	return len(f.levels.names)+len(f.notLevels.names) == 0 && !f.selectsText() && !f.selectsFields() && f.kind == ""
+	return len(f.levels.names)+len(f.notLevels.names) == 0 && !f.selectsText() && !f.selectsFields() && !f.hasKind
 }
 
 // probe returns the test of the filter against a summary.

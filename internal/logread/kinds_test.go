@@ -96,6 +96,19 @@ func TestKindFilter(t *testing.T) {
 	if got := l.kinds(query).Entries; got != 2 {
 		t.Errorf("GET /logs/kinds: got %d entries, want 2", got)
 	}
+	// The pattern of entries without a message is empty, too.
+	for range 3 {
+		l.insert(testEntry{"error", "", "2026-11-22T10:00:03.000000000Z", nil})
+	}
+	if _, body := l.get("/logs?kind="); strings.Count(body, `"message":""`) != 3 || strings.Count(body, `"id":`) != 3 {
+		t.Errorf("GET /logs?kind= = %s, want the three entries without a message", body)
+	}
+	if _, body := l.get("/logs/histogram?kind="); !strings.Contains(body, `"levels":{"error":3}`) {
+		t.Errorf("GET /logs/histogram?kind= = %s, want three entries", body)
+	}
+	if got := l.kinds("kind="); got.Entries != 3 || got.Kinds[0].Kind != "" {
+		t.Errorf("GET /logs/kinds?kind= = %+v, want three entries without a message", got)
+	}
 	if resp, _ := l.get("/logs?kind=" + strings.Repeat("x", maxText+1)); resp.StatusCode != http.StatusBadRequest {
 		t.Errorf("a long kind: got status %d, want 400", resp.StatusCode)
 	}

@@ -136,7 +136,7 @@ func (p *pass) statement() string {
 	if p.each != nil && p.each.details {
 		details = "details"
 	}
-	if p.filter.kind != "" || p.each != nil && !p.each.details {
+	if p.filter.hasKind || p.each != nil && !p.each.details {
 		message = "message"
 	}
 	return "SELECT id FROM logs WHERE id <= ? AND id >= ? AND log_visit(?, id, " +
@@ -151,7 +151,7 @@ func (p *pass) columns() int {
 		return logpages.Details
 	case p.needsTimes():
 		return logpages.Timestamp
-	case f.kind != "":
+	case f.hasKind:
 		return logpages.Message
 	}
 	return logpages.Level

@@ -129,7 +129,7 @@ func (q *query) set(name, value string, now time.Time) (err error) {
 		if len(value) > maxText {
 			return fmt.Errorf("kind is longer than %d bytes", maxText)
 		}
-		q.kind = value
+		q.hasKind, q.kind = true, value
 	case "words":
 		err = q.addWords(value)
 	case "since":

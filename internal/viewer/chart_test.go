@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Dragging over the histogram selects a time range.
@@ -135,4 +136,56 @@ func TestPageHistogramOutliers(t *testing.T) {
 	p.click(`buttonWith("◂ 1 earlier")`)
 	p.wait(`isLoaded() && messages() === "old"`)
 	p.check("location.search", "?until=2026-11-22T00%3A00%3A00Z&zone=utc")
+}
+
+// Among few entries, one whose clock is wrong by years is an outlier, too. The start of
+// the time range stays.
+func TestPageHistogramFewEntries(t *testing.T) {
+	s := newSite(t)
+	now := time.Now()
+	for _, at := range []time.Time{now.Add(-25 * time.Hour), now.Add(-time.Hour), now, now.AddDate(70, 0, 0)} {
+		s.insert(testEntry{"error", "x", timestamp(at), ""})
+	}
+	p := openTab(t, s.url+"/?since=24h", desktop)
+	p.wait("isLoaded()")
+	p.check("state.chart.levels.error", 3)
+	p.check("[state.chart.earlier, state.chart.later].join()", "0,1")
+	p.check("state.chart.step <= 3_600_000", true)
+	p.check(`$$("#bars g rect").length`, 2)
+	// Few entries over some days are not outliers.
+	p = openTab(t, s.url+"/?until="+now.UTC().Add(time.Second).Format(time.RFC3339), desktop)
+	p.wait("isLoaded()")
+	p.check("[state.chart.earlier, state.chart.later].join()", "0,0")
+	p.check(`$$("#bars g rect").length >= 2`, true)
+}
+
+// A histogram that takes longer than the page waits before it loads another one is shown.
+func TestPageSlowHistogram(t *testing.T) {
+	gate := stallGate{path: "/logs/histogram"}
+	s := newSiteBehind(t, gate.middleware)
+	s.fill(1)
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLive() && isLoaded()")
+	p.eval(`(() => {
+		const realTimeout = setTimeout;
+		window.setTimeout = (f, ms) => realTimeout(f, ms === 3000 ? 50 : ms);
+		window.notes = [];
+		new MutationObserver(() => notes.push($("#chartNote").textContent)).observe($("#chartNote"), { childList: true });
+	})()`)
+	entries := make([]testEntry, 100+tailBurst)
+	for i := range entries {
+		entries[i] = errorEntry("entry")
+	}
+	for range 2 {
+		release := gate.stall()
+		s.deliver(entries...) // so many that the tail skips some
+		p.wait(`$("#chart.stale")`)
+		s.deliver(entries...)
+		p.wait("state.pending.length === 0")
+		p.eval("new Promise((resolve) => setTimeout(resolve, 300))")
+		release()
+		p.wait(`!$("#chart.stale")`)
+	}
+	p.wait("state.chart?.levels.error === 2401")
+	p.check("notes.filter((note) => note).join()", "")
 }

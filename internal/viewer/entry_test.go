@@ -2,6 +2,7 @@ package viewer
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -155,4 +156,73 @@ func TestPageSameRequest(t *testing.T) {
 	p.click(`buttonWith("Same ctx.request_id")`)
 	p.wait("isLoaded() && state.entries.length === 3")
 	p.check("location.search", "?details.ctx.request_id=r0&open=4")
+}
+
+// Large text and details are shown in a time proportional to their length.
+func TestPageLargeEntries(t *testing.T) {
+	s := newSite(t)
+	s.insert(
+		testEntry{"error", "calls\n" + strings.Repeat("(", 1<<20), timestamp(time.Now()), ""},
+		testEntry{"error", strings.Repeat("line\n", 100_000), timestamp(time.Now()), ""},
+		testEntry{"error", "many", timestamp(time.Now()), `{"list":{` + manyMembers(50_000) + `}}`},
+	)
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLoaded()")
+	for id := 1; id <= 3; id++ {
+		p.eval(fmt.Sprintf("changeQuery({ open: %d })", id))
+		p.wait(fmt.Sprintf("isLoaded() && row(%d)?.querySelector('.panel')", id))
+		p.check(`$$(".panel *").length < 12_000`, true)
+		p.check(fmt.Sprintf(`$(".panel").textContent.length > %d`, 500_000), true)
+	}
+}
+
+// A field of details may have the name of a column.
+func TestPageFieldNamedLevel(t *testing.T) {
+	s := newSite(t)
+	s.insert(testEntry{"error", "one", timestamp(time.Now()), `{"level":"high"}`})
+	s.insert(testEntry{"error", " \n ", timestamp(time.Now()), `{"level":"low"}`})
+	p := openTab(t, s.url+"/?open=1", desktop)
+	p.wait(`isLoaded() && $(".panel")`)
+	p.check("messages()", "(no message)|one")
+	p.click(`$(".facts .action")`)
+	p.wait("isLoaded() && state.entries.length === 1")
+	p.check("location.search", "?details.level=high")
+	p.click(`$(".chip.set .invert")`)
+	p.wait("isLoaded() && state.entries[0].id === 2")
+	p.check("location.search", "?not.details.level=high")
+}
+
+// A value that is too long for an address has no buttons that filter by it.
+func TestPageLongValue(t *testing.T) {
+	s := newSite(t)
+	s.insert(testEntry{"error", "x", timestamp(time.Now()),
+		`{"long":"` + strings.Repeat("x", 5000) + `","short":"x"}`})
+	p := openTab(t, s.url+"/?open=1", desktop)
+	p.wait(`isLoaded() && $(".panel")`)
+	p.check(`$$(".facts .value").map((e) => [...e.querySelectorAll("button")].map((b) => b.textContent).join()).join("|")`,
+		"+ column|=,≠,+ column")
+}
+
+// manyMembers returns n members of a JSON object.
+func manyMembers(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"member %d":%d`, i, i)
+	}
+	return b.String()[1:]
+}
+
+// A list that starts further down becomes live when its start is reached.
+func TestPageAnchoredListReachesNewest(t *testing.T) {
+	s := newSite(t)
+	s.fill(500)
+	p := openTab(t, s.url+"/?open=100", desktop)
+	p.wait("isLoaded() && state.anchored")
+	p.eval(`$("#list").scrollTop = 0`)
+	p.wait("!state.anchored && isLive()")
+	p.check("state.entries[0].id", 500)
+	s.deliver(errorEntry("new"))
+	p.wait(`!$("#pill").hidden`)
+	p.press("g")
+	p.wait(`messages().startsWith("new|entry 499|")`)
 }

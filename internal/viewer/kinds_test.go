@@ -2,6 +2,7 @@ package viewer
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -72,14 +73,77 @@ func TestPageKinds(t *testing.T) {
 	p.press("m")
 	p.wait("isLoaded() && state.entries.length === 41")
 
-	// No filter selects entries without a message, so a click opens the last of them.
+	// The pattern of entries without a message is empty.
+	s.insert(testEntry{"fatal", "", timestamp(now), ""}, testEntry{"fatal", "text", timestamp(now), ""})
 	s.insert(testEntry{"fatal", "", timestamp(now), ""})
 	p.navigate(s.url + "/?view=kinds&level=fatal")
 	p.wait(`$(".kind")`)
 	p.check(`$(".kind .text").lastChild.textContent`, "(no message)")
 	p.click(`$(".kind")`)
-	p.wait(`isLoaded() && $(".row.open .panel")`)
-	p.check("location.search", "?level=fatal&open=84")
+	p.wait("isLoaded() && state.entries.length === 2")
+	p.check("location.search", "?kind=&level=fatal")
+	p.check("filters()", "kind = (empty)")
+	p.reload()
+	p.wait("isLoaded() && state.entries.length === 2")
+	p.click(`$(".chip.set .remove")`)
+	p.wait("isLoaded() && state.entries.length === 3")
+	p.check("location.search", "?level=fatal")
+}
+
+// The kinds of entries whose stored times cannot be read are shown without times. The
+// others show how long ago they were seen.
+func TestPageKindTimes(t *testing.T) {
+	s := newSite(t)
+	s.insert(testEntry{"error", "no time", "whenever", ""}, errorEntry("now"))
+	p := openTab(t, s.url+"/?view=kinds", desktop)
+	p.wait(`isLoaded() && $$(".kind").length === 2`)
+	p.check(`$$(".kind .seen").map((e) => e.textContent.replace(/\d+ seconds?/g, "N s")).join("|")`,
+		"N s ago – N s ago|")
+	p.eval(`window.seen = $(".kind .seen").textContent`)
+	p.wait(`$(".kind .seen").textContent !== seen`)
+	p.check(`$("#announcement").textContent`, "2 kinds of entries, the most frequent first")
+}
+
+// The keys move between kinds, and all kinds can be shown.
+func TestPageKindKeys(t *testing.T) {
+	s := newSite(t)
+	for i := range 60 {
+		s.insert(errorEntry("failed in " + strings.Repeat("x", i+1)))
+	}
+	p := openTab(t, s.url+"/?view=kinds", desktop)
+	p.wait(`isLoaded() && $$(".kind").length === 50`)
+	p.check(`$("#status").textContent`, "60 kinds of entries, the most frequent first")
+	const focused = `$$("#kinds button").indexOf(document.activeElement)`
+	p.press("j")
+	p.check(focused, 0)
+	p.press("ArrowDown", "j", "ArrowUp")
+	p.check(focused, 1)
+	p.press("PageDown")
+	p.check(focused+" > 5", true)
+	p.press("Home")
+	p.check(focused, 0)
+	p.press("/", "Escape")
+	p.check(focused, 0)
+	p.press("G")
+	p.check(focused, 50)
+	p.press("Enter")
+	p.wait(`$$(".kind").length === 60 && !buttonWith("Show all kinds")`)
+	p.press("g", "Enter")
+	p.wait("isLoaded() && state.entries.length === 1")
+}
+
+// If loading the fields fails, the page loads them again.
+func TestPageFieldsRetry(t *testing.T) {
+	gate := failGate{path: "/logs/fields"}
+	s := newSiteBehind(t, gate.middleware)
+	s.insert(testEntry{"error", "x", timestamp(time.Now()), `{"service":"shop"}`})
+	s.insert(testEntry{"error", "x", timestamp(time.Now()), `{"service":"shop"}`})
+	gate.fails.Store(true)
+	p := openTab(t, s.url+"/?fields=1", desktop)
+	p.allowErrors("status of 503")
+	p.wait(`$("#fields").textContent === "Overloaded"`)
+	gate.fails.Store(false)
+	p.wait(`$("#fields h3")?.textContent === "service"`)
 }
 
 // The fields of the entries are shown beside the list. A click filters by a value.
@@ -110,4 +174,12 @@ func TestPageFields(t *testing.T) {
 	p.check("filters()", "status = 500,service ≠ s0")
 	p.press("f")
 	p.wait(`$("#fields").hidden`)
+
+	// Closing the fields does not load the entries again.
+	p.press("f")
+	p.wait(`$("#fields h3")`)
+	p.eval("window.kept = state.entries")
+	p.click(`buttonWith("Close")`)
+	p.wait(`$("#fields").hidden`)
+	p.check("kept === state.entries && location.search", "?details.status=500&not.details.service=s0")
 }

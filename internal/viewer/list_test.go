@@ -3,6 +3,7 @@ package viewer
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -147,6 +148,8 @@ func TestPageOnPhone(t *testing.T) {
 	p.wait(`$(".row.open .panel")`)
 	p.check("document.documentElement.scrollWidth <= innerWidth", true)
 	p.check(`$(".panel").getBoundingClientRect().right <= innerWidth`, true)
+	// A phone has no columns.
+	p.check(`$$(".facts .action").filter((e) => e.checkVisibility()).map((e) => e.textContent).join()`, "=,≠")
 
 	// Wrapped rows are as high as their text.
 	s.insert(errorEntry(strings.Repeat("word ", 40)))
@@ -319,6 +322,9 @@ func TestPageZoomed(t *testing.T) {
 	p.check(`$("#list").clientHeight > 150`, true)
 	p.check(`topOf($("#help")) - topOf($("#range"))`, 0)
 	p.check("document.documentElement.scrollHeight > innerHeight", true)
+	p.press("?")
+	p.check(`topOf($("#helpTitle")) > 0`, true)
+	p.press("Escape")
 	p.check("document.documentElement.scrollWidth <= innerWidth", true)
 }
 
@@ -410,4 +416,88 @@ func TestPageOldestFirst(t *testing.T) {
 	p.press("g")
 	p.wait("isLoaded() && state.entries[0]?.id === 9000")
 	p.check("location.search", "")
+}
+
+// Wrapping rows and showing columns keeps the place in the list and the opened entries.
+func TestPageViewKeepsPlace(t *testing.T) {
+	s := newSite(t)
+	s.fill(2000)
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLoaded() && state.entries.length === 2000")
+	p.eval(`$("#list").scrollTop = 32 * 1000`)
+	p.click(`row(998).querySelector(".head")`)
+	p.wait(`$(".row.open .panel")`)
+	p.click(`row(996).querySelector(".head")`)
+	p.wait(`$$(".row.open .panel").length === 2`)
+	const visible = `$$(".row").find((row) => topOf(row) >= topOf($("#list")) - 1).dataset.id`
+	before := p.eval(visible)
+	for _, key := range []string{"w", "w", "u"} {
+		p.press(key)
+		p.wait(`$$(".row.open .panel").length === 2`)
+		p.check(visible, before)
+	}
+	p.click(`$(".facts [aria-label^='+ column: show n']")`)
+	p.wait(`$$(".row .cell").length && $$(".row.open .panel").length === 2`)
+	p.check(visible, before)
+	p.check("location.search", "?cols=n&open=996&zone=utc")
+	p.check("state.entries.length", 2000)
+	// The address still opens an entry after one of two was closed.
+	p.click(`row(996).querySelector(".head")`)
+	p.check("location.search", "?cols=n&open=998&zone=utc")
+}
+
+// An entry far from the start of the list can be opened by its address in both orders.
+func TestPageOpenOldestFirst(t *testing.T) {
+	s := newSite(t)
+	s.fill(2000)
+	p := openTab(t, s.url+"/?order=asc&open=1500", desktop)
+	p.wait("isLoaded() && $('.row.open .panel')")
+	p.check("$('.row.open').dataset.id", 1500)
+	p.eval(`$("#list").scrollTop = 0`)
+	p.wait("state.entries[0].id < 1000")
+	p.eval(`$("#list").scrollTop = 1e9`)
+	p.wait("state.entries.at(-1).id > 1800")
+	p.check("state.entries.every((entry, i) => !i || entry.id === state.entries[i - 1].id + 1)", true)
+	p.click(`buttonWith("Go to oldest")`)
+	p.wait("isLoaded() && state.entries[0].id === 1")
+}
+
+// A change of the filters does not end a download, and the page says if the file does not
+// have all entries.
+func TestPageDownloadLimit(t *testing.T) {
+	const page = 10_000
+	line := func(id int) string {
+		return fmt.Sprintf(`{"id":%d,"level":"error","message":"x","timestamp":"","details":null}`, id) + "\n"
+	}
+	next := 50 * page
+	pages := make(chan struct{})
+	s := newSiteBehind(t, func(handler http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !r.URL.Query().Has("before") || r.URL.Path != "/logs" {
+				handler.ServeHTTP(w, r)
+				return
+			}
+			select {
+			case <-pages:
+			case <-r.Context().Done():
+			}
+			for range page {
+				next--
+				_, _ = io.WriteString(w, line(next))
+			}
+		})
+	})
+	s.fill(1)
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLoaded()")
+	p.eval(`(URL.createObjectURL = (blob) => { window.blob = blob; return "#"; })`)
+	p.click(`$("#download")`)
+	pages <- struct{}{}
+	p.eval("changeQuery({ words: 'entry' })")
+	p.wait("isLoaded()")
+	close(pages)
+	p.wait("window.blob")
+	p.check("blob.text().then((text) => text.split('\\n').length)", 10*page+1)
+	p.wait(`$("#status").textContent === "There are more entries. The file has the newest 100,000."`)
+	p.check(`$("#download").disabled`, false)
 }

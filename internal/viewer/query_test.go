@@ -1,8 +1,10 @@
 package viewer
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -107,11 +109,16 @@ func TestPageKeyPrompt(t *testing.T) {
 	other.wait(`$("#keyDialog").open`)
 
 	// The help dialog has a button that deletes the key.
+	p.eval("changeQuery({ words: 'entry' })")
+	p.wait(`isLoaded() && $("#bars .bar")`)
 	p.press("?")
 	p.click(`$("#forgetKey")`)
 	p.wait(`$("#keyDialog").open`)
 	p.check(`sessionStorage.apiKey`, nil)
-	p.check(`$$(".row").length`, 0)
+	p.check(`$$(".row, #bars .bar").length`, 0)
+	p.typeText("clé")
+	p.press("Enter")
+	p.check(`$("#keyInput").validity.patternMismatch`, true)
 }
 
 // requireKey returns a middleware that requires an API key for reading.
@@ -130,12 +137,16 @@ func requireKey(key string) func(next http.Handler) http.Handler {
 }
 
 // A failGate is a middleware that can make reading fail.
-type failGate struct{ fails atomic.Bool }
+type failGate struct {
+	fails  atomic.Bool
+	path   string // start of the paths that fail, /logs if empty
+	status int    // 503 if 0
+}
 
 func (g *failGate) middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if g.fails.Load() && strings.HasPrefix(r.URL.Path, "/logs") {
-			w.WriteHeader(http.StatusServiceUnavailable)
+		if g.fails.Load() && strings.HasPrefix(r.URL.Path, cmp.Or(g.path, "/logs")) {
+			w.WriteHeader(cmp.Or(g.status, http.StatusServiceUnavailable))
 			fmt.Fprintln(w, `{"error":"overloaded"}`)
 			return
 		}
@@ -213,4 +224,70 @@ func TestPageInvertFilter(t *testing.T) {
 	p.check("location.search", "?details.n=0")
 	p.click(`$(".chip.set .remove")`)
 	p.wait("isLoaded() && state.entries.length === 6")
+}
+
+// A search finds and marks its text literally, whatever characters it has.
+func TestPageSearchIsLiteral(t *testing.T) {
+	s := newSite(t)
+	texts := []string{"db-primary", "a.b*c", "[x](y)", "$1^", `\d+`, "{2}", "a/b", "a|b", "(?=x)", "<b>&amp;", "ß-Ü"}
+	for _, text := range texts {
+		s.insert(errorEntry("before " + text + " after"))
+	}
+	p := openTab(t, s.url+"/", desktop)
+	for i, text := range texts {
+		for _, name := range []string{"q", "words"} {
+			p.navigate(s.url + "/?" + name + "=" + url.QueryEscape(text))
+			p.wait("isLoaded() && state.entries.length === 1 && $('.row mark')")
+			p.check("state.entries[0].id", i+1)
+			p.check(`$(".row mark").textContent`, text)
+		}
+	}
+}
+
+// The search box shows the search of the address, also after the back button while it has
+// the focus. Escape leaves the box and keeps its text.
+func TestPageSearchBoxText(t *testing.T) {
+	s := newSite(t)
+	s.fill(20)
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLoaded()")
+	p.eval("changeQuery({ levels: ['error'] })")
+	p.press("/")
+	p.typeText("entry 1")
+	p.wait(`location.search === "?words=entry+1&level=error"`)
+	p.press("Escape")
+	p.check(`$("#search").value`, "entry 1")
+	p.press("/")
+	p.eval("history.back()")
+	p.wait(`isLoaded() && state.entries.length === 20 && location.search === ""`)
+	p.check(`document.activeElement.id + $("#search").value`, "search")
+}
+
+// The page says if the entry of a link is not stored, or does not match.
+func TestPageMissingEntry(t *testing.T) {
+	s := newSite(t)
+	s.fill(3)
+	s.db.Exec("DELETE FROM logs WHERE id = 1")
+	p := openTab(t, s.url+"/?open=1", desktop)
+	p.wait("isLoaded() && state.entries.length === 2")
+	p.check(`$("#status").textContent`, "entry 1 was deleted or does not match these filters; 2 entries")
+	p.navigate(s.url + "/?q=entry+2&open=2")
+	p.wait("isLoaded() && state.entries.length === 1")
+	p.check(`$("#status").textContent`, "entry 2 was deleted or does not match these filters; 1 entry")
+	p.press("j", "Enter")
+	p.wait(`$(".row.open .panel")`)
+	p.check("location.search", "?q=entry+2&open=3")
+}
+
+// A proxy may limit the rate of requests. The page retries them.
+func TestPageTooManyRequests(t *testing.T) {
+	gate := failGate{status: http.StatusTooManyRequests}
+	s := newSiteBehind(t, gate.middleware)
+	s.fill(3)
+	gate.fails.Store(true)
+	p := openTab(t, s.url+"/", desktop)
+	p.allowErrors("status of 429")
+	p.wait(`$("#notice h2")?.textContent === "Cannot load the log"`)
+	gate.fails.Store(false)
+	p.wait("isLoaded() && state.entries.length === 3 && isLive()")
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestPageLive(t *testing.T) {
@@ -106,6 +107,55 @@ func TestPageTailReconnects(t *testing.T) {
 	p.wait(`$$(".row").length === 4`)
 	p.wait("isLive()")
 	p.check("messages()", "meanwhile|after a reset|after an end|entry 0")
+}
+
+// A hidden page ends its tail after a while, and misses nothing when it is shown again.
+func TestPageHidden(t *testing.T) {
+	var gate tailGate
+	s := newSiteBehind(t, gate.middleware)
+	s.fill(1)
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLive() && isLoaded()")
+	p.check("document.hidden", false)
+	gate.awaitTails(t, 1)
+	p.eval(`(() => {
+		const realTimeout = setTimeout;
+		window.setTimeout = (f, ms) => realTimeout(f, ms === 5000 ? 50 : ms);
+		window.hide = (isHidden) => {
+			Object.defineProperty(document, "hidden", { value: isHidden, configurable: true });
+			document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
+		};
+	})()`)
+	p.eval("hide(true)")
+	gate.awaitTails(t, 0)
+	s.deliver(errorEntry("while hidden"))
+	p.eval("hide(false)")
+	gate.awaitTails(t, 1)
+	p.wait(`messages() === "while hidden|entry 0"`)
+	// A paused page stays paused.
+	p.press("p")
+	p.eval("(hide(true), hide(false))")
+	p.eval("settled()")
+	gate.awaitTails(t, 0)
+	p.check("liveText()", "Paused")
+}
+
+// A page that was left ends its tail, although the browser may keep the page.
+func TestPageLeft(t *testing.T) {
+	var gate tailGate
+	s := newSiteBehind(t, gate.middleware)
+	s.fill(1)
+	p := openTab(t, s.url+"/", desktop)
+	for i := range 8 {
+		p.navigate(fmt.Sprintf("%s/?details.n=0&cols=c%d", s.url, i))
+		p.wait("isLive() && isLoaded() && state.entries.length === 1")
+	}
+	gate.awaitTails(t, 1)
+	p.eval("history.back()")
+	p.wait(`location.search.endsWith("c6") && isLive()`)
+	s.deliver(testEntry{"error", "new", timestamp(time.Now()), `{"n":0}`})
+	p.wait(`messages() === "new|entry 0"`)
+	gate.awaitTails(t, 1)
 }
 
 // The tail starts after the entries that were loaded, no matter when it connects.
@@ -320,4 +370,83 @@ func TestPageListLimit(t *testing.T) {
 	p.wait("state.entries.length === 10000")
 	p.check("state.opened.size", 1) // the entry is still in the list
 	p.check("state.entries.filter((entry) => entry.gap).length", 1)
+}
+
+// An entry that arrives while all entries are being loaded is in the list once.
+func TestPageArrivesDuringLoad(t *testing.T) {
+	release := make(chan struct{})
+	s := newSiteBehind(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/logs" && r.URL.Query().Get("limit") == "10000" {
+				select {
+				case <-release:
+				case <-r.Context().Done():
+				}
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	s.fill(400)
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLive() && isLoaded() && state.isLoadingMore")
+	// The pointer over the list holds the entry back.
+	p.mouse("mouseMoved", 400, 400)
+	p.mouse("mouseMoved", 401, 400)
+	s.deliver(errorEntry("new"))
+	p.wait("state.pending.length === 1")
+	close(release)
+	p.wait("!state.isLoadingMore && !state.pending.length && state.entries.length >= 401")
+	p.check("state.entries.map((entry) => entry.id).slice(0, 3).join()", "401,400,399")
+	p.check("state.entries.length", 401)
+}
+
+// A gap of more than 10,000 entries is loaded in several steps, the newest first.
+func TestPageLoadsLargeGap(t *testing.T) {
+	const skipped = 10_050
+	s := newSite(t)
+	s.fill(1)
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLive() && isLoaded()")
+	entries := make([]testEntry, skipped+tailBurst)
+	for i := range entries {
+		entries[i] = errorEntry("entry")
+	}
+	s.deliver(entries...)
+	p.wait(fmt.Sprintf("state.entries.length === %d", tailBurst+2))
+	p.eval(`$("#list").scrollTop = 1e9`)
+	p.click(`buttonWith("Load them")`)
+	p.wait("state.entries.length > 10_000")
+	p.eval(`$("#list").scrollTop = 1e9`)
+	p.wait(`$(".gap")`)
+	p.check(`$(".gap").textContent`, "up to 50 skipped, too many at once Load them")
+	p.check("state.entries.findIndex((entry) => entry.gap)", tailBurst+10_000)
+	p.click(`buttonWith("Load them")`)
+	p.wait("!$('.gap') && state.entries.at(-1).id === 1")
+	p.check("state.entries.length", skipped+tailBurst+1)
+}
+
+// The list does not end with a gap when it drops its oldest entries: older ones are
+// loaded after the last entry.
+func TestPageDropsGapAtEnd(t *testing.T) {
+	s := newSite(t)
+	s.fill(1)
+	p := openTab(t, s.url+"/", desktop)
+	p.wait("isLive() && isLoaded()")
+	entries := make([]testEntry, 100+tailBurst)
+	for i := range entries {
+		entries[i] = errorEntry("entry")
+	}
+	s.deliver(entries...)
+	p.wait(fmt.Sprintf("state.entries.length === %d", tailBurst+2))
+	for n := 2 + tailBurst; n < 10_001; {
+		id := s.insert(entries[:min(tailBurst, 10_001-n)]...)
+		n += min(tailBurst, 10_001-n)
+		s.reader.Committed(id)
+		p.wait(fmt.Sprintf("state.entries[0].id === %d", id))
+	}
+	p.check("state.entries.some((entry) => entry.gap)", false)
+	p.eval(`$("#list").scrollTop = 1e9`)
+	p.wait("state.atEnd")
+	p.check("state.entries.at(-1).id", 1)
+	p.check("state.failure", "")
 }

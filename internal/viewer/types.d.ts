@@ -15,8 +15,8 @@ interface Query {
   q: string;
   /** what the search box has: words, "phrases" and -excluded words */
   words: string;
-  /** the pattern of messages, as /logs/kinds returns it */
-  kind: string;
+  /** the pattern of messages, as /logs/kinds returns it; null if any matches */
+  kind: string | null;
   /** levels, or level names as stored; empty for all */
   levels: string[];
   /** a time, or a duration back from now */
@@ -123,9 +123,11 @@ interface State {
   anchored: boolean;
   /** whether entries are sorted by time and not by id */
   sorted: boolean;
+  /** the id of query.open, if the server does not find that entry; otherwise 0 */
+  missing: number;
   /** whether new entries are added at the top as they arrive */
   following: boolean;
-  /** how many kinds are shown */
+  /** how many kinds there are, if they are shown */
   kinds: number;
   /** the id of the entry that the keyboard acts on, or 0 */
   selected: number;

@@ -14,8 +14,10 @@
 //	key                      the API key
 //	state                    what is shown
 //	query                    the filters, as in the address
-//	dom, json, levels, time
+//	dom
+//	json, levels, time
 
+import { byId } from "./dom.js";
 import "./input.js";
 import { onList } from "./list.js";
 import { load, loadGap, loadMore, loadNewer } from "./load.js";
@@ -27,6 +29,7 @@ Object.assign(onList, { nearEnd: loadMore, nearTop: loadNewer, loadGap });
 
 addEventListener("popstate", () => {
   state.query = parseQuery(location.search);
+  byId("search", HTMLInputElement).value = state.query.words; // also if it has the focus
   reload();
 });
 

@@ -17,7 +17,9 @@ const REDRAW_MS = 1000;
 
 // Entries are outliers if there are at most MAX_OUTLIERS on a side, 1% of all, and
 // the others fill less than a quarter of the chart. The chart then shows the others.
+// In a chart of more than ten years, a single entry on a side may be more than 1%.
 const MAX_OUTLIERS = 10;
+const TEN_YEARS_MS = 3650 * 86_400_000;
 const MAX_ZOOMS = 6;
 
 const AXIS_HEIGHT = 18;
@@ -104,7 +106,12 @@ function reloadLater(ms) {
   clearTimeout(reloadTimer);
   reloadAt = at;
   const { signal } = state.loading;
-  reloadTimer = setTimeout(() => signal.aborted || loadChart(signal), ms);
+  reloadTimer = setTimeout(() => {
+    reloadAt = 0;
+    if (signal.aborted) return;
+    if (uncounted) reloadLater(ms); // a histogram is being loaded
+    else loadChart(signal);
+  }, ms);
 }
 
 /** Loads the histogram again soon, because it does not count some new entries. */
@@ -127,8 +134,8 @@ async function fetchChart(signal, upTo) {
   for (let zooms = 0; zooms < MAX_ZOOMS; zooms++) {
     const bulk = bulkOf(chart, zooms > 0);
     if (!bulk) break;
-    params.set("since", isoTime(bulk.first));
-    params.set("until", isoTime(bulk.end));
+    if (!state.query.since) params.set("since", isoTime(bulk.first));
+    if (!state.query.until) params.set("until", isoTime(bulk.end));
     const { levels } = chart;
     chart = { ...(await fetchBuckets(signal, params, upTo)), ...bulk, levels };
   }
@@ -175,7 +182,8 @@ const bucketPair = ({ time, levels }) => [Date.parse(time), levels];
  */
 function bulkOf(chart, isZoomed) {
   const sums = [...bucketSums(chart, LEVELS)].sort((a, b) => a[0] - b[0]);
-  const limit = Math.min(MAX_OUTLIERS, Math.floor(totalOf(sums) / 100));
+  const min = chart.end - chart.first > TEN_YEARS_MS ? 1 : 0;
+  const limit = Math.max(min, Math.min(MAX_OUTLIERS, Math.floor(totalOf(sums) / 100)));
   const earlier = state.query.since ? [] : outliersOf(sums, limit);
   const later = state.query.until ? [] : outliersOf(sums.reverse(), limit);
   const bulk = sums.slice(later.length, sums.length - earlier.length);

@@ -4,7 +4,7 @@
 import { button, byId, element, formatCount } from "./dom.js";
 import { LEVELS } from "./levels.js";
 import { NO_FILTERS, filtersOf, isFiltered, without } from "./query.js";
-import { canBeLive, changeQuery, reload, state } from "./state.js";
+import { canBeLive, changeQuery, changeView, reload, state } from "./state.js";
 import { parseTime, shortTime } from "./time.js";
 
 /**
@@ -87,7 +87,7 @@ function press(name, isPressed) {
 /** @param {string} name */
 function columnHeader(name) {
   const cols = state.query.cols.filter((other) => other !== name);
-  const remove = button("action", ["×"], () => changeQuery({ cols }));
+  const remove = button("action", ["×"], () => changeView({ cols }));
   remove.setAttribute("aria-label", `× Remove the column ${name}`);
   return element("span", "cell", name, remove);
 }
@@ -239,7 +239,8 @@ export function showStatus() {
   }
   status.replaceChildren(listStatus());
   if (state.anchored) {
-    status.append(button("link", ["Go to newest"], () => changeQuery({ open: 0 })));
+    const label = `Go to ${state.query.asc ? "oldest" : "newest"}`;
+    status.append(button("link", [label], () => changeQuery({ open: 0 })));
   }
 }
 
@@ -250,13 +251,14 @@ export function showError(text) {
 
 /** Describes the entries in the list. */
 function listStatus() {
-  const { entries, atEnd, anchored, query, kinds } = state;
+  const { entries, atEnd, anchored, query, kinds, missing } = state;
   if (kinds) return `${formatCount(kinds)} ${kinds === 1 ? "kind" : "kinds"} of entries, the most frequent first`;
   if (anchored) return `around entry ${query.open || entries[0]?.id} `;
-  if (!entries.length) return "";
-  if (atEnd) return entryCount(entries.length);
+  const start = missing ? `entry ${missing} was deleted or does not match these filters; ` : "";
+  if (!entries.length) return start;
+  if (atEnd) return start + entryCount(entries.length);
   const [first, more] = query.asc ? ["oldest", "newer"] : ["newest", "older"];
-  return `${first} ${entryCount(entries.length)}, scroll for ${more} ones`;
+  return `${start}${first} ${entryCount(entries.length)}, scroll for ${more} ones`;
 }
 
 /**
@@ -264,9 +266,7 @@ function listStatus() {
  * there may be too many.
  */
 export function announceList() {
-  const { failure, entries, atEnd } = state;
-  const count = entries.length ? entryCount(entries.length) : "No entries";
-  announcement.textContent = failure || `${count}${atEnd ? "" : " loaded, more below"}`;
+  announcement.textContent = state.failure || listStatus() || "No entries";
 }
 
 /** @param {number} n */

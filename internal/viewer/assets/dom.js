@@ -2,9 +2,12 @@
 // or as an attribute value, never as markup; the page's Content-Security-Policy
 // enforces this with Trusted Types.
 
+import { ago } from "./time.js";
+
 const SVG_NAMESPACE = "http://www.w3.org/2000/svg";
 const COPY_FEEDBACK_MS = 1200;
 const MAX_MARKS = 100;
+const AGE_MS = 1000;
 
 /**
  * Returns the element of index.html with the given id.
@@ -59,6 +62,22 @@ export function svgElement(name, attributes, ...children) {
   made.append(...children);
   return made;
 }
+
+/**
+ * Returns an element that shows how long ago a time was, and stays up to date.
+ * @param {number} ms
+ */
+export function ageElement(ms) {
+  const age = element("span", "age", ago(ms));
+  age.dataset.time = String(ms);
+  return age;
+}
+
+setInterval(() => {
+  for (const age of document.querySelectorAll(".age")) {
+    if (age instanceof HTMLElement) age.textContent = ago(Number(age.dataset.time));
+  }
+}, AGE_MS);
 
 /**
  * Returns text split into nodes, with each match of a pattern in a mark element.

@@ -1,19 +1,19 @@
 // Makes the panel of an opened entry, with its message, level, times, details and
 // actions.
 
-import { button, copyButton, element } from "./dom.js";
+import { ageElement, button, copyButton, element } from "./dom.js";
 import { indentedJSON, isContainer, parseJSON } from "./json.js";
 import { NO_FILTERS, addressOf } from "./query.js";
 import { textBlock } from "./stack.js";
 import { changeQuery, marked, state } from "./state.js";
-import { ago, fullTime, isRelative } from "./time.js";
-import { valueActions } from "./values.js";
+import { fullTime, isRelative } from "./time.js";
+import { fieldActions, valueActions } from "./values.js";
 
 const MAX_TREE_DEPTH = 20;
+const MAX_TREE = 200_000; // characters
 const MAX_SAME = 2;
 const ID_NAME = /(^|[._-])(request|req|trace|correlation|session|transaction)[._-]?(id)?$/i;
 const INDENT = "  ";
-const AGE_MS = 1000;
 
 /**
  * @param {Entry} entry
@@ -36,13 +36,11 @@ export function entryPanel(entry) {
 /** @param {Entry} entry */
 function metaLine(entry) {
   const level = element("b", `lv-${entry.level}`, entry.levelName || "(none)");
-  const value = element("span", "value", level, valueActions("level", entry.levelName));
+  const value = element("span", "value", level, valueActions("level", "level", entry.levelName));
   const meta = element("div", "meta", value);
   const { time: ms } = entry;
   if (!isNaN(ms)) {
-    const age = element("span", "age", ago(ms));
-    age.dataset.time = String(ms);
-    meta.append(element("span", "", fullTime(ms, false), " (", age, ")"));
+    meta.append(element("span", "", fullTime(ms, false), " (", ageElement(ms), ")"));
   }
   meta.append(element("span", "", entry.timestamp), element("span", "", `entry ${entry.id}`));
   return meta;
@@ -167,7 +165,8 @@ function valueElement(node, path, depth) {
  * @param {number} depth
  */
 function treeElement(node, path, depth) {
-  if (!node.members.length || depth > MAX_TREE_DEPTH) return element("span", "", node.text);
+  const isLarge = depth > MAX_TREE_DEPTH || node.text.length > MAX_TREE;
+  if (!node.members.length || isLarge) return element("span", "", node.text);
   const isObject = node.type === "object";
   const tree = element("span", "", isObject ? "{" : "[");
   let separator = "\n";
@@ -196,11 +195,5 @@ function scalarElement(node, path, depth) {
   const children = isBlock ? [textBlock(node.value)] : marked(text || "(empty)");
   const shown = element("span", `json-${node.type}`, ...children);
   if (!path) return shown;
-  return element("span", "value", shown, valueActions(path, node.value));
+  return element("span", "value", shown, fieldActions(path, node.value));
 }
-
-setInterval(() => {
-  for (const age of document.querySelectorAll(".age")) {
-    if (age instanceof HTMLElement) age.textContent = ago(Number(age.dataset.time));
-  }
-}, AGE_MS);

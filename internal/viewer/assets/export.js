@@ -26,19 +26,24 @@ export function resultsCommand() {
   return curlCommand(`logs?${filterParams(state.query)}`, []);
 }
 
-/** Saves the entries of the query as NDJSON, the newest MAX_PAGES * PAGE of them. */
+/**
+ * Saves the entries of the query as NDJSON. Returns whether there may be more than the
+ * newest MAX_PAGES * PAGE, which it saves.
+ */
 export async function download() {
-  const { signal } = state.loading;
+  const { signal } = new AbortController(); // a change of the query does not end it
+  const params = filterParams(state.query);
+  params.set("limit", String(PAGE));
   const lines = [];
+  let isLimited = true;
   let before = Number.MAX_SAFE_INTEGER;
   for (let pages = 0; pages < MAX_PAGES; pages++) {
-    const params = filterParams(state.query);
-    params.set("limit", String(PAGE));
     params.set("before", String(before));
     const response = await get(`logs?${params}`, signal, { Accept: "application/x-ndjson" });
     const from = lines.length;
     for await (const chunk of lineChunks(response)) for (const line of chunk) lines.push(`${line}\n`);
-    if (lines.length - from < PAGE) break;
+    isLimited = lines.length - from === PAGE;
+    if (!isLimited) break;
     before = JSON.parse(lines[lines.length - 1]).id;
   }
   const url = URL.createObjectURL(new Blob(lines, { type: "application/x-ndjson" }));
@@ -47,4 +52,5 @@ export async function download() {
   link.download = "logs.ndjson";
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
+  return isLimited;
 }

@@ -1,13 +1,14 @@
 // The fields of the entries: their most common values, beside the list.
 
 import { button, byId, element, formatCount } from "./dom.js";
-import { filterParams, withField } from "./query.js";
-import { errorText, getJSON } from "./server.js";
-import { changeQuery, marked, state } from "./state.js";
-import { excludeAction } from "./values.js";
+import { FIELD_PREFIX, filterParams } from "./query.js";
+import { errorText, getJSON, isTemporary } from "./server.js";
+import { changeView, marked, state } from "./state.js";
+import { excludeAction, filterBy } from "./values.js";
 
 const TOP = 5;
 const MORE = 50;
+const RETRY_MS = 3000;
 
 /**
  * A field as the server describes it.
@@ -35,14 +36,19 @@ export async function loadFields(signal) {
   try {
     const { entries, partial, fields } = await getJSON(`logs/fields?${params}`, signal);
     const scope = partial ? `the newest ${formatCount(entries)} entries` : `${formatCount(entries)} entries`;
-    const close = button("link", ["Close"], () => changeQuery({ showsFields: false }));
+    const close = button("link", ["Close"], () => {
+      changeView({ showsFields: false });
+      box.hidden = true;
+    });
     box.replaceChildren(
       element("div", "fields-head", element("h2", "", "Fields"), close),
       element("p", "", `of ${scope}`),
       ...fields.map((/** @type {FieldCounts} */ field) => fieldElement(field, entries)),
     );
   } catch (error) {
-    if (!signal.aborted) box.replaceChildren(element("p", "bad", errorText(error)));
+    if (signal.aborted) return;
+    box.replaceChildren(element("p", "bad", errorText(error)));
+    if (isTemporary(error)) setTimeout(() => signal.aborted || loadFields(signal), RETRY_MS);
   }
 }
 
@@ -74,11 +80,12 @@ function fieldElement({ name, distinct, values }, entries) {
  * @param {number} entries
  */
 function valueRow(name, value, count, entries) {
+  const key = FIELD_PREFIX + name;
   const bar = element("span", "share");
   bar.style.width = `${((100 * count) / entries).toFixed(1)}%`;
   const select = button("field-value", [bar, element("span", "name", ...marked(value || "(empty)"))], () =>
-    changeQuery({ ...withField(state.query, name, value, false), open: 0 }),
+    filterBy(key, value, false),
   );
   select.title = value;
-  return element("li", "", select, element("span", "count", formatCount(count)), excludeAction(name, value));
+  return element("li", "", select, element("span", "count", formatCount(count)), excludeAction(key, name, value));
 }

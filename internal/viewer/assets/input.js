@@ -6,9 +6,10 @@ import { byId, copyFor } from "./dom.js";
 import { download, resultsCommand } from "./export.js";
 import { loadFields } from "./fields.js";
 import { apiKey, forgetKey } from "./key.js";
+import { focusKind } from "./kinds.js";
 import {
   follow,
-  layout,
+  keepPlace,
   moveSelection,
   pageRows,
   removeRows,
@@ -18,8 +19,8 @@ import {
 } from "./list.js";
 import { isFiltered, parseSearch, withField } from "./query.js";
 import { errorText } from "./server.js";
-import { canBeLive, changeQuery, reload, replaceQuery, state } from "./state.js";
-import { startTail, stopTail } from "./tail.js";
+import { canBeLive, changeQuery, changeView, onView, reload, replaceQuery, state } from "./state.js";
+import { resumeTail, stopTail } from "./tail.js";
 import { inputTime, isoTime, zoneName } from "./time.js";
 
 const SEARCH_DELAY_MS = 60;
@@ -41,6 +42,7 @@ const rangeUntil = byId("rangeUntil", HTMLInputElement);
 const rangeError = byId("rangeError");
 const helpDialog = byId("helpDialog", HTMLDialogElement);
 const useKeys = byId("useKeys", HTMLInputElement);
+const downloadButton = byId("download", HTMLButtonElement);
 const forgetKeyButton = byId("forgetKey", HTMLButtonElement);
 
 // ---- Search ----
@@ -62,8 +64,8 @@ searchForm.addEventListener("submit", (event) => {
   clearTimeout(searchTimer);
   const { words, fields } = parseSearch(searchInput.value);
   let { query } = state;
-  for (const { name, value, isExcluded } of fields) query = withField(query, name, value, isExcluded);
-  list.focus();
+  for (const { key, value, isExcluded } of fields) query = withField(query, key, value, isExcluded);
+  focusList();
   if (fields.length || words !== query.words) changeQuery({ ...query, words, open: 0 });
 });
 
@@ -117,13 +119,13 @@ rangeDialog.addEventListener("close", showControls); // resets the select
 
 // ---- Time zone, live, help ----
 
-function toggleZone() {
-  replaceQuery({ utc: !state.query.utc });
-  removeRows();
+const toggleZone = () => changeView({ utc: !state.query.utc });
+
+onView(() => {
   showControls();
   drawChart();
-  layout();
-}
+  keepPlace(removeRows);
+});
 
 /** Pauses or resumes the tail. If the list cannot be live, loads one that can. */
 function toggleLive() {
@@ -133,9 +135,7 @@ function toggleLive() {
   }
   replaceQuery({ paused: !state.query.paused });
   stopTail();
-  // The list stays, and the tail resumes where it ended. While tailFrom is not
-  // known, the list is being loaded, and load starts the tail.
-  if (!state.query.paused && state.tailFrom >= 0) startTail();
+  resumeTail();
   showLive();
 }
 
@@ -143,6 +143,7 @@ function showHelp() {
   forgetKeyButton.hidden = !apiKey();
   useKeys.checked = !state.query.noKeys;
   helpDialog.showModal();
+  helpDialog.scrollTop = 0; // the first control is at the end
 }
 
 useKeys.addEventListener("change", () => replaceQuery({ noKeys: !useKeys.checked }));
@@ -152,25 +153,25 @@ useKeys.addEventListener("change", () => replaceQuery({ noKeys: !useKeys.checked
 /** @type {Record<string, () => void>} */
 const SHORTCUTS = {
   "/": focusSearch,
-  j: () => moveSelection(1),
-  k: () => moveSelection(-1),
+  j: () => move(1),
+  k: () => move(-1),
   g: selectNewest,
-  G: () => (state.query.asc ? selectFirst() : changeQuery({ asc: true, open: 0 })),
+  G: selectOldest,
   m: toggleKinds,
   f: toggleFields,
-  w: () => changeQuery({ wrap: !state.query.wrap }),
+  w: () => changeView({ wrap: !state.query.wrap }),
   p: toggleLive,
   u: toggleZone,
   c: clearIfFiltered,
   "?": showHelp,
 };
 
-/** Keys that move in the list. @type {Record<string, () => void>} */
+/** Keys that move in the list or in the kinds. @type {Record<string, () => void>} */
 const MOVES = {
-  ArrowDown: () => moveSelection(1),
-  ArrowUp: () => moveSelection(-1),
-  PageDown: () => moveSelection(pageRows()),
-  PageUp: () => moveSelection(-pageRows()),
+  ArrowDown: () => move(1),
+  ArrowUp: () => move(-1),
+  PageDown: () => move(pageRows()),
+  PageUp: () => move(-pageRows()),
   Home: selectNewest,
 };
 
@@ -182,8 +183,9 @@ addEventListener("keydown", (event) => {
   const isShown = target.checkVisibility();
   const isInField = isShown && target.closest("input, select, textarea") !== null;
   if (key === "Escape") {
-    if (isInField) list.focus();
-    else closeSelected();
+    if (!isInField) closeSelected();
+    else focusList();
+    if (target === searchInput) event.preventDefault(); // which would clear it
     return;
   }
   if (isInField) return;
@@ -202,8 +204,26 @@ function focusSearch() {
   searchInput.select();
 }
 
+/** @param {number} by */
+function move(by) {
+  if (state.query.showsKinds) focusKind(by);
+  else moveSelection(by);
+}
+
+function focusList() {
+  if (state.query.showsKinds) focusKind(0);
+  else list.focus({ preventScroll: true });
+}
+
+function selectOldest() {
+  if (state.query.showsKinds) focusKind(Infinity);
+  else if (state.query.asc && !state.anchored) selectFirst();
+  else changeQuery({ asc: true, open: 0 });
+}
+
 function selectNewest() {
-  if (state.query.asc || state.anchored) changeQuery({ asc: false, open: 0 });
+  if (state.query.showsKinds) focusKind(-Infinity);
+  else if (state.query.asc || state.anchored) changeQuery({ asc: false, open: 0 });
   else selectFirst();
 }
 
@@ -220,8 +240,7 @@ function toggleKinds() {
 }
 
 function toggleFields() {
-  replaceQuery({ showsFields: !state.query.showsFields });
-  showControls();
+  changeView({ showsFields: !state.query.showsFields });
   loadFields(state.loading.signal);
 }
 
@@ -232,17 +251,26 @@ const CLICKS = {
   rangeCancel: () => rangeDialog.close(),
   forgetKey() {
     forgetKey();
-    helpDialog.close();
-    reload();
+    location.reload(); // removes everything that the key gave access to
   },
   entriesView: () => changeQuery({ showsKinds: false }),
   kindsView: () => changeQuery({ showsKinds: true, open: 0 }),
   order: () => changeQuery({ asc: !state.query.asc, open: 0 }),
   fieldsButton: toggleFields,
   wrap: SHORTCUTS.w,
-  download: () => download().catch((error) => showError(errorText(error))),
+  download: save,
 };
 for (const [name, act] of Object.entries(CLICKS)) byId(name).addEventListener("click", act);
+async function save() {
+  downloadButton.disabled = true;
+  try {
+    if (await download()) showError("There are more entries. The file has the newest 100,000.");
+  } catch (error) {
+    showError(errorText(error));
+  }
+  downloadButton.disabled = false;
+}
+
 const curl = byId("curl", HTMLButtonElement);
 curl.addEventListener("click", () => copyFor(curl, "Copy as curl", resultsCommand()));
 
@@ -253,7 +281,8 @@ function clearIfFiltered() {
 /** @param {Event} event */
 function openSelected(event) {
   event.preventDefault();
-  if (state.selected) toggle(state.selected);
+  // The id of a gap is not an integer.
+  if (state.selected && Number.isInteger(state.selected)) toggle(state.selected);
 }
 
 /** Closes the selected entry, or selects none if it is closed. */
@@ -263,7 +292,7 @@ function closeSelected() {
 }
 
 // The element with the focus may be removed, for example because the list is
-// loaded again. The list then gets the focus, so that keys still work.
+// loaded again. The list or a kind then gets the focus, so that keys still work.
 addEventListener("focusin", ({ target }) => {
   focused = target instanceof Element ? target : null;
 });
@@ -272,6 +301,6 @@ addEventListener("pointerdown", () => {
 });
 setInterval(() => {
   if (!focused || focused.isConnected && focused.checkVisibility()) return;
-  focused = null;
-  if (document.activeElement === document.body) list.focus({ preventScroll: true });
+  if (document.activeElement === document.body) focusList();
+  if (document.activeElement !== document.body) focused = null; // kinds may be loading
 }, FOCUS_MS);

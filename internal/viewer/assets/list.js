@@ -360,7 +360,9 @@ function dropOldest() {
   state.atEnd = false;
   state.sorted = false;
   sortEntries();
-  for (const { id } of state.entries.splice(MAX_ENTRIES)) {
+  let end = MAX_ENTRIES;
+  while (state.entries[end - 1].gap) end--; // older entries are loaded after the last one
+  for (const { id } of state.entries.splice(end)) {
     state.opened.delete(id);
     extraHeights.delete(id);
   }
@@ -405,7 +407,7 @@ export function toggle(id) {
     opened.add(id);
     state.following = false;
   }
-  replaceQuery({ open: opened.has(id) ? id : 0 });
+  replaceQuery({ open: [...opened].at(-1) ?? 0 });
   layout(); // makes the panel, which gives its height
   layout();
 }
@@ -459,7 +461,7 @@ export function moveSelection(by) {
 
 /** Returns how many rows are visible. */
 export function pageRows() {
-  return Math.max(1, Math.floor(list.clientHeight / rowHeight()) - 1);
+  return Math.max(1, Math.floor(byId("viewport").clientHeight / rowHeight()) - 1);
 }
 
 pill.addEventListener("click", follow);

@@ -1,7 +1,7 @@
 // Loads the entries of the query.
 
-import { loadChart } from "./chart.js";
-import { announceList, showBusy, showControls, showStatus } from "./controls.js";
+import { loadChart, reloadChartSoon } from "./chart.js";
+import { announceList, showBusy, showControls, showLive, showStatus } from "./controls.js";
 import { MAX_ENTRIES, addPending, clearList, keepPlace, layout, reveal, sortEntries } from "./list.js";
 import { loadFields } from "./fields.js";
 import { hideKinds, loadKinds } from "./kinds.js";
@@ -9,7 +9,7 @@ import { hideNotice } from "./notice.js";
 import { filterParams } from "./query.js";
 import { errorText, getEntries, isTemporary } from "./server.js";
 import { canBeLive, reload, resetList, state } from "./state.js";
-import { startTail, stopTail } from "./tail.js";
+import { gapEntry, resumeTail, startTail, stopTail } from "./tail.js";
 
 const PAGE_SIZE = 300;
 const AROUND = 25; // entries on each side of an entry
@@ -34,7 +34,7 @@ export async function load() {
     const chart = loadChart(signal);
     if (state.query.showsKinds) {
       await chart; // the sparklines use the chart's range
-      state.kinds = await loadKinds(signal);
+      await loadKinds(signal);
     } else {
       await loadFirstPage(signal);
       chart.then(() => loadAllIfFew(signal));
@@ -59,25 +59,36 @@ async function loadFirstPage(signal) {
   const { open, asc } = state.query;
   let page = await getPage(signal, asc ? { order: "asc" } : {});
   state.atEnd = page.length < PAGE_SIZE;
-  if (open && !asc && !includesID(page, open)) {
+  if (open && !includesID(page, open)) {
     const around = await getPage(signal, { around: open, limit: 2 * AROUND + 1 });
     if (includesID(around, open)) {
       page = around;
-      state.atEnd = page.filter((entry) => entry.id < open).length < AROUND;
+      state.atEnd = page.filter(({ id }) => (asc ? id > open : id < open)).length < AROUND;
       anchorList();
+    } else {
+      state.missing = open;
     }
   }
-  state.entries = page;
   state.sorted = state.atEnd && !state.anchored;
-  state.newest = Math.max(0, ...page.map((entry) => entry.id));
-  sortEntries();
-  state.pending = state.pending.filter((entry) => entry.id > state.newest);
+  setEntries(page);
   if (includesID(page, open)) {
     state.opened.add(open);
     state.selected = open;
     state.following = false;
   }
   addPending(false);
+}
+
+/**
+ * Puts entries in the list, each of them once. Pending entries that they include are
+ * no longer pending.
+ * @param {Entry[]} entries
+ */
+function setEntries(entries) {
+  state.entries = [...new Map(entries.map((entry) => [entry.id, entry])).values()];
+  sortEntries();
+  for (const { id } of state.entries) state.newest = Math.max(state.newest, id);
+  state.pending = state.pending.filter((entry) => entry.id > state.newest);
 }
 
 /**
@@ -107,11 +118,10 @@ async function loadAllIfFew(signal) {
   try {
     const page = await getPage(signal, { limit: MAX_ENTRIES });
     keepPlace(() => {
-      const newer = state.entries.filter((entry) => entry.gap || entry.id > (page[0]?.id ?? 0));
-      state.entries = page.concat(newer);
+      const newer = state.entries.filter((entry) => entry.id > (page[0]?.id ?? 0));
       state.atEnd = page.length < MAX_ENTRIES;
       state.sorted = state.atEnd;
-      sortEntries();
+      setEntries(page.concat(newer));
     });
   } catch {
     // The list stays in order of arrival.
@@ -126,22 +136,35 @@ export async function loadMore() {
   const last = state.entries.at(-1);
   if (!last || state.atEnd || state.sorted) return;
   await loadInto(async (signal) => {
-    const { asc } = state.query;
-    const page = await getPage(signal, asc ? { after: last.id, order: "asc" } : { before: last.id });
+    const page = await getPage(signal, state.query.asc ? newerThan(last) : olderThan(last));
     state.atEnd = page.length < PAGE_SIZE;
     return page;
   }, loadMore);
 }
 
-/** Loads the page of newer entries, if the list does not start at the newest. */
+/** Loads the page of entries before the first one, if the list does not start there. */
 export async function loadNewer() {
   const [first] = state.entries;
   if (!first || !state.anchored) return;
   await loadInto(async (signal) => {
-    const page = await getPage(signal, { after: first.id, order: "asc" });
-    if (page.length < PAGE_SIZE) state.anchored = false;
+    const page = await getPage(signal, state.query.asc ? olderThan(first) : newerThan(first));
+    if (page.length < PAGE_SIZE) endAnchor(page.at(-1) ?? first);
     return page;
   }, loadNewer);
+}
+
+const olderThan = (/** @type {Entry} */ { id }) => ({ before: id });
+const newerThan = (/** @type {Entry} */ { id }) => ({ after: id, order: "asc" });
+
+/**
+ * Marks the list as complete at its start, and adds new entries again.
+ * @param {Entry} newest the newest entry in the list
+ */
+function endAnchor(newest) {
+  state.anchored = false;
+  state.tailFrom = Math.max(state.tailFrom, newest.id);
+  resumeTail();
+  reloadChartSoon();
 }
 
 /**
@@ -152,30 +175,26 @@ export async function loadGap(entry) {
   const { gap } = entry;
   if (!gap) return;
   await loadInto(async (signal) => {
-    const page = await getPage(signal, { after: gap.after, before: gap.before, limit: MAX_ENTRIES });
-    const oldest = page.at(-1)?.id ?? 0;
-    if (page.length === MAX_ENTRIES) gap.before = oldest;
-    else state.entries = state.entries.filter((other) => other !== entry);
+    const page = await getPage(signal, { ...gap, limit: MAX_ENTRIES });
+    if (page.length === MAX_ENTRIES) page.push(gapEntry(gap.after, page[MAX_ENTRIES - 1].id));
     return page;
-  }, () => loadGap(entry));
+  }, () => loadGap(entry), entry);
 }
 
 /**
  * Adds entries to the list, unless entries are being added already.
  * @param {(signal: AbortSignal) => Promise<Entry[]>} getMore
  * @param {() => void} retry
+ * @param {Entry} [replaced] the gap that they fill
  */
-async function loadInto(getMore, retry) {
+async function loadInto(getMore, retry, replaced) {
   if (state.isLoadingMore || state.failure) return;
   const { signal } = state.loading;
   state.isLoadingMore = true;
   showBusy(true);
   try {
     const page = await getMore(signal);
-    keepPlace(() => {
-      state.entries = state.entries.concat(page);
-      sortEntries();
-    });
+    keepPlace(() => setEntries(state.entries.filter((entry) => entry !== replaced).concat(page)));
     retryMs = MIN_RETRY_MS;
   } catch (error) {
     if (signal.aborted) return;
@@ -184,7 +203,7 @@ async function loadInto(getMore, retry) {
   state.isLoadingMore = false;
   showBusy(false);
   layout();
-  showStatus();
+  showLive();
 }
 
 /**

@@ -6,7 +6,7 @@ import { curlCommand } from "./export.js";
 import { isLevel } from "./levels.js";
 import { filterParams, isFiltered, without } from "./query.js";
 import { getEntries } from "./server.js";
-import { changeQuery, reload, state } from "./state.js";
+import { canBeLive, changeQuery, reload, state } from "./state.js";
 
 const notice = byId("notice");
 
@@ -19,7 +19,7 @@ export function showNotice() {
     hideNotice();
     return;
   }
-  const isLive = !query.until && !query.paused;
+  const isLive = canBeLive() && !query.paused;
   const reason = JSON.stringify([failure, hasFilters && filterParams(query).toString(), isLive]);
   if (!notice.hidden && notice.dataset.reason === reason) return;
   notice.dataset.reason = reason;
@@ -58,7 +58,7 @@ function noticeContent(failure, hasFilters, isLive) {
   const command = curlCommand("ingest", ["-d", entry]);
   return [
     element("h2", "", "No entries yet"),
-    element("p", "", "Send one from a terminal. It appears here automatically:"),
+    element("p", "", `Send one from a terminal${isLive ? ". It appears here automatically" : ""}:`),
     element("pre", "", command),
     copyButton("primary", "Copy command", () => command),
   ];

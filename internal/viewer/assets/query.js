@@ -3,7 +3,7 @@
 
 import { isLevel } from "./levels.js";
 
-const FIELD_PREFIX = "details.";
+export const FIELD_PREFIX = "details.";
 const NOT = "not.";
 const WORD = /(-?)(?:([\w.@/-]+)=)?(?:"([^"]*)"?|([^\s"]+))/g;
 
@@ -25,7 +25,7 @@ const FLAGS = /** @type {const} */ ([
 export const NO_FILTERS = {
   q: "",
   words: "",
-  kind: "",
+  kind: null,
   levels: [],
   notLevels: [],
   since: "",
@@ -45,7 +45,7 @@ export function parseQuery(search) {
   return {
     q: text("q"),
     words: text("words"),
-    kind: text("kind"),
+    kind: params.get("kind"),
     levels: params.getAll("level"),
     notLevels: params.getAll("not.level"),
     since: text("since"),
@@ -83,7 +83,8 @@ function parseFields(params, prefix) {
 export function filterParams(query) {
   const params = new URLSearchParams();
   for (const name of /** @type {const} */ (["q", "words", "kind", "since", "until"])) {
-    if (query[name]) params.set(name, query[name]);
+    const value = query[name];
+    if (value || (name === "kind" && value !== null)) params.set(name, value ?? "");
   }
   for (const level of query.levels) params.append("level", level);
   for (const level of query.notLevels) params.append("not.level", level);
@@ -130,12 +131,11 @@ export function hasOnlyLevels(query) {
  * Returns a query that selects a value, or excludes it. The value of a level is its
  * stored name.
  * @param {Query} query
- * @param {string} name
+ * @param {string} key "level", or the name of a field after FIELD_PREFIX
  * @param {string} value
  * @param {boolean} isExcluded
  */
-export function withField(query, name, value, isExcluded) {
-  const key = name === "level" ? name : FIELD_PREFIX + name;
+export function withField(query, key, value, isExcluded) {
   const params = paramsOf(query);
   params.delete(NOT + key, value);
   if (isExcluded) {
@@ -168,14 +168,14 @@ export function filtersOf(query) {
   /** @type {Filter[]} */
   const filters = [];
   for (const [key, value] of filterParams(query)) {
-    const [, not, prefix, name] = /^(not\.)?(details\.)?(.*)/s.exec(key) ?? [];
+    const [, not, field, prefix, name] = /^(not\.)?((details\.)?(.*))/s.exec(key) ?? [];
     const isField = Boolean(prefix) || name === "level";
     if (!isField && name !== "q" && name !== "kind") continue;
     if (key === "level" && isLevel(value)) continue;
     filters.push({
-      text: `${name === "q" ? "text" : name} ${not ? "≠" : "="} ${value}`,
+      text: `${name === "q" ? "text" : name} ${not ? "≠" : "="} ${value || "(empty)"}`,
       params: [[key, value]],
-      invert: isField ? (query) => withField(query, name, value, !not) : undefined,
+      invert: isField ? (query) => withField(query, field, value, !not) : undefined,
     });
   }
   return filters;
@@ -194,7 +194,8 @@ export function parseSearch(text) {
   for (const [, minus, name, phrase, word] of text.matchAll(WORD)) {
     const value = phrase ?? word;
     if (!value || value === "-") continue; // being typed
-    if (name) fields.push({ name, value, isExcluded: minus === "-" });
+    const key = name === "level" ? name : FIELD_PREFIX + name;
+    if (name) fields.push({ key, value, isExcluded: minus === "-" });
     else words.push(minus + (phrase === undefined ? word : `"${phrase}"`));
   }
   return { words: words.join(" "), fields };
@@ -212,6 +213,6 @@ export function searchPattern({ q, words }) {
     if (!minus && term) terms.push(term);
   }
   if (!terms.length) return null;
-  const escaped = terms.map((term) => term.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&"));
+  const escaped = terms.map((term) => term.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
   return new RegExp(escaped.join("|"), "giu");
 }

@@ -38,7 +38,7 @@ export function fillHead(head, entry) {
  * @param {Entry} entry
  */
 function messageOf({ message, details }) {
-  const text = message.slice(0, MAX_MESSAGE) || "(no message)";
+  const text = message.trim() ? message.slice(0, MAX_MESSAGE) : "(no message)";
   const pattern = searchPattern(state.query);
   if (!pattern) return text;
   const start = text.slice(0, VISIBLE);

@@ -18,6 +18,7 @@ export class ServerError extends Error {
   constructor(status, message, retryAfter) {
     super(message);
     this.status = status;
+    this.isTransient = status >= 500 || status === 429;
     this.retryAfter = retryAfter;
   }
 }
@@ -28,7 +29,7 @@ export class ServerError extends Error {
  * @param {unknown} error
  */
 export function isTemporary(error) {
-  return !(error instanceof ServerError) || (error.status >= 500 && error.retryAfter < LONG_RETRY);
+  return !(error instanceof ServerError) || (error.isTransient && error.retryAfter < LONG_RETRY);
 }
 
 /**

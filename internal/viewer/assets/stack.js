@@ -5,8 +5,9 @@ import { element } from "./dom.js";
 import { marked } from "./state.js";
 
 const MIN_FOLDED = 2; // frames
+const MAX_LINES = 5000; // that get elements of their own
 const CAUSE = /^\s*(Caused by|Suppressed|Wrapped by|During handling of|The above exception)\b/;
-const FRAME = /^\s*(at |File "|from |#\d+ |\S+\.go:\d+)|^\S+\(.*\)$/;
+const FRAME = /^\s*(at |File "|from |#\d+ |\S+\.go:\d+)/;
 const LIBRARY = new RegExp(
   [
     "node_modules/|node:|internal/modules/", // JavaScript
@@ -28,6 +29,10 @@ export function textBlock(text) {
   const block = element("div", "block");
   const lines = text.split("\n");
   for (let i = 0; i < lines.length; ) {
+    if (i > MAX_LINES) {
+      block.append(...marked(lines.slice(i).join("\n")));
+      break;
+    }
     const end = libraryEnd(lines, i);
     const folded = lines.slice(i, end);
     if (folded.length >= MIN_FOLDED) {
@@ -51,10 +56,18 @@ function libraryEnd(lines, from) {
   let end = from;
   while (end < lines.length) {
     if (LIBRARY.test(lines[end])) end += isPythonFrame(lines, end) ? 2 : 1;
-    else if (/^\S+\(.*\)$/.test(lines[end]) && LIBRARY.test(lines[end + 1] ?? "")) end += 2;
+    else if (isCall(lines[end]) && LIBRARY.test(lines[end + 1] ?? "")) end += 2;
     else break;
   }
   return end;
+}
+
+/**
+ * Reports whether a line has the form f(x), in time proportional to its length.
+ * @param {string} line
+ */
+function isCall(line) {
+  return line.endsWith(")") && /^\S+\(/.test(line);
 }
 
 /**
@@ -67,7 +80,7 @@ function isPythonFrame(lines, i) {
 
 /** @param {string[]} lines */
 function foldedLines(lines) {
-  const frames = lines.filter((line) => FRAME.test(line)).length || lines.length;
+  const frames = lines.filter((line) => FRAME.test(line) || isCall(line)).length || lines.length;
   const summary = element("summary", "", `${frames} library frame${frames === 1 ? "" : "s"}`);
   const folded = element("details", "library", summary);
   for (const line of lines) folded.append(lineElement(line, true));

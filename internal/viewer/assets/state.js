@@ -14,6 +14,7 @@ function emptyList() {
     atEnd: false,
     anchored: false,
     sorted: false,
+    missing: 0,
     following: true,
     kinds: 0,
     selected: 0,
@@ -76,6 +77,22 @@ export function changeQuery(parts) {
 export function replaceQuery(parts) {
   Object.assign(state.query, parts);
   history.replaceState(null, "", addressOf(state.query));
+}
+
+const VIEW = "view";
+
+/**
+ * Changes how the entries are shown, without loading them.
+ * @param {Partial<Query>} parts
+ */
+export function changeView(parts) {
+  replaceQuery(parts);
+  dispatchEvent(new Event(VIEW));
+}
+
+/** @param {() => void} listener */
+export function onView(listener) {
+  addEventListener(VIEW, listener);
 }
 
 /**

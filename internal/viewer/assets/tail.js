@@ -6,12 +6,13 @@ import { showLive } from "./controls.js";
 import { addSoon } from "./list.js";
 import { filterParams } from "./query.js";
 import { ServerError, get, lineChunks, parseEntry } from "./server.js";
-import { reload, state } from "./state.js";
+import { canBeLive, reload, state } from "./state.js";
 
 const MIN_RETRY_MS = 500;
 const MAX_RETRY_MS = 10_000;
 const LOST_AFTER_MS = 2000; // shorter interruptions are not shown
 const SILENCE_MS = 40_000; // the server sends something every 15 seconds
+const HIDDEN_MS = 5000; // until a hidden page ends its tail
 const MAX_PENDING = 5000; // entries that wait to be added to the list
 
 /**
@@ -27,11 +28,33 @@ export function startTail() {
   state.tailing = new AbortController();
   const signal = AbortSignal.any([state.loading.signal, state.tailing.signal]);
   new Tail(signal).run();
+  endIfHidden();
 }
 
 /** Ends the tail. */
 export function stopTail() {
   state.tailing.abort();
+}
+
+// A browser opens only six connections to a server for all its tabs, if it uses HTTP/1.1.
+// Hidden tabs must not hold them, nor pages that were left and are kept for the back button.
+let hideTimer = 0;
+addEventListener("pagehide", stopTail);
+addEventListener("visibilitychange", () => {
+  endIfHidden();
+  if (!document.hidden && state.tailing.signal.aborted) resumeTail();
+});
+
+/** Ends the tail after a while, if the page is hidden. */
+function endIfHidden() {
+  clearTimeout(hideTimer);
+  if (document.hidden) hideTimer = setTimeout(stopTail, HIDDEN_MS);
+}
+
+/** Starts the tail where the last one ended, unless new entries are not shown. */
+export function resumeTail() {
+  // While tailFrom is not known, the list is being loaded, and load starts the tail.
+  if (canBeLive() && !state.query.paused && state.tailFrom >= 0) startTail();
 }
 
 class Tail {
@@ -185,11 +208,12 @@ function dropOldestPending() {
 }
 
 /**
+ * Returns the row for a gap.
  * @param {number} after
  * @param {number} before
  * @returns {Entry}
  */
-function gapEntry(after, before) {
+export function gapEntry(after, before) {
   return {
     id: before - 0.5,
     levelName: "",
@@ -208,7 +232,7 @@ function gapEntry(after, before) {
  * @param {unknown} error
  */
 function isPermanent(error) {
-  return error instanceof ServerError && error.status < 500;
+  return error instanceof ServerError && !error.isTransient;
 }
 
 /** @param {number} ms */

@@ -58,7 +58,8 @@ export function rowTime(text, utc) {
 export function shortTime(ms, step, utc) {
   const { date, year, month, day, clock } = timeParts(ms, utc);
   const now = timeParts(Date.now(), utc);
-  const short = `${year === now.year ? "" : `${year} `}${month} ${Number(day)}`;
+  const monthDay = `${month} ${Number(day)}`;
+  const short = year === now.year ? monthDay : `${year} ${monthDay}`;
   if (step >= DAY) return short;
   const time = clock.slice(0, step < MINUTE ? SECONDS : MINUTES);
   return date === now.date ? time : `${short}, ${time}`;

@@ -1,48 +1,73 @@
 // The buttons next to a value: filter by it, exclude it, show it in a column.
 
 import { button, element } from "./dom.js";
-import { withField } from "./query.js";
-import { changeQuery, state } from "./state.js";
+import { FIELD_PREFIX, withField } from "./query.js";
+import { changeQuery, changeView, state } from "./state.js";
 
 const MAX_TITLE = 100;
+const MAX_FILTER = 4000; // the server limits the length of an address
 
 /**
- * Returns the buttons for the value of a field.
+ * Returns the buttons for the value of a field of details.
  * @param {string} name
  * @param {string} value
  */
-export function valueActions(name, value) {
-  const title = `= Show only entries with ${name} = ${value.slice(0, MAX_TITLE)}`;
-  const only = action("=", title, () => ({ ...withField(state.query, name, value, false), open: 0 }));
-  const box = element("span", "value-actions", only, excludeAction(name, value));
-  if (name !== "level") {
-    const { cols } = state.query;
-    const others = cols.filter((other) => other !== name);
-    const isColumn = others.length < cols.length;
-    const label = isColumn ? "− column" : "+ column";
-    const title = `${label}: ${isColumn ? "hide" : "show"} ${name} in each row`;
-    box.append(action(label, title, () => ({ cols: isColumn ? others : [...cols, name] })));
+export function fieldActions(name, value) {
+  const box = valueActions(FIELD_PREFIX + name, name, value);
+  const { cols } = state.query;
+  const others = cols.filter((other) => other !== name);
+  const isColumn = others.length < cols.length;
+  const label = isColumn ? "− column" : "+ column";
+  const title = `${label}: ${isColumn ? "hide" : "show"} ${name} in each row`;
+  const column = action(label, title, () => changeView({ cols: isColumn ? others : [...cols, name] }));
+  column.classList.add("column");
+  box.append(column);
+  return box;
+}
+
+/**
+ * Returns the buttons that filter by a value.
+ * @param {string} key as withField has it
+ * @param {string} name
+ * @param {string} value
+ */
+export function valueActions(key, name, value) {
+  const box = element("span", "value-actions");
+  if (value.length <= MAX_FILTER) {
+    const title = `= Show only entries with ${name} = ${value.slice(0, MAX_TITLE)}`;
+    box.append(action("=", title, () => filterBy(key, value, false)), excludeAction(key, name, value));
   }
   return box;
 }
 
 /**
  * Returns the button that excludes a value.
+ * @param {string} key as withField has it
  * @param {string} name
  * @param {string} value
  */
-export function excludeAction(name, value) {
+export function excludeAction(key, name, value) {
   const title = `≠ Exclude entries with ${name} = ${value.slice(0, MAX_TITLE)}`;
-  return action("≠", title, () => ({ ...withField(state.query, name, value, true), open: 0 }));
+  return action("≠", title, () => filterBy(key, value, true));
+}
+
+/**
+ * Shows only the entries with a value, or those without it.
+ * @param {string} key as withField has it
+ * @param {string} value
+ * @param {boolean} isExcluded
+ */
+export function filterBy(key, value, isExcluded) {
+  changeQuery({ ...withField(state.query, key, value, isExcluded), open: 0 });
 }
 
 /**
  * @param {string} label
  * @param {string} title
- * @param {() => Partial<Query>} change
+ * @param {() => void} onClick
  */
-function action(label, title, change) {
-  const made = button("action", [label], () => changeQuery(change()));
+function action(label, title, onClick) {
+  const made = button("action", [label], onClick);
   made.title = title;
   made.setAttribute("aria-label", title);
   return made;
