@@ -10,7 +10,7 @@ type Object struct{ Type, Name, Table, SQL string }
 
 // format is a part of the definition of logs_segments. It must change whenever the same
 // entries would get another summary: a reader must not use summaries of another format.
-const format = "1"
+const format = "2"
 
 // tables are the tables of the summaries, and their trigger.
 //
