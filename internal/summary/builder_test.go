@@ -22,7 +22,7 @@ func TestFormat(t *testing.T) {
 	for _, page := range s.Pages {
 		h.Write(page)
 	}
-	want := map[string]uint64{"1": 0xd4091118c6fed26b}[format]
+	want := map[string]uint64{"2": 0xd4091118c6fed26b}[format]
 	if got := h.Sum64(); got != want {
 		t.Errorf("hash of the summary = %#x, want %#x for format %s", got, want, format)
 	}
