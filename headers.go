@@ -192,15 +192,36 @@ func (c *headerConn) Close() error {
 	return c.Conn.Close()
 }
 
-// headerMemory returns the memory of a parsed header, in bytes.
-func headerMemory(h http.Header) (size int64, fields int) {
-	for name, values := range h {
+// headerMemory returns the memory of the parsed header of r, in bytes, and the number
+// of its fields. Each name that the field Trailer announces counts as a field.
+func headerMemory(r *http.Request) (size int64, fields int) {
+	size = 2 * int64(len(r.RequestURI)) // the path is a copy if it has escapes
+	for name, values := range r.Header {
 		for _, value := range values {
 			size += int64(len(name) + len(value) + fieldOverhead)
 			fields++
 		}
 	}
+	for name := range r.Trailer {
+		size += int64(len(name) + fieldOverhead)
+		fields++
+	}
 	return size, fields
+}
+
+// A chunkedBody is a request body that may have fields after its end. net/http adds
+// them to the request. Nothing needs them, and no budget counts them, so Read drops them.
+type chunkedBody struct {
+	io.ReadCloser
+	request *http.Request
+}
+
+func (b *chunkedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.request.Trailer = nil
+	}
+	return n, err
 }
 
 // maxUnsentStream is the largest reservation of a stream, in bytes, that may be released
@@ -225,7 +246,7 @@ func limitHeaders(h http.Handler) http.Handler {
 			c.frames.begin()
 			defer c.frames.end()
 		}
-		size, fields := headerMemory(r.Header)
+		size, fields := headerMemory(r)
 		if fields > maxHeaderFields {
 			refuseHeader(w, r, httpapi.Errorf(http.StatusRequestHeaderFieldsTooLarge,
 				"the request has more than %d header fields", maxHeaderFields))
@@ -235,6 +256,9 @@ func limitHeaders(h http.Handler) http.Handler {
 			if !c.parsed(size) {
 				refuseHeader(w, r, errHeaderMemory)
 				return
+			}
+			if r.ContentLength < 0 {
+				r.Body = &chunkedBody{r.Body, r}
 			}
 			h.ServeHTTP(w, r)
 			return

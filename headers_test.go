@@ -97,6 +97,74 @@ func TestHeaderBudget(t *testing.T) {
 	})
 }
 
+// The names that the field Trailer announces count as fields, because net/http makes
+// a map of them.
+func TestTrailerNamesAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := servePipes(t, okHandler, 10)
+		for names, want := range map[int]string{10: "200 ok\n", maxHeaderFields + 1: "431 ", 5000: "431 "} {
+			var trailer strings.Builder
+			for i := range names {
+				fmt.Fprintf(&trailer, "%x,", i)
+			}
+			client := server.dial()
+			client.Send("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nTrailer: "+trailer.String()+
+				"\r\n\r\n0\r\n\r\n", "", 0, 0)
+			if got, err := client.Response(); err != nil || !strings.HasPrefix(got, want) {
+				t.Errorf("%d names: got response %q and error %v, want %q", names, got, err, want)
+			}
+			client.Close()
+		}
+	})
+}
+
+// The fields after a chunked body are dropped, because no budget counts them.
+func TestTrailerIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		trailers := make(chan int, 1)
+		server := servePipes(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			io.Copy(io.Discard, r.Body)
+			trailers <- len(r.Trailer)
+		}), 10)
+		client := server.dial()
+		client.Send("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nTrailer: a0\r\n\r\n0\r\n"+
+			fields(100)+"\r\n", "", 0, 0)
+		if got := receive(t, "the request", trailers); got != 0 {
+			t.Errorf("got %d fields of the trailer, want 0", got)
+		}
+	})
+}
+
+// The request target counts as a part of the header until the response, over
+// HTTP/1.1 and HTTP/2.
+func TestTargetIsReserved(t *testing.T) {
+	const length = 20 << 10
+	target := "/?" + strings.Repeat("a", length)
+	for _, http2 := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			headers := &budget{limit: headerBudget}
+			reserved := make(chan int64, 1)
+			h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reserved <- headers.used.Load() })
+			if http2 {
+				_, client := serveFrames(t, h, headers)
+				resp, err := client.Get("http://localhost" + target)
+				must(t, err)
+				resp.Body.Close()
+			} else {
+				client := servePipesWithin(t, h, 10, headers).dial()
+				client.Send("GET "+target+" HTTP/1.1\r\nHost: localhost\r\n\r\n", "", 0, 0)
+			}
+			want := int64(length)
+			if http2 {
+				want += streamOverhead
+			}
+			if got := receive(t, "the request", reserved); got < want {
+				t.Errorf("HTTP/2 %v: got %d bytes reserved, want at least %d", http2, got, want)
+			}
+		})
+	}
+}
+
 // The end of a header is found however it is split.
 func TestHeaderEnd(t *testing.T) {
 	const text = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
