@@ -61,11 +61,25 @@ func (list memberList) levelOfGELF(v []byte) entry.Level {
 
 // levelOfNumber returns the level of v, an integer or a string with one.
 func levelOfNumber(v []byte, level func(int64) entry.Level) entry.Level {
-	n, err := strconv.ParseInt(string(bytes.Trim(v, `"`)), 10, 64)
-	if err != nil {
+	n, ok := parseInteger(v)
+	if !ok {
 		return entry.LevelUnknown
 	}
 	return level(n)
+}
+
+// maxInteger is the length of the longest text that is read as an integer, in bytes.
+// Reading it copies it.
+const maxInteger = 32
+
+// parseInteger parses v, an integer or a string with one.
+func parseInteger(v []byte) (n int64, ok bool) {
+	digits := bytes.Trim(v, `"`)
+	if len(digits) > maxInteger {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(string(digits), 10, 64)
+	return n, err == nil
 }
 
 // find returns the index of the first member with the key, or -1.
@@ -166,11 +180,10 @@ func parseTime(v []byte) (time.Time, bool) {
 
 // parseJournaldTime parses a string with the microseconds since 1970.
 func parseJournaldTime(v []byte) (time.Time, bool) {
-	digits := bytes.Trim(v, `"`)
-	if _, err := strconv.ParseInt(string(digits), 10, 64); err != nil {
+	if _, ok := parseInteger(v); !ok {
 		return time.Time{}, false
 	}
-	return entry.ParseTime(digits)
+	return entry.ParseTime(bytes.Trim(v, `"`))
 }
 
 // parseTimeObject parses a time as log4j and protobuf write it: an object with the
@@ -189,8 +202,8 @@ func parseTimeObject(object []byte) (t time.Time, ok bool) {
 		if n == nil {
 			continue
 		}
-		var err error
-		if *n, err = strconv.ParseInt(string(bytes.Trim(value, `"`)), 10, 64); err != nil {
+		var isInteger bool
+		if *n, isInteger = parseInteger(value); !isInteger {
 			return t, false
 		}
 	}

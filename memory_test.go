@@ -37,6 +37,14 @@ var hostileBodies = map[string]func() string{
 	"level of many digits":     func() string { return `{"level":` + strings.Repeat("5", 4<<20) + `}` },
 	"long time with escapes":   func() string { return `{"time":"` + strings.Repeat(`\u0061`, 500_000) + `"}` },
 	"time of many digits":      func() string { return `{"time":1` + strings.Repeat("0", 4<<20) + `e1}` },
+	"severity of many digits": func() string { return `{"SeverityNumber":` + strings.Repeat("5", 4<<20) + `}` },
+	"level of GELF with many digits": func() string {
+		return `{"version":"1.1","host":"h","level":` + strings.Repeat("5", 4<<20) + `}`
+	},
+	"journald time of many digits": func() string {
+		return `{"__REALTIME_TIMESTAMP":"` + strings.Repeat("5", 4<<20) + `"}`
+	},
+	"time object of many digits": func() string { return `{"instant":{"epochSecond":` + strings.Repeat("5", 4<<20) + `}}` },
 	"long time with a small t": func() string { return `{"time":"2026-11-22t15:24:` + strings.Repeat("0", 4<<20) + `z"}` },
 }
 
