@@ -256,10 +256,18 @@ func (r *retention) pageBytes() (size, free int64, err error) {
 
 func (r *retention) reservePath() string { return dbfile.Sidecar(r.db.path, "-reserve") }
 
-// createReserve creates the reserve file. After an error there is none.
+// createReserve creates the reserve file. It replaces what is at the path, which could
+// be another user's link to a file. After an error there is no reserve file.
 func (r *retention) createReserve() error {
-	err := os.WriteFile(r.reservePath(), make([]byte, reserveSize), 0o600)
+	if err := r.close(); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(r.reservePath(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, reserveSize))
+	if err = errors.Join(err, f.Close()); err != nil {
 		os.Remove(r.reservePath()) // an incomplete reserve is useless
 	}
 	return err
