@@ -172,8 +172,17 @@ func isBrowser(r *http.Request) bool {
 // name (DNS rebinding), and a local proxy forwards requests of remote clients.
 func isLocal(r *http.Request) bool {
 	client, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && client.Addr().IsLoopback() && isLoopbackHost(r.Host) &&
-		r.Header["X-Forwarded-For"] == nil && r.Header["Forwarded"] == nil
+	return err == nil && client.Addr().IsLoopback() && isLoopbackHost(r.Host) && !isForwarded(r)
+}
+
+// isForwarded reports whether r has a header field that proxies add.
+func isForwarded(r *http.Request) bool {
+	for _, name := range [...]string{"X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via"} {
+		if r.Header[name] != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // isLoopbackHost reports whether a Host header names the loopback interface.
