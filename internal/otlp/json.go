@@ -246,7 +246,7 @@ func jsonAttributes(t *rowText, c *cursor, depth int) error {
 const maxLateKeyDepth = 8
 
 // errLateKey rejects a record.
-var errLateKey = errors.New("a value precedes its key in maps that nest deeper than 8")
+var errLateKey = errors.New("a value precedes its key within more than 8 nested maps")
 
 // jsonMember adds a KeyValue.
 func jsonMember(t *rowText, c *cursor, depth int) error {
