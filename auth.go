@@ -57,7 +57,8 @@ func (a *authorizer) reader(h http.Handler) http.Handler {
 			h.ServeHTTP(w, r)
 			return
 		}
-		a.reject(w, http.StatusForbidden, "without API keys, only clients on this machine can read logs (in a container, the host is another machine); set keys with LOG_INGESTER_API_KEYS or -api-keys-file")
+		a.reject(w, http.StatusForbidden, "without API keys, only clients on this machine can read logs "+
+			"(in a container, the host is another machine); "+setKeys)
 	}))
 }
 
@@ -118,12 +119,14 @@ func (a *authorizer) sameSite(h http.Handler) http.Handler {
 func (a *authorizer) noRebinding(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLoopbackHost(r.Host) && !isAddressHost(r.Host) && isBrowser(r) {
-			a.reject(w, http.StatusForbidden, "without API keys, browsers must use localhost or an IP address; set keys with LOG_INGESTER_API_KEYS or -api-keys-file")
+			a.reject(w, http.StatusForbidden, "without API keys, browsers must use localhost or an IP address; "+setKeys)
 			return
 		}
 		h.ServeHTTP(w, r)
 	})
 }
+
+const setKeys = "set keys with LOG_INGESTER_API_KEYS or -api-keys-file"
 
 func (a *authorizer) rejectKey(w http.ResponseWriter) {
 	w.Header().Set("WWW-Authenticate", "Bearer")

@@ -212,7 +212,8 @@ func (s *service) routes() http.Handler {
 // reading.
 func serveMethodNotAllowed(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Allow", "GET, HEAD")
-	httpapi.WriteError(w, httpapi.Errorf(http.StatusMethodNotAllowed, "method %s is not allowed on %s; send logs to POST /ingest", r.Method, r.URL.Path))
+	httpapi.WriteError(w, httpapi.Errorf(http.StatusMethodNotAllowed,
+		"method %s is not allowed on %s; send logs to POST /ingest", r.Method, r.URL.Path))
 }
 
 // serveNotFound handles paths without a route.

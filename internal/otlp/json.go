@@ -242,7 +242,7 @@ func jsonAttributes(t *rowText, c *cursor, depth int) error {
 }
 
 // maxLateKeyDepth is the depth up to which a value may precede its key. Each such
-// value is read twice, so without a limit, nested ones would take exponential time.
+// value is skipped to find its key, so a nested one is read once for each level.
 const maxLateKeyDepth = 8
 
 // errLateKey rejects a record.
