@@ -106,7 +106,7 @@ func (h elasticHandler) serveBulk(w http.ResponseWriter, r *http.Request, index 
 	s.setInactive()
 	httpapi.SetJSON(w)
 	filter := esbulk.NewFilter(r.URL.Query().Get("filter_path"))
-	rw := esbulk.NewResponseWriter(newStreamWriter(w, r), q.index, filter, result.failed > 0)
+	rw := esbulk.NewResponseWriter(newStreamWriter(w), q.index, filter, result.failed > 0)
 	if rw.HasItems(result.failed > 0) {
 		// acceptBulk has found no error.
 		q.each(func(it *esbulk.Item, _ bool, failure *esbulk.Failure) *httpapi.Error {

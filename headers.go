@@ -306,22 +306,25 @@ func limitWrite(rc *http.ResponseController) {
 	rc.SetWriteDeadline(time.Now().Add(writeTimeout)) // fails only if the stream has ended
 }
 
+// minResponseRate is how fast a client must take a long response after writeTimeout, in
+// bytes per second.
+const minResponseRate = 16 << 10
+
 // newStreamWriter returns a writer of a response that is larger than the buffers of
-// net/http. It limits each write over HTTP/2; limitedConn limits those over HTTP/1.1.
-func newStreamWriter(w http.ResponseWriter, r *http.Request) io.Writer {
-	if r.ProtoMajor < 2 {
-		return w
-	}
-	return &streamWriter{w, http.NewResponseController(w)}
+// net/http. It limits the time that the client has for the whole response.
+func newStreamWriter(w http.ResponseWriter) io.Writer {
+	return &streamWriter{w, http.NewResponseController(w), time.Now().Add(writeTimeout)}
 }
 
 type streamWriter struct {
-	w  io.Writer
-	rc *http.ResponseController
+	w        io.Writer
+	rc       *http.ResponseController
+	deadline time.Time
 }
 
 func (s *streamWriter) Write(p []byte) (int, error) {
-	limitWrite(s.rc)
+	s.rc.SetWriteDeadline(s.deadline) // fails only if the stream has ended
+	s.deadline = s.deadline.Add(time.Duration(len(p)) * time.Second / minResponseRate)
 	return s.w.Write(p)
 }
 

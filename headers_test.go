@@ -300,7 +300,7 @@ func TestStreamWithoutWindow(t *testing.T) {
 					case r.Method == http.MethodGet:
 						w.Write(response)
 					case len(r.Header) < 100:
-						newStreamWriter(w, r).Write(response)
+						newStreamWriter(w).Write(response)
 					default:
 						w.Write(response[:100])
 					}
@@ -343,6 +343,36 @@ func TestStreamWithoutWindow(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A client must take a long response at minResponseRate, after writeTimeout. Otherwise a
+// slow client would keep the memory of its request.
+func TestSlowReaderOfStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := make(chan error, 1)
+		server := servePipes(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			var err error
+			for stream := newStreamWriter(w); err == nil; {
+				_, err = stream.Write(make([]byte, 4<<10))
+			}
+			ended <- err
+		}), 10)
+		client := server.dial()
+		began := time.Now()
+		client.Send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "", 0, 0)
+		go func() {
+			for { // an eighth of the rate
+				if _, err := io.CopyN(io.Discard, client, minResponseRate/8); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}()
+		err := receive(t, "the end of the response", ended)
+		if got, most := time.Since(began), writeTimeout*8/7+time.Second; !errors.Is(err, os.ErrDeadlineExceeded) || got > most {
+			t.Errorf("got the response ended after %v with error %v, want a timeout after at most %v", got, err, most)
+		}
+	})
 }
 
 // The refusal of a header over HTTP/2 has no body, which would wait for the client.
