@@ -195,7 +195,7 @@ func (c *headerConn) Close() error {
 // headerMemory returns the memory of the parsed header of r, in bytes, and the number
 // of its fields. Each name that the field Trailer announces counts as a field.
 func headerMemory(r *http.Request) (size int64, fields int) {
-	size = 2 * int64(len(r.RequestURI)) // the path is a copy if it has escapes
+	size = int64(len(r.Host) + 2*len(r.RequestURI)) // the path is a copy if it has escapes
 	for name, values := range r.Header {
 		for _, value := range values {
 			size += int64(len(name) + len(value) + fieldOverhead)

@@ -135,32 +135,41 @@ func TestTrailerIsDropped(t *testing.T) {
 	})
 }
 
-// The request target counts as a part of the header until the response, over
-// HTTP/1.1 and HTTP/2.
-func TestTargetIsReserved(t *testing.T) {
+// The request target and the host, which are not in the map of the header, count as
+// parts of it until the response, over HTTP/1.1 and HTTP/2.
+func TestTargetAndHostAreReserved(t *testing.T) {
 	const length = 20 << 10
-	target := "/?" + strings.Repeat("a", length)
-	for _, http2 := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			headers := &budget{limit: headerBudget}
-			reserved := make(chan int64, 1)
-			h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reserved <- headers.used.Load() })
-			if http2 {
-				_, client := serveFrames(t, h, headers)
-				resp, err := client.Get("http://localhost" + target)
-				must(t, err)
-				resp.Body.Close()
-			} else {
-				client := servePipesWithin(t, h, 10, headers).dial()
-				client.Send("GET "+target+" HTTP/1.1\r\nHost: localhost\r\n\r\n", "", 0, 0)
-			}
-			want := int64(length)
-			if http2 {
-				want += streamOverhead
-			}
-			if got := receive(t, "the request", reserved); got < want {
-				t.Errorf("HTTP/2 %v: got %d bytes reserved, want at least %d", http2, got, want)
-			}
+	for name, url := range map[string]string{
+		"target over HTTP/1.1": "http://localhost/?" + strings.Repeat("a", length),
+		"target over HTTP/2":   "http://localhost/?" + strings.Repeat("a", length),
+		"host over HTTP/1.1":   "http://" + strings.Repeat("a", length) + "/",
+		"host over HTTP/2":     "http://" + strings.Repeat("a", length) + "/",
+	} {
+		http2 := strings.HasSuffix(name, "/2")
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				headers := &budget{limit: headerBudget}
+				reserved := make(chan int64, 1)
+				h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reserved <- headers.used.Load() })
+				if http2 {
+					_, client := serveFrames(t, h, headers)
+					resp, err := client.Get(url)
+					must(t, err)
+					resp.Body.Close()
+				} else {
+					client := servePipesWithin(t, h, 10, headers).dial()
+					r, err := http.NewRequest("GET", url, nil)
+					must(t, err)
+					client.Send(fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", r.URL.RequestURI(), r.Host), "", 0, 0)
+				}
+				want := int64(length - freeHeader)
+				if http2 {
+					want = length + streamOverhead
+				}
+				if got := receive(t, "the request", reserved); got < want {
+					t.Errorf("got %d bytes reserved, want at least %d", got, want)
+				}
+			})
 		})
 	}
 }
