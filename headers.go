@@ -33,6 +33,10 @@ const (
 	// bytes: a piece of its body, whose buffer has 16 KiB, its goroutine, and the
 	// response.
 	streamOverhead = 32 << 10
+
+	// trailerOverhead is the memory of the fields after the body of an HTTP/2 stream,
+	// in bytes. net/http keeps them if the request announces a trailer.
+	trailerOverhead = 128 << 10
 )
 
 // A headerListener limits the memory for request headers on the connections
@@ -264,6 +268,9 @@ func limitHeaders(h http.Handler) http.Handler {
 			return
 		}
 		size += streamOverhead
+		if len(r.Trailer) > 0 {
+			size += trailerOverhead
+		}
 		if !c.budget.reserve(c.held, size) {
 			refuseHeader(w, r, errHeaderMemory)
 			return

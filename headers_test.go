@@ -118,6 +118,27 @@ func TestTrailerNamesAreCounted(t *testing.T) {
 	})
 }
 
+// An HTTP/2 stream that announces a trailer reserves the memory for it.
+func TestStreamReservesTrailer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		headers := &budget{limit: headerBudget}
+		reserved := make(chan int64, 1)
+		_, client := serveFrames(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			reserved <- headers.used.Load()
+		}), headers)
+		r, err := http.NewRequest("POST", "http://localhost/", strings.NewReader("body"))
+		must(t, err)
+		r.ContentLength = -1
+		r.Trailer = http.Header{"A": nil}
+		resp, err := client.Do(r)
+		must(t, err)
+		resp.Body.Close()
+		if got, want := receive(t, "the request", reserved), int64(streamOverhead+trailerOverhead); got < want {
+			t.Errorf("got %d bytes reserved, want at least %d", got, want)
+		}
+	})
+}
+
 // The fields after a chunked body are dropped, because no budget counts them.
 func TestTrailerIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
