@@ -262,6 +262,7 @@ func limitHeaders(h http.Handler) http.Handler {
 				return
 			}
 			if r.ContentLength < 0 {
+				r.Trailer = nil // copies of r would share the map, to which net/http adds fields
 				r.Body = &chunkedBody{r.Body, r}
 			}
 			h.ServeHTTP(w, r)
