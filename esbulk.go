@@ -239,6 +239,7 @@ func (q *bulkRequest) each(
 		if herr := visit(&it, kept, failure); herr != nil {
 			return herr
 		}
+		q.s.time.step(len(it.Source))
 	}
 }
 

@@ -120,6 +120,7 @@ func (w *rows) jsonRecords(c *cursor, scope, resource *shared) error {
 		if err := w.record(&r, scope, resource); err != nil {
 			return err
 		}
+		w.step(len(start.Rest) - len(c.Rest))
 	}
 	return err
 }

@@ -152,6 +152,7 @@ type rows struct {
 	result    Result
 	arrival   []byte    // the text of the time of records without one
 	add       func(Row) // called for each row in mode write
+	step      func(int) // Request.Step
 }
 
 // measureShared validates s and, unless rows are written, measures it.
