@@ -57,6 +57,7 @@ type frameGate struct {
 	closed     bool
 	lastStream uint32
 	openedAt   time.Time // of the last stream; zero after its handler has started or it was refused
+	timed      bool      // a timer will signal changed
 	handlers   int       // running
 	writing    bool
 	frames     int // read since the start of the current write
@@ -164,7 +165,10 @@ func (g *frameGate) mustWait() bool {
 	if rest <= 0 {
 		return false
 	}
-	time.AfterFunc(rest, func() { g.update(func() {}) })
+	if !g.timed { // else each change during the wait would start another timer
+		g.timed = true
+		time.AfterFunc(rest, func() { g.update(func() { g.timed = false }) })
+	}
 	return true
 }
 
