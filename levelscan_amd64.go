@@ -80,8 +80,8 @@ type indexState struct {
 //go:noescape
 func indexBlocks(events []uint32, body, tail []byte, state *indexState) int
 
-// skipSpaceBlocks skips white space from body[i] on, 32 bytes at a time. It returns
-// the offset of the first other byte, or an offset with fewer than 32 bytes after it.
+// skipSpaceBlocks skips white space at body[i:] as long as there are 32 bytes. It
+// returns the offset of the first other byte, or one with fewer bytes after it.
 //
 //go:noescape
 func skipSpaceBlocks(body []byte, i int) int
