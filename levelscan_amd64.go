@@ -6,14 +6,8 @@ import (
 	"encoding/binary"
 	"structs"
 
-	"github.com/klauspost/cpuid/v2"
-
 	"log-ingester/internal/entry"
 )
-
-// useAVX2 selects the implementation. It requires every instruction set that
-// levelscan_amd64.s uses, and for AVX2 the support of the operating system.
-var useAVX2 = cpuid.CPU.Supports(cpuid.AVX2, cpuid.BMI1, cpuid.CLMUL, cpuid.POPCNT)
 
 // An avx2Scanner is the AVX2 implementation of levelScanner. It indexes a body
 // in chunks: indexBlocks finds the offsets of the bytes that need a closer look
@@ -79,12 +73,6 @@ type indexState struct {
 //
 //go:noescape
 func indexBlocks(events []uint32, body, tail []byte, state *indexState) int
-
-// skipSpaceBlocks skips white space at body[i:] as long as there are 32 bytes. It
-// returns the offset of the first other byte, or one with fewer bytes after it.
-//
-//go:noescape
-func skipSpaceBlocks(body []byte, i int) int
 
 // tryScan is levelScanner.scan for valid bodies: it stores the result in g and
 // returns true. For an invalid body it returns false and leaves g.kept and
