@@ -283,8 +283,12 @@ func limitHeaders(h http.Handler) http.Handler {
 
 // refuseHeader sends e. Over HTTP/2 it sends no body: a body waits for the flow-control
 // window of the client, and the header, which is not reserved, would stay in memory.
+// Over HTTP/1.1 it closes the connection, because net/http would wait for the body of
+// the request before it sends the response.
 func refuseHeader(w http.ResponseWriter, r *http.Request, e *httpapi.Error) {
+	r.Trailer = nil // net/http keeps r for some time
 	if r.ProtoMajor < 2 {
+		w.Header().Set("Connection", "close")
 		httpapi.WriteError(w, e)
 		return
 	}
