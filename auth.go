@@ -58,7 +58,8 @@ func (a *authorizer) reader(h http.Handler) http.Handler {
 			h.ServeHTTP(w, r)
 			return
 		}
-		a.reject(w, r, http.StatusForbidden, "without API keys, only clients on this machine can read logs (in a container, the host is another machine); set keys with LOG_INGESTER_API_KEYS or -api-keys-file")
+		a.reject(w, r, http.StatusForbidden, "without API keys, only clients on this machine can read logs "+
+			"(in a container, the host is another machine); "+setKeys)
 	}))
 }
 
@@ -119,12 +120,15 @@ func (a *authorizer) sameSite(h http.Handler) http.Handler {
 func (a *authorizer) noRebinding(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isBrowser(r) && !isLoopbackHost(r.Host) && !isAddressHost(r.Host) {
-			a.reject(w, r, http.StatusForbidden, "without API keys, browsers must use localhost or an IP address; set keys with LOG_INGESTER_API_KEYS or -api-keys-file")
+			a.reject(w, r, http.StatusForbidden,
+				"without API keys, browsers must use localhost or an IP address; "+setKeys)
 			return
 		}
 		h.ServeHTTP(w, r)
 	})
 }
+
+const setKeys = "set keys with LOG_INGESTER_API_KEYS or -api-keys-file"
 
 func (a *authorizer) rejectKey(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("WWW-Authenticate", "Bearer")
@@ -173,8 +177,17 @@ func isBrowser(r *http.Request) bool {
 // name (DNS rebinding), and a local proxy forwards requests of remote clients.
 func isLocal(r *http.Request) bool {
 	client, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && client.Addr().IsLoopback() && isLoopbackHost(r.Host) &&
-		r.Header["X-Forwarded-For"] == nil && r.Header["Forwarded"] == nil
+	return err == nil && client.Addr().IsLoopback() && isLoopbackHost(r.Host) && !isForwarded(r)
+}
+
+// isForwarded reports whether r has a header field that proxies add.
+func isForwarded(r *http.Request) bool {
+	for _, name := range [...]string{"X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via"} {
+		if r.Header[name] != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // isLoopbackHost reports whether a Host header names the loopback interface.

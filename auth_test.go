@@ -109,6 +109,8 @@ func TestReaderAccess(t *testing.T) {
 
 		{"X-Forwarded-For of a local proxy", local, "localhost:3002", "X-Forwarded-For: 203.0.113.7", 403, 401},
 		{"Forwarded of a local proxy", local, "localhost:3002", "Forwarded: for=203.0.113.7", 403, 401},
+		{"X-Real-IP of a local proxy", local, "localhost:3002", "X-Real-IP: 203.0.113.7", 403, 401},
+		{"Via of a local proxy", local, "localhost:3002", "Via: 1.1 proxy", 403, 401},
 	} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.RemoteAddr, r.Host = c.remote, c.host

@@ -66,13 +66,17 @@ func (c *config) flags() *flag.FlagSet {
 	fs.Var(&c.retain, "retain", "`age` at which entries are deleted, for example 30d or 720h; 0 keeps all")
 	fs.Var(&c.maxDB, "max-db", "database size in `bytes` above which the oldest entries are deleted; 0 means no limit")
 	fs.DurationVar(&c.drainTimeout, "drain-timeout", 30*time.Second, "`time` limit for storing queued entries at shutdown")
-	fs.StringVar(&c.tlsCert, "tls-cert", "", "PEM `file` with the TLS certificate chain; enables HTTPS with -tls-key; reloaded on SIGHUP")
+	fs.StringVar(&c.tlsCert, "tls-cert", "", "PEM `file` with the TLS certificate chain; "+
+		"enables HTTPS with -tls-key; reloaded on SIGHUP")
 	fs.StringVar(&c.tlsKey, "tls-key", "", "PEM `file` with the private key of the certificate")
-	fs.StringVar(&c.apiKeysFile, "api-keys-file", "", "`file` with one API key per line; lines starting with # are comments; reloaded on SIGHUP")
+	fs.StringVar(&c.apiKeysFile, "api-keys-file", "", "`file` with one API key per line; "+
+		"lines starting with # are comments; reloaded on SIGHUP")
 	fs.Var(&c.trustedProxies, "trusted-proxies", "`networks` of reverse proxies, separated by commas, "+
 		"for example 10.0.0.0/8,::1; for their connections, the client is the address in X-Forwarded-For")
-	fs.BoolVar(&c.fastPath, "fast-path", true, "skip header parsing for keep-alive clients that repeat the same header over HTTP/1.1; false serves all requests through net/http")
-	fs.BoolVar(&c.healthcheck, "healthcheck", false, "check whether the service at -addr accepts logs, and exit with status 0 or 1")
+	fs.BoolVar(&c.fastPath, "fast-path", true, "skip header parsing for keep-alive clients that repeat the same header "+
+		"over HTTP/1.1; false serves all requests through net/http")
+	fs.BoolVar(&c.healthcheck, "healthcheck", false,
+		"check whether the service at -addr accepts logs, and exit with status 0 or 1")
 	fs.BoolVar(&c.version, "version", false, "print the version and exit")
 	return fs
 }
@@ -167,7 +171,8 @@ func (c *config) validate() error {
 	case c.queue < 1:
 		return errors.New("-queue must be at least 1 byte")
 	case c.memory/2 < c.maxBody:
-		return fmt.Errorf("-memory must be at least twice -max-body (%v), because a body and its decoded entries are in memory together", &c.maxBody)
+		return fmt.Errorf("-memory must be at least twice -max-body (%v), "+
+			"because a body and its decoded entries are in memory together", &c.maxBody)
 	case c.memory > maxMemory:
 		return errors.New("-memory must be at most 64GiB")
 	case c.retain < 0:

@@ -205,7 +205,8 @@ func (d *database) checkTable() error {
 	}
 	var columns []string
 	for _, row := range rows {
-		columns = append(columns, describeColumn(fmt.Sprint(row[0]), fmt.Sprint(row[1]), row[2] != int64(0), row[3] != int64(0)))
+		name, declaredType := fmt.Sprint(row[0]), fmt.Sprint(row[1])
+		columns = append(columns, describeColumn(name, declaredType, row[2] != int64(0), row[3] != int64(0)))
 	}
 	want := []string{"id INTEGER PRIMARY KEY", "level", "message", "timestamp", "details"}
 	if !slices.Equal(columns, want) {
@@ -264,7 +265,8 @@ type preparedStatement struct {
 func (d *database) statements() []preparedStatement {
 	return []preparedStatement{
 		{&d.begin, "BEGIN IMMEDIATE"},
-		{&d.insert, "INSERT INTO logs(level, message, timestamp, details) SELECT level, message, timestamp, details FROM temp.pending"},
+		{&d.insert, "INSERT INTO logs(level, message, timestamp, details)" +
+			" SELECT level, message, timestamp, details FROM temp.pending"},
 		{&d.insertKey, insertKey},
 		{&d.commit, "COMMIT"},
 		{&d.rollback, "ROLLBACK"},

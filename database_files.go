@@ -140,7 +140,8 @@ func (f *openFiles) quarantineWAL(wal string) error {
 	if err := os.Rename(wal, quarantined); err != nil {
 		return err
 	}
-	f.log.Warn("the moved database has uncheckpointed rows in this WAL; rename it to FILE-wal next to the database before opening that", "wal", quarantined)
+	f.log.Warn("the moved database has uncheckpointed rows in this WAL; "+
+		"rename it to FILE-wal, next to that database, before you open the database", "wal", quarantined)
 	return nil
 }
 

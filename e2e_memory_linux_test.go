@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -108,11 +109,18 @@ func TestBodyExpansionIsBudgeted(t *testing.T) {
 func TestHeaderMemory(t *testing.T) {
 	short := strings.Repeat("aaa:\r\n", 6000)
 	long := "Long: " + strings.Repeat("a", 36_000) + "\r\n"
+	var names strings.Builder
+	for i := range 6000 {
+		fmt.Fprintf(&names, "%x,", i)
+	}
 	for name, text := range map[string]string{
 		"short fields":          "POST /ingest HTTP/1.1\r\nHost: localhost\r\n" + short,
 		"short fields complete": "GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + short + "\r\n",
 		"few short fields":      "GET / HTTP/1.1\r\nHost: localhost\r\n" + short[:6*(maxHeaderFields-2)],
 		"long field":            "GET / HTTP/1.1\r\nHost: localhost\r\n" + long,
+		"names of a trailer": "POST /ingest HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nTrailer: " +
+			names.String() + "\r\n\r\n5\r\n",
+		"long target": head("/ingest?"+strings.Repeat("a", 30_000), 9),
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, t.TempDir()+"/logs.db")

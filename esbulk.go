@@ -77,13 +77,22 @@ type bulkResult struct {
 	textSize               int // upper bound of the text of the rows, in bytes
 }
 
+// maxIndexName is Elasticsearch's limit of the name of an index, in bytes. No budget
+// counts the copies of the name from the path.
+const maxIndexName = 255
+
 // serveBulk handles a bulk request and counts its response.
 func (h elasticHandler) serveBulk(w http.ResponseWriter, r *http.Request, index string) {
 	s, herr := h.begin(r)
 	defer s.free()
-	q := &bulkRequest{s: s, threshold: h.threshold, index: entry.AppendQuoted(nil, index)}
+	q := &bulkRequest{s: s, threshold: h.threshold}
 	var result bulkResult
-	if herr == nil {
+	switch {
+	case herr != nil:
+	case len(index) > maxIndexName:
+		herr = httpapi.Errorf(http.StatusBadRequest, "the name of the index is longer than %d bytes", maxIndexName)
+	default:
+		q.index = entry.AppendQuoted(nil, index)
 		result, herr = h.acceptBulk(w, r, q)
 	}
 	if herr != nil {
@@ -93,10 +102,11 @@ func (h elasticHandler) serveBulk(w http.ResponseWriter, r *http.Request, index 
 		return
 	}
 	h.metrics.countResponse(http.StatusOK)
+	s.time.stop() // writing may wait for the client
 	s.setInactive()
 	httpapi.SetJSON(w)
 	filter := esbulk.NewFilter(r.URL.Query().Get("filter_path"))
-	rw := esbulk.NewResponseWriter(newStreamWriter(w, r), q.index, filter, result.failed > 0)
+	rw := esbulk.NewResponseWriter(newStreamWriter(w), q.index, filter, result.failed > 0)
 	if rw.HasItems(result.failed > 0) {
 		// acceptBulk has found no error.
 		q.each(func(it *esbulk.Item, _ bool, failure *esbulk.Failure) *httpapi.Error {
@@ -229,6 +239,7 @@ func (q *bulkRequest) each(
 		if herr := visit(&it, kept, failure); herr != nil {
 			return herr
 		}
+		q.s.time.step(len(it.Source))
 	}
 }
 

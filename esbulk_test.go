@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -120,7 +121,11 @@ func TestBulkErrors(t *testing.T) {
 			}
 		})
 	}
-	w := s.do("GET", "/elasticsearch/_bulk", nil)
+	w := s.bulk("/elasticsearch/"+strings.Repeat("a", maxIndexName+1)+"/_bulk", valid)
+	if w.Code != 400 || !strings.Contains(w.Body.String(), "longer than 255 bytes") {
+		t.Errorf("long index: got %d %s, want 400", w.Code, w.Body)
+	}
+	w = s.do("GET", "/elasticsearch/_bulk", nil)
 	if allow := w.Header().Get("Allow"); w.Code != 405 || allow != "POST, PUT" {
 		t.Errorf("GET: got %d and Allow %q, want 405 and POST, PUT", w.Code, allow)
 	}
@@ -139,6 +144,33 @@ func TestLargeBulkResponse(t *testing.T) {
 		n != 5000 {
 		t.Errorf("got %d with %d items, want 200 with 5000", w.Code, n)
 	}
+}
+
+// A bulk request holds no permit while its response waits for the client.
+func TestPermitDuringBulkResponse(t *testing.T) {
+	s := newTestService(t)
+	w := &permitRecorder{ResponseRecorder: httptest.NewRecorder(), processors: s.ingest.processors}
+	body := strings.Repeat(`{"create":{}}`+"\n"+`{"level":"info"}`+"\n", largeBody/20)
+	s.handler.ServeHTTP(w, httptest.NewRequest("POST", "/elasticsearch/_bulk", strings.NewReader(body)))
+	if w.Code != 200 || w.writes < 2 || w.free != runtime.GOMAXPROCS(0) {
+		t.Errorf("got status %d, %d writes and %d free permits, want 200, several and %d",
+			w.Code, w.writes, w.free, runtime.GOMAXPROCS(0))
+	}
+}
+
+// A permitRecorder counts the writes of a response, and the permits that are free
+// during the last one.
+type permitRecorder struct {
+	*httptest.ResponseRecorder
+	processors   *processors
+	writes, free int
+}
+
+func (w *permitRecorder) Write(p []byte) (int, error) {
+	w.processors.mu.Lock()
+	defer w.processors.mu.Unlock()
+	w.writes, w.free = w.writes+1, w.processors.free
+	return w.ResponseRecorder.Write(p)
 }
 
 func TestElasticHandshake(t *testing.T) {

@@ -147,10 +147,16 @@ func TestStreamWaitsForHandler(t *testing.T) {
 		if got, want := c.send(), len(open); got != want {
 			t.Errorf("third stream, after the timeout: got %d bytes read, want %d", got, want)
 		}
+		// A second wait ends, too. A change during the wait does not end it.
 		if got := c.send(openStream(3, 0)); got != 0 {
 			t.Errorf("fourth stream: got %d bytes read, want 0", got)
 		}
-		time.Sleep(startTimeout)
+		time.Sleep(startTimeout / 2)
+		c.gate.update(func() {})
+		if got := c.send(); got != 0 {
+			t.Errorf("fourth stream, after a change: got %d bytes read, want 0", got)
+		}
+		time.Sleep(startTimeout / 2)
 		if got, want := c.send(), len(open); got != want {
 			t.Errorf("fourth stream, after the timeout: got %d bytes read, want %d", got, want)
 		}

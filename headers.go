@@ -33,6 +33,10 @@ const (
 	// bytes: a piece of its body, whose buffer has 16 KiB, its goroutine, and the
 	// response.
 	streamOverhead = 32 << 10
+
+	// trailerOverhead is the memory of the fields after the body of an HTTP/2 stream,
+	// in bytes. net/http keeps them if the request announces a trailer.
+	trailerOverhead = 128 << 10
 )
 
 // A headerListener limits the memory for request headers on the connections
@@ -191,15 +195,36 @@ func (c *headerConn) Close() error {
 	return c.frames.closeWhenSent(c.Conn, c.Conn.Close)
 }
 
-// headerMemory returns the memory of a parsed header, in bytes.
-func headerMemory(h http.Header) (size int64, fields int) {
-	for name, values := range h {
+// headerMemory returns the memory of the parsed header of r, in bytes, and the number
+// of its fields. Each name that the field Trailer announces counts as a field.
+func headerMemory(r *http.Request) (size int64, fields int) {
+	size = int64(len(r.Host) + 2*len(r.RequestURI)) // the path is a copy if it has escapes
+	for name, values := range r.Header {
 		for _, value := range values {
 			size += int64(len(name) + len(value) + fieldOverhead)
 			fields++
 		}
 	}
+	for name := range r.Trailer {
+		size += int64(len(name) + fieldOverhead)
+		fields++
+	}
 	return size, fields
+}
+
+// A chunkedBody is a request body that may have fields after its end. net/http adds
+// them to the request. Nothing needs them, and no budget counts them, so Read drops them.
+type chunkedBody struct {
+	io.ReadCloser
+	request *http.Request
+}
+
+func (b *chunkedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.request.Trailer = nil
+	}
+	return n, err
 }
 
 // maxUnsentStream is the largest reservation of a stream, in bytes, that may be released
@@ -225,7 +250,7 @@ func limitHeaders(h http.Handler) http.Handler {
 			c.frames.begin()
 			defer c.frames.end()
 		}
-		size, fields := headerMemory(r.Header)
+		size, fields := headerMemory(r)
 		if fields > maxHeaderFields {
 			refuseHeader(w, r, httpapi.Errorf(http.StatusRequestHeaderFieldsTooLarge,
 				"the request has more than %d header fields", maxHeaderFields))
@@ -236,10 +261,17 @@ func limitHeaders(h http.Handler) http.Handler {
 				refuseHeader(w, r, errHeaderMemory)
 				return
 			}
+			if r.ContentLength < 0 {
+				r.Trailer = nil // copies of r would share the map, to which net/http adds fields
+				r.Body = &chunkedBody{r.Body, r}
+			}
 			h.ServeHTTP(w, r)
 			return
 		}
 		size += streamOverhead
+		if len(r.Trailer) > 0 {
+			size += trailerOverhead
+		}
 		if !c.budget.reserve(c.held, size) {
 			refuseHeader(w, r, errHeaderMemory)
 			return
@@ -261,8 +293,12 @@ func growStack(i int) byte {
 
 // refuseHeader sends e. Over HTTP/2 it sends no body: a body waits for the flow-control
 // window of the client, and the header, which is not reserved, would stay in memory.
+// Over HTTP/1.1 it closes the connection, because net/http would wait for the body of
+// the request before it sends the response.
 func refuseHeader(w http.ResponseWriter, r *http.Request, e *httpapi.Error) {
+	r.Trailer = nil // net/http keeps r for some time
 	if r.ProtoMajor < 2 {
+		w.Header().Set("Connection", "close")
 		httpapi.WriteError(w, e)
 		return
 	}
@@ -292,22 +328,25 @@ func limitWrite(rc *http.ResponseController) {
 	rc.SetWriteDeadline(time.Now().Add(writeTimeout)) // fails only if the stream has ended
 }
 
+// minResponseRate is how fast a client must take a long response after writeTimeout, in
+// bytes per second.
+const minResponseRate = 16 << 10
+
 // newStreamWriter returns a writer of a response that is larger than the buffers of
-// net/http. It limits each write over HTTP/2; limitedConn limits those over HTTP/1.1.
-func newStreamWriter(w http.ResponseWriter, r *http.Request) io.Writer {
-	if r.ProtoMajor < 2 {
-		return w
-	}
-	return &streamWriter{w, http.NewResponseController(w)}
+// net/http. It limits the time that the client has for the whole response.
+func newStreamWriter(w http.ResponseWriter) io.Writer {
+	return &streamWriter{w, http.NewResponseController(w), time.Now().Add(writeTimeout)}
 }
 
 type streamWriter struct {
-	w  io.Writer
-	rc *http.ResponseController
+	w        io.Writer
+	rc       *http.ResponseController
+	deadline time.Time
 }
 
 func (s *streamWriter) Write(p []byte) (int, error) {
-	limitWrite(s.rc)
+	s.rc.SetWriteDeadline(s.deadline) // fails only if the stream has ended
+	s.deadline = s.deadline.Add(time.Duration(len(p)) * time.Second / minResponseRate)
 	return s.w.Write(p)
 }
 

@@ -97,6 +97,111 @@ func TestHeaderBudget(t *testing.T) {
 	})
 }
 
+// The names that the field Trailer announces count as fields, because net/http makes
+// a map of them.
+func TestTrailerNamesAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := servePipes(t, okHandler, 10)
+		for names, want := range map[int]string{10: "200 ok\n", maxHeaderFields + 1: "431 ", 5000: "431 "} {
+			var trailer strings.Builder
+			for i := range names {
+				fmt.Fprintf(&trailer, "%x,", i)
+			}
+			body := "0\r\n\r\n"
+			if want == "431 " {
+				body = "5\r\n" // the response does not wait for the rest
+			}
+			client := server.dial()
+			began := time.Now()
+			client.Send("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nTrailer: "+trailer.String()+
+				"\r\n\r\n"+body, "", 0, 0)
+			got, err := client.Response()
+			if took := time.Since(began); err != nil || !strings.HasPrefix(got, want) || took > time.Second {
+				t.Errorf("%d names: got response %q and error %v after %v, want %q at once", names, got, err, took, want)
+			}
+			client.Close()
+		}
+	})
+}
+
+// An HTTP/2 stream that announces a trailer reserves the memory for it.
+func TestStreamReservesTrailer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		headers := &budget{limit: headerBudget}
+		reserved := make(chan int64, 1)
+		_, client := serveFrames(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			reserved <- headers.used.Load()
+		}), headers)
+		r, err := http.NewRequest("POST", "http://localhost/", strings.NewReader("body"))
+		must(t, err)
+		r.ContentLength = -1
+		r.Trailer = http.Header{"A": nil}
+		resp, err := client.Do(r)
+		must(t, err)
+		resp.Body.Close()
+		if got, want := receive(t, "the request", reserved), int64(streamOverhead+trailerOverhead); got < want {
+			t.Errorf("got %d bytes reserved, want at least %d", got, want)
+		}
+	})
+}
+
+// The fields after a chunked body are dropped, because no budget counts them.
+func TestTrailerIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		trailers := make(chan int, 1)
+		server := servePipes(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			clone := r.WithContext(t.Context()) // as the authorizer makes
+			io.Copy(io.Discard, r.Body)
+			trailers <- len(r.Trailer) + len(clone.Trailer)
+		}), 10)
+		client := server.dial()
+		client.Send("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nTrailer: a0\r\n\r\n0\r\n"+
+			fields(100)+"\r\n", "", 0, 0)
+		if got := receive(t, "the request", trailers); got != 0 {
+			t.Errorf("got %d fields of the trailer, want 0", got)
+		}
+	})
+}
+
+// The request target and the host, which are not in the map of the header, count as
+// parts of it until the response, over HTTP/1.1 and HTTP/2.
+func TestTargetAndHostAreReserved(t *testing.T) {
+	const length = 20 << 10
+	for name, url := range map[string]string{
+		"target over HTTP/1.1": "http://localhost/?" + strings.Repeat("a", length),
+		"target over HTTP/2":   "http://localhost/?" + strings.Repeat("a", length),
+		"host over HTTP/1.1":   "http://" + strings.Repeat("a", length) + "/",
+		"host over HTTP/2":     "http://" + strings.Repeat("a", length) + "/",
+	} {
+		http2 := strings.HasSuffix(name, "/2")
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				headers := &budget{limit: headerBudget}
+				reserved := make(chan int64, 1)
+				h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reserved <- headers.used.Load() })
+				if http2 {
+					_, client := serveFrames(t, h, headers)
+					resp, err := client.Get(url)
+					must(t, err)
+					resp.Body.Close()
+				} else {
+					client := servePipesWithin(t, h, 10, headers).dial()
+					r, err := http.NewRequest("GET", url, nil)
+					must(t, err)
+					client.Send(fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", r.URL.RequestURI(), r.Host), "", 0, 0)
+				}
+				want := int64(length - freeHeader)
+				if http2 {
+					want = length + streamOverhead
+				}
+				if got := receive(t, "the request", reserved); got < want {
+					t.Errorf("got %d bytes reserved, want at least %d", got, want)
+				}
+			})
+		})
+	}
+}
+
 // The end of a header is found however it is split.
 func TestHeaderEnd(t *testing.T) {
 	const text = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -232,7 +337,7 @@ func TestStreamWithoutWindow(t *testing.T) {
 					case r.Method == http.MethodGet:
 						w.Write(response)
 					case len(r.Header) < 100:
-						newStreamWriter(w, r).Write(response)
+						newStreamWriter(w).Write(response)
 					default:
 						w.Write(response[:100])
 					}
@@ -275,6 +380,36 @@ func TestStreamWithoutWindow(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A client must take a long response at minResponseRate, after writeTimeout. Otherwise a
+// slow client would keep the memory of its request.
+func TestSlowReaderOfStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := make(chan error, 1)
+		server := servePipes(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			var err error
+			for stream := newStreamWriter(w); err == nil; {
+				_, err = stream.Write(make([]byte, 4<<10))
+			}
+			ended <- err
+		}), 10)
+		client := server.dial()
+		began := time.Now()
+		client.Send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "", 0, 0)
+		go func() {
+			for { // an eighth of the rate
+				if _, err := io.CopyN(io.Discard, client, minResponseRate/8); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}()
+		err := receive(t, "the end of the response", ended)
+		if got, most := time.Since(began), writeTimeout*8/7+time.Second; !errors.Is(err, os.ErrDeadlineExceeded) || got > most {
+			t.Errorf("got the response ended after %v with error %v, want a timeout after at most %v", got, err, most)
+		}
+	})
 }
 
 // The refusal of a header over HTTP/2 has no body, which would wait for the client.

@@ -2,7 +2,7 @@ package main
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
+	"hash/maphash"
 )
 
 // A digest is the first half of a SHA-256 digest. It keeps the table of keys
@@ -14,11 +14,15 @@ func digestOf(data []byte) digest {
 	return digest(sum[:])
 }
 
-// A keyIndex finds the ids of committed keys by a part of their digest. A table
+// A keyIndex finds the ids of committed keys by a hash of their digest. A table
 // of one million keys with an index in SQLite would change a page of that index
 // for nearly every key. Ids increase by one from key to key, so the index is a
 // ring with hash chains: 12 bytes for a key, 12 MiB for a million keys.
 type keyIndex struct {
+	// Without a random seed, a client could choose keys that are all in one chain,
+	// and each lookup would walk over all of them.
+	seed maphash.Seed
+
 	limit  int64 // of the number of keys; the index forgets older ones
 	oldest int64 // id of the oldest key
 	next   int64 // id that follows the newest key's
@@ -33,10 +37,12 @@ type keyIndex struct {
 // minIndexSize is the smallest length of the index's slices.
 const minIndexSize = 1 << 10
 
-func newKeyIndex(limit int64) keyIndex { return keyIndex{limit: limit, oldest: 1, next: 1} }
+func newKeyIndex(limit int64) keyIndex {
+	return keyIndex{seed: maphash.MakeSeed(), limit: limit, oldest: 1, next: 1}
+}
 
-// fingerprint returns the part of the digest that the index stores.
-func fingerprint(key digest) uint32 { return binary.LittleEndian.Uint32(key[:]) }
+// fingerprint returns the hash of a key that the index stores.
+func (x *keyIndex) fingerprint(key digest) uint32 { return uint32(maphash.Bytes(x.seed, key[:])) }
 
 // len returns the number of keys.
 func (x *keyIndex) len() int64 { return x.next - x.oldest }
@@ -50,7 +56,7 @@ func (x *keyIndex) find(key digest) (ids []int64) {
 		return nil
 	}
 	mask := uint32(len(x.prints) - 1)
-	print := fingerprint(key)
+	print := x.fingerprint(key)
 	id := x.next
 	for at := x.newest[print&mask]; ; at = x.older[at&mask] {
 		// Unused elements can have any value. Ids decrease in a
@@ -80,7 +86,7 @@ func (x *keyIndex) add(id int64, key digest) {
 	if x.len() > int64(len(x.prints)) {
 		x.grow()
 	}
-	x.link(id, fingerprint(key))
+	x.link(id, x.fingerprint(key))
 }
 
 func (x *keyIndex) link(id int64, print uint32) {

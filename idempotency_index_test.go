@@ -13,14 +13,15 @@ func testDigest(n uint64) (d digest) {
 }
 
 // The index finds the same ids as a map, while it grows, forgets keys, and its
-// ids exceed 32 bits. Digests with the same fingerprint are found together.
+// ids exceed 32 bits. It also finds other ids, if their digests have the same
+// fingerprint, but hardly any.
 func TestKeyIndex(t *testing.T) {
 	for _, first := range []int64{1, 1<<32 - 2000, 5<<32 - 1} {
 		r := rand.New(rand.NewPCG(1, uint64(first)))
 		x := newKeyIndex(5000)
 		want := map[digest][]int64{}
 		ids := map[int64]digest{}
-		oldest := first
+		oldest, others := first, 0
 		for id := first; id < first+20_000; id++ {
 			key := testDigest(r.Uint64N(30_000))
 			if id%100 == 0 {
@@ -38,10 +39,16 @@ func TestKeyIndex(t *testing.T) {
 				want[k] = want[k][:len(want[k])-1]
 			}
 			for _, key := range []digest{key, testDigest(7), testDigest(r.Uint64N(60_000))} {
-				if got := x.find(key); !slices.Equal(got, want[key]) {
+				found := x.find(key)
+				got := slices.DeleteFunc(slices.Clone(found), func(id int64) bool { return ids[id] != key })
+				others += len(found) - len(got)
+				if !slices.Equal(got, want[key]) {
 					t.Fatalf("after id %d: got ids %v, want %v", id, got, want[key])
 				}
 			}
+		}
+		if others > 10 {
+			t.Errorf("got %d ids of other digests, want at most 10", others)
 		}
 		if x.len() > x.limit || len(x.prints) > 8192 {
 			t.Errorf("got %d keys and room for %d, want at most %d and 8192", x.len(), len(x.prints), x.limit)
@@ -71,5 +78,24 @@ func BenchmarkKeyIndex(b *testing.B) {
 		key := testDigest(r.Uint64())
 		x.find(key)
 		x.add(x.next, key)
+	}
+}
+
+// Digests whose first or last bytes are equal are not in one chain, so a client cannot
+// choose keys whose lookups take long.
+func TestKeyIndexChains(t *testing.T) {
+	x := newKeyIndex(5000)
+	for id := range int64(5000) {
+		var key digest
+		binary.LittleEndian.PutUint64(key[4:], uint64(id+1)<<8)
+		x.add(id+1, key)
+	}
+	length := 0
+	mask := uint32(len(x.prints) - 1)
+	for at := x.newest[x.fingerprint(digest{})&mask]; at != 0; at = x.older[at&mask] {
+		length++
+	}
+	if length > 50 {
+		t.Errorf("got a chain of %d keys, want at most 50 of 5000", length)
 	}
 }

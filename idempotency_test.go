@@ -363,6 +363,7 @@ func TestEqualFingerprints(t *testing.T) {
 	other[len(other)-1]++
 	for _, key := range []digest{stored, other} {
 		c, _ := s.writer.db.keys.claim(requestID{key: key, body: digest{1}})
+		c.candidates = s.writer.db.keys.index.find(stored)
 		previous, herr := findKey(t.Context(), s.reader.Load().QueryRow, c)
 		s.writer.db.keys.done(c, nil)
 		if len(c.candidates) != 1 || previous != nil || (herr == errKeyReused) != (key == stored) {

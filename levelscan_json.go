@@ -265,10 +265,13 @@ func skipSpace(body []byte, i int) int {
 // skipSpaces is skipSpace if body[i] may be white space. A small gzip body can
 // contain megabytes of it.
 func skipSpaces(body []byte, i int) int {
-	const short = 16
+	const (
+		short = 16
+		chunk = 1 << 20 // the runtime cannot preempt assembly
+	)
 	for n := 0; i < len(body) && isSpace(body[i]); n++ {
 		if i++; n == short && useAVX2 {
-			i = skipSpaceBlocks(body, i)
+			i, n = skipSpaceBlocks(body[:min(len(body), i+chunk)], i), 0
 		}
 	}
 	return i

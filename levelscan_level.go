@@ -71,7 +71,8 @@ func levelAfterKey(v *validator, body []byte, i int) entry.Level {
 		if l := entry.LevelByWord(w); l != 0 {
 			return l
 		}
-	} else if tens, ones, next := body[i]-'0', byte(w)-'0', byte(w>>8); tens-1 < 6 && ones < 10 && (next == ',' || next == '}') {
+	} else if tens, ones, next := body[i]-'0', byte(w)-'0', byte(w>>8); tens-1 < 6 && ones < 10 &&
+		(next == ',' || next == '}') {
 		return entry.Level(tens) // a number from 10 to 69
 	}
 	return levelAt(v, body, i)

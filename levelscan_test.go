@@ -207,6 +207,25 @@ func TestLevelScanFindsEntries(t *testing.T) {
 	}
 }
 
+// TestSkipSpaceChunks ends white space around the ends of the chunks that skipSpaceBlocks
+// gets.
+func TestSkipSpaceChunks(t *testing.T) {
+	const most = 2<<20 + 200
+	body := []byte(strings.Repeat(" ", most))
+	for _, from := range []int{1 << 20, 2 << 20} {
+		for n := from; n < from+100; n++ {
+			body[n] = '{'
+			if got := skipSpace(body, 0); got != n {
+				t.Errorf("skipSpace of %d bytes of white space = %d, want %d", n, got, n)
+			}
+			body[n] = ' '
+		}
+	}
+	if got := skipSpace(body, 0); got != len(body) {
+		t.Errorf("skipSpace of only white space = %d, want %d", got, len(body))
+	}
+}
+
 // TestSkipSpaceFindsFirstOtherByte puts each byte that is not white space at each offset
 // of a text of white space.
 func TestSkipSpaceFindsFirstOtherByte(t *testing.T) {

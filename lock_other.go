@@ -10,9 +10,10 @@ import (
 
 // lockFile creates path and locks it for this process. The lock ends when the
 // file is closed or the process exits. If another process has locked the file,
-// lockFile returns nil and no error.
+// lockFile returns nil and no error. It does not follow a symbolic link, which
+// another user could have made.
 func lockFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}

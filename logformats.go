@@ -62,11 +62,25 @@ func (list memberList) levelOfGELF(v []byte) entry.Level {
 
 // levelOfNumber returns the level of v, an integer or a string with one.
 func levelOfNumber(v []byte, level func(int64) entry.Level) entry.Level {
-	n, err := strconv.ParseInt(string(bytes.Trim(v, `"`)), 10, 64)
-	if err != nil {
+	n, ok := parseInteger(v)
+	if !ok {
 		return entry.LevelUnknown
 	}
 	return level(n)
+}
+
+// maxInteger is the length of the longest text that is read as an integer, in bytes.
+// Reading it copies it.
+const maxInteger = 32
+
+// parseInteger parses v, an integer or a string with one.
+func parseInteger(v []byte) (n int64, ok bool) {
+	digits := bytes.Trim(v, `"`)
+	if len(digits) > maxInteger {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(string(digits), 10, 64)
+	return n, err == nil
 }
 
 // find returns the index of the first member with the key, or -1.
@@ -224,8 +238,8 @@ func parseTimeObject(object []byte) (t time.Time, ok bool) {
 		if n == nil {
 			continue
 		}
-		var err error
-		if *n, err = strconv.ParseInt(string(bytes.Trim(value, `"`)), 10, 64); err != nil {
+		var isInteger bool
+		if *n, isInteger = parseInteger(value); !isInteger {
 			return t, false
 		}
 	}

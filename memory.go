@@ -89,7 +89,8 @@ type reservation struct {
 var (
 	errMemory = httpapi.Errorf(http.StatusServiceUnavailable, "the memory budget is full")
 	// errEntries rejects a request that would not fit even into an empty budget.
-	errEntries = httpapi.Errorf(http.StatusRequestEntityTooLarge, "the entries of one body need more memory than -memory allows; split the body")
+	errEntries = httpapi.Errorf(http.StatusRequestEntityTooLarge,
+		"the entries of one body need more memory than -memory allows; split the body")
 )
 
 // grow reserves n more bytes. It returns errEntries if the request would exceed

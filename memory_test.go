@@ -29,15 +29,23 @@ var hostileBodies = map[string]func() string{
 	"array of numbers": func() string {
 		return `{"message":"m","values":[` + strings.Repeat("1,", 1_000_000) + `1]}`
 	},
-	"long key with an escape":  func() string { return `{"\n` + strings.Repeat("x", 4<<20) + `":1}` },
-	"many keys with escapes":   func() string { return `{` + strings.Repeat(`"\n":1,`, 300_000) + `"":1}` },
-	"small entries":            func() string { return strings.Repeat(`{}`, 200_000) },
-	"opening braces":           func() string { return `{"message":"` + strings.Repeat("{", 1<<20) + `"}` },
-	"long level with escapes":  func() string { return `{"level":"` + strings.Repeat(`\u0061`, 500_000) + `"}` },
-	"level of many digits":     func() string { return `{"level":` + strings.Repeat("5", 4<<20) + `}` },
-	"long time with escapes":   func() string { return `{"time":"` + strings.Repeat(`\u0061`, 500_000) + `"}` },
-	"time of many digits":      func() string { return `{"time":1` + strings.Repeat("0", 4<<20) + `e1}` },
-	"long time with a small t": func() string { return `{"time":"2026-11-22t15:24:` + strings.Repeat("0", 4<<20) + `z"}` },
+	"long key with an escape": func() string { return `{"\n` + strings.Repeat("x", 4<<20) + `":1}` },
+	"many keys with escapes":  func() string { return `{` + strings.Repeat(`"\n":1,`, 300_000) + `"":1}` },
+	"small entries":           func() string { return strings.Repeat(`{}`, 200_000) },
+	"opening braces":          func() string { return `{"message":"` + strings.Repeat("{", 1<<20) + `"}` },
+	"long level with escapes": func() string { return `{"level":"` + strings.Repeat(`\u0061`, 500_000) + `"}` },
+	"level of many digits":    func() string { return `{"level":` + strings.Repeat("5", 4<<20) + `}` },
+	"long time with escapes":  func() string { return `{"time":"` + strings.Repeat(`\u0061`, 500_000) + `"}` },
+	"time of many digits":     func() string { return `{"time":1` + strings.Repeat("0", 4<<20) + `e1}` },
+	"severity of many digits": func() string { return `{"SeverityNumber":` + strings.Repeat("5", 4<<20) + `}` },
+	"level of GELF with many digits": func() string {
+		return `{"version":"1.1","host":"h","level":` + strings.Repeat("5", 4<<20) + `}`
+	},
+	"journald time of many digits": func() string {
+		return `{"__REALTIME_TIMESTAMP":"` + strings.Repeat("5", 4<<20) + `"}`
+	},
+	"time object of many digits": func() string { return `{"instant":{"epochSecond":` + strings.Repeat("5", 4<<20) + `}}` },
+	"long time with a small t":   func() string { return `{"time":"2026-11-22t15:24:` + strings.Repeat("0", 4<<20) + `z"}` },
 }
 
 // A request allocates no more than it has reserved, except for constants. The
@@ -87,8 +95,8 @@ func TestMemoryLimitOfRequest(t *testing.T) {
 	}
 }
 
-// ingestMeasured ingests body, with new buffers for all that it decodes to. It returns the status, the
-// largest reservation, and the bytes that were allocated.
+// ingestMeasured ingests body, with new buffers for all that it decodes to. It returns
+// the status, the largest reservation, and the bytes that were allocated.
 func ingestMeasured(body string, limit int64) (status int, peak, allocated int64) {
 	in := &ingester{
 		threshold: entry.LevelError,

@@ -146,7 +146,8 @@ func (m *metrics) text(readGauges func() gauges) []byte {
 	e.value("", float64(stored))
 	e.family("entries_deleted_total", "counter", "Entries deleted by -retain or -max-db.")
 	e.value("", float64(m.deleted.Load()))
-	e.family("requests_total", "counter", "Responses of the routes that accept entries, by status; 401 and 403 of all routes.")
+	e.family("requests_total", "counter",
+		"Responses of the routes that accept entries, by status; 401 and 403 of all routes.")
 	for i, status := range countedStatuses {
 		e.value(`code="`+strconv.Itoa(status)+`"`, float64(m.responses[i].Load()))
 	}

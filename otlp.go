@@ -148,7 +148,7 @@ func checkRequest(object []byte) error {
 // request returns the request in s.body. It validates and repairs JSON as
 // otlp.Request requires.
 func (h otlpHandler) request(s *scratch, isJSON bool) (*otlp.Request, *httpapi.Error) {
-	q := &otlp.Request{Body: s.body, JSON: isJSON, Level: h.threshold}
+	q := &otlp.Request{Body: s.body, JSON: isJSON, Level: h.threshold, Step: s.time.step}
 	if !isJSON {
 		return q, nil
 	}

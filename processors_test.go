@@ -1,11 +1,16 @@
 package main
 
 import (
+	"encoding/binary"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"log-ingester/internal/httpapi"
 )
 
 // The clients of different addresses take turns, however many requests one of
@@ -110,6 +115,76 @@ func TestProcessorsYield(t *testing.T) {
 			t.Errorf("got %d free permits at the end, want 1", p.free)
 		}
 	})
+}
+
+// Bodies of OTLP and of Elasticsearch's bulk format are large bodies too.
+func TestOtherFormatsYield(t *testing.T) {
+	const records = workStep/100 + 1
+	text := strings.Repeat("a", 100)
+	for name, c := range map[string]struct {
+		body    string
+		process func(*ingester, *scratch) *httpapi.Error
+	}{
+		"OTLP in JSON": {
+			`{"resourceLogs":[{"scopeLogs":[{"logRecords":[` +
+				strings.Repeat(`{"severityText":"`+text+`"},`, records) + `{}]}]}]}`,
+			func(in *ingester, s *scratch) *httpapi.Error { return measureOTLP(in, s, true) },
+		},
+		"OTLP in protobuf": {
+			protoField(1, protoField(2, strings.Repeat(protoField(2, protoField(3, text)), records))),
+			func(in *ingester, s *scratch) *httpapi.Error { return measureOTLP(in, s, false) },
+		},
+		"bulk": {
+			strings.Repeat(`{"create":{}}`+"\n"+`{"message":"`+text+`"}`+"\n", records),
+			func(in *ingester, s *scratch) *httpapi.Error {
+				_, herr := (&bulkRequest{s: s, threshold: in.threshold}).measure()
+				return herr
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				in := newTestService(t).ingest
+				in.processors = &processors{free: 1}
+				s, herr := in.begin(httptest.NewRequest("POST", "/", nil))
+				defer s.free()
+				if herr != nil {
+					t.Fatal(herr)
+				}
+				s.body = []byte(c.body)
+				s.time.start()
+				served := false
+				go func() {
+					in.processors.acquire(testAccount(), false)
+					served = true
+					in.processors.release()
+				}()
+				synctest.Wait()
+				if herr := c.process(in, s); herr != nil {
+					t.Fatal(herr)
+				}
+				if !served {
+					t.Error("got another client served after the body, want before its end")
+				}
+			})
+		})
+	}
+}
+
+func measureOTLP(in *ingester, s *scratch, isJSON bool) *httpapi.Error {
+	q, herr := otlpHandler{in}.request(s, isJSON)
+	if herr != nil {
+		return herr
+	}
+	if _, err := q.Measure(); err != nil {
+		return httpapi.Errorf(http.StatusBadRequest, "%v", err)
+	}
+	return nil
+}
+
+// protoField returns a field of a protobuf message with data of any length.
+func protoField(number byte, data string) string {
+	return string(binary.AppendUvarint([]byte{number<<3 | 2}, uint64(len(data)))) + data
 }
 
 func gzipHead(length int) string {

@@ -34,8 +34,7 @@ type batch struct {
 	text []byte // all columns of all rows
 	rows []row
 
-	// client is the client that counts for the memory and the queue space of the
-	// batch.
+	// account is that of the client whose memory and queue space the batch uses.
 	account *account
 
 	// committed, if not nil, receives the outcome: nil, or why the batch was
@@ -224,8 +223,9 @@ func newQueue(limit int64) *queue {
 }
 
 // put gives b to the writer and returns the bytes that it counts for in the
-// queue: its size, or nothing if it joined another batch. The error is errShuttingDown, errQueueFull if there is no space in
-// time, or why the database cannot accept writes; the caller then still owns b.
+// queue: its size, or 0 if it joined another batch. The error is errShuttingDown,
+// errQueueFull if there is no space in time, or why the database cannot accept
+// writes; the caller then still owns b.
 func (q *queue) put(b *batch) (reserved int64, err error) {
 	if err := q.brokenError(); err != nil {
 		return 0, err
@@ -353,7 +353,7 @@ func (q *queue) reserve(a *account, size int64) bool {
 	}
 }
 
-// admit serves waiting calls as long as there is space. q.mu must be held.
+// admit serves waiting calls while there is space. q.mu must be held.
 func (q *queue) admit() {
 	for len(q.line) > 0 {
 		w := q.line.next(func(a *account) int64 { return a.queued.Load() })

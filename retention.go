@@ -186,14 +186,16 @@ func (r *retention) sweep(n int) (more bool, err error) {
 		}
 		r.startSweep(now)
 	}
-	rows, err := r.db.conn.query("SELECT count(*), ifnull(max(id), 0) FROM (SELECT id FROM logs WHERE id > ? ORDER BY id LIMIT ?)", r.cursor, int64(n))
+	rows, err := r.db.conn.query("SELECT count(*), ifnull(max(id), 0)"+
+		" FROM (SELECT id FROM logs WHERE id > ? ORDER BY id LIMIT ?)", r.cursor, int64(n))
 	if err != nil {
 		return false, err
 	}
 	seen, last := rows[0][0].(int64), rows[0][1].(int64)
 	deleted := int64(0)
 	if seen > 0 {
-		deleted, err = r.delete(r.cursor, last, "id > ? AND id <= ? AND unixepoch(timestamp) < ?", r.cursor, last, now.Add(-r.maxAge).Unix())
+		deleted, err = r.delete(r.cursor, last, "id > ? AND id <= ? AND unixepoch(timestamp) < ?",
+			r.cursor, last, now.Add(-r.maxAge).Unix())
 		if err != nil {
 			return false, err
 		}
@@ -247,7 +249,8 @@ func (r *retention) vacuum() (more bool, err error) {
 
 // pageBytes returns the size of the database and of its free pages, in bytes.
 func (r *retention) pageBytes() (size, free int64, err error) {
-	rows, err := r.db.conn.query("SELECT page_count * page_size, freelist_count * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size")
+	rows, err := r.db.conn.query("SELECT page_count * page_size, freelist_count * page_size" +
+		" FROM pragma_page_count, pragma_freelist_count, pragma_page_size")
 	if err != nil {
 		return 0, 0, err
 	}
@@ -256,10 +259,18 @@ func (r *retention) pageBytes() (size, free int64, err error) {
 
 func (r *retention) reservePath() string { return dbfile.Sidecar(r.db.path, "-reserve") }
 
-// createReserve creates the reserve file. After an error there is none.
+// createReserve creates the reserve file. It replaces what is at the path, which could
+// be another user's link to a file. After an error there is no reserve file.
 func (r *retention) createReserve() error {
-	err := os.WriteFile(r.reservePath(), make([]byte, reserveSize), 0o600)
+	if err := r.close(); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(r.reservePath(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, reserveSize))
+	if err = errors.Join(err, f.Close()); err != nil {
 		os.Remove(r.reservePath()) // an incomplete reserve is useless
 	}
 	return err

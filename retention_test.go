@@ -241,6 +241,24 @@ func TestRetentionRemovesOldReserve(t *testing.T) {
 	}
 }
 
+// A link at the path of the reserve file is replaced, so that another user who can
+// write to the directory cannot make the service overwrite the link's target.
+func TestReserveReplacesLink(t *testing.T) {
+	path := newFile(t)
+	target := filepath.Join(t.TempDir(), "target")
+	must(t, os.WriteFile(target, []byte("content"), 0o600))
+	if err := os.Symlink(target, path+"-reserve"); err != nil {
+		skipOrFail(t, fmt.Sprintf("symbolic links: %v", err))
+	}
+	newTestRetention(t, path, "-retain", "1h")
+	if content, err := os.ReadFile(target); err != nil || string(content) != "content" {
+		t.Errorf("got %d bytes and error %v in the target, want it unchanged", len(content), err)
+	}
+	if info, err := os.Lstat(path + "-reserve"); err != nil || !info.Mode().IsRegular() || info.Size() != reserveSize {
+		t.Errorf("got reserve file %v and error %v, want a regular file of %d bytes", info, err, reserveSize)
+	}
+}
+
 // A full disk can prevent the database from being reopened. makeRoom tries that
 // first, and deletes rows.
 func TestMakeRoomReopensDatabase(t *testing.T) {

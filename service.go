@@ -226,7 +226,8 @@ func writeRouteError(w http.ResponseWriter, r *http.Request, e *httpapi.Error) {
 // reading.
 func serveMethodNotAllowed(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Allow", "GET, HEAD")
-	httpapi.WriteError(w, httpapi.Errorf(http.StatusMethodNotAllowed, "method %s is not allowed on %s; send logs to POST /ingest", r.Method, r.URL.Path))
+	httpapi.WriteError(w, httpapi.Errorf(http.StatusMethodNotAllowed,
+		"method %s is not allowed on %s; send logs to POST /ingest", r.Method, r.URL.Path))
 }
 
 // serveNotFound handles paths without a route.

@@ -15,8 +15,8 @@ from pythonjsonlogger.json import JsonFormatter
 from ingest import IngestHandler
 
 handler = IngestHandler("http://localhost:3002/ingest?wait=1", key="KEY")
-# timestamp=True adds the time in UTC. %(asctime)s would add a local time, which the
-# service takes as UTC.
+# timestamp=True adds the time in UTC. %(asctime)s would add the local time without
+# an offset, which the service takes as UTC.
 handler.setFormatter(JsonFormatter("%(levelname)s %(name)s %(message)s", timestamp=True))
 logging.basicConfig(level=logging.INFO, handlers=[handler])
 logger = logging.getLogger("shop")

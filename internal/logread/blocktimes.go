@@ -32,7 +32,7 @@ func (s *timeSpan) add(t int64) {
 	s.last = max(s.last, t)
 }
 
-// maxBlockTimes limits the memory for block times. It covers 128 million
+// maxBlockTimes limits the memory for block times. It covers 134 million
 // entries.
 const maxBlockTimes = 8192
 

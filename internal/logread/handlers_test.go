@@ -245,6 +245,8 @@ func TestInvalidParameters(t *testing.T) {
 		"/logs?a;b":                                          "query string",
 		"/logs?buckets=5":                                    `"buckets"`,
 		"/logs?" + strings.Repeat("level=a&", 65):            "more than",
+		"/logs?level=" + strings.Repeat("a,", 64):            "level has more than 64 levels",
+		"/logs?not.level=" + strings.Repeat("a,", 64):        "not.level has more than 64 levels",
 		"/logs/histogram?limit=5":                            `"limit"`,
 		"/logs/histogram?buckets=501":                        "500",
 		"/logs?around=5&before=7":                            "around cannot be combined",

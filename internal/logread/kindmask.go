@@ -12,6 +12,11 @@ const (
 	minHexDigits  = 8    // of a word that is masked as hexadecimal
 	uuidLength    = 36
 	maskCharacter = '#'
+
+	// maxAddress is the limit of an IP address with its port, and of the name in an
+	// e-mail address, in bytes. Without it, the time for a message could grow with the
+	// square of its length.
+	maxAddress = 64
 )
 
 // appendPattern appends the pattern of a message: its start, in which each variable
@@ -155,6 +160,8 @@ func addressLength(s string) int {
 	n, dots, colons, group := 0, 0, 0, 0
 	for ; n < len(s); n++ {
 		switch c := s[n]; {
+		case n == maxAddress:
+			return 0
 		case c == '.' && colons == 0:
 			dots++
 			group = 0
@@ -187,8 +194,8 @@ func checkAddress(s string, dots, colons int) int {
 
 // emailLength returns the length of the e-mail address that s starts with, or 0.
 func emailLength(s string) int {
-	local := prefixLength(s, emailByte)
-	if local == 0 || local+1 >= len(s) || s[local] != '@' || !isWord(s[local+1]) {
+	local := prefixLength(s[:min(len(s), maxAddress+1)], emailByte)
+	if local == 0 || local > maxAddress || local+1 >= len(s) || s[local] != '@' || !isWord(s[local+1]) {
 		return 0
 	}
 	host := s[local+1:]

@@ -289,8 +289,8 @@ func (r *Reader) ServeKinds(w http.ResponseWriter, req *http.Request) {
 	defer rd.close()
 
 	c := newKindCounter(rd.query.from, rd.query.to)
-	always := func() (enough bool) { return false }
-	if err := r.scanner.each(rd.ctx, rd.lease, rd.query, visitor{visit: c.add, fork: c.fork}, always); err != nil {
+	never := func() (enough bool) { return false }
+	if err := r.scanner.each(rd.ctx, rd.lease, rd.query, visitor{visit: c.add, fork: c.fork}, never); err != nil {
 		r.writeReadError(w, req, err)
 		return
 	}

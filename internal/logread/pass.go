@@ -209,8 +209,8 @@ func (p *pass) visitEntry(e *visitedEntry) {
 
 func (e *visitedEntry) parseTime() { e.t, e.hasTime = entry.ParseStoredTime(e.timestamp) }
 
-// visitLarge processes an entry with large values. Its level and its time are cut to maxValue:
-// the names of levels and the times that are recognized are shorter.
+// visitLarge processes an entry with large values. It cuts the level and the time to
+// maxValue bytes: the names of levels and the times that are recognized are shorter.
 func (p *pass) visitLarge(r *row) error {
 	p.page.isKnown = false
 	p.visitEntry(&visitedEntry{

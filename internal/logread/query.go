@@ -22,6 +22,7 @@ const (
 	defaultTop     = 5
 	maxTop         = 100
 	maxParameters  = 64   // a fieldWalk can evaluate this many fields
+	maxLevels      = 64   // of level or not.level; each is compared separately
 	maxText        = 2000 // bytes of q; the page accepts 500 characters
 	maxWords       = 32   // each is searched separately
 	maxFieldName   = 500  // bytes; each dot can nest a fieldWalk one level deeper
@@ -88,11 +89,9 @@ func (q *query) setAll(name string, values []string, now time.Time, extra []stri
 	switch {
 	case name == "level":
 		q.anyLevel = false
-		q.levels.add(strings.Split(strings.Join(values, ","), ","))
-		return nil
+		return addLevels(&q.levels, name, values)
 	case name == "not.level":
-		q.notLevels.add(strings.Split(strings.Join(values, ","), ","))
-		return nil
+		return addLevels(&q.notLevels, name, values)
 	case !slices.Contains(singleParameters, name) && !slices.Contains(extra, name):
 		valid := strings.Join(append([]string{filterParameters}, extra...), ", ")
 		return fmt.Errorf("unknown parameter %q; valid parameters: %s", name, valid)
@@ -105,6 +104,16 @@ func (q *query) setAll(name string, values []string, now time.Time, extra []stri
 
 // singleParameters are the parameters of all routes that are given at most once.
 var singleParameters = []string{"q", "words", "kind", "since", "until"}
+
+// addLevels adds the comma-separated levels in the values of the parameter name.
+func addLevels(levels *levelSet, name string, values []string) error {
+	names := strings.Split(strings.Join(values, ","), ",")
+	if len(names) > maxLevels {
+		return fmt.Errorf("%s has more than %d levels", name, maxLevels)
+	}
+	levels.add(names)
+	return nil
+}
 
 // addField adds a condition on a field to fields.
 func addField(fields *[]fieldFilter, name string, values []string) error {

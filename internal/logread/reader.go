@@ -14,11 +14,10 @@
 //     after its first bytes were sent, the connection is aborted.
 //   - The memory of all reads and tails is bounded; see memory.go. SQLite reads no
 //     value above 64 KiB, except one large entry at a time, which all reads share.
-//   - The numbers of open reads, tails, concurrent steps, and goroutines
-//     that help a scan are bounded, and shared
-//     fairly between client addresses. A read that waits for its client takes part
-//     in no other limit than the number of open reads. A client that exceeds a limit
-//     gets a 503 with Retry-After.
+//   - The numbers of open reads, tails, concurrent steps and goroutines that help
+//     a scan are bounded. All but the last are shared fairly between client
+//     addresses. A read that waits for its client counts only as an open read. A
+//     client that exceeds a limit gets a 503 with Retry-After.
 //
 // It must not depend on package main, and knows neither the queue nor the
 // writer. It learns of commits through Reader.Committed, and of entries that

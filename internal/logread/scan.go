@@ -345,16 +345,17 @@ func (sc *scan) help(ctx context.Context, pt *part, slot int) error {
 	return nil
 }
 
-// finishParts processes the results of the visited parts in their order, until at most
-// most parts are left, and further ones that are complete.
-func (sc *scan) finishParts(ctx context.Context, most int) (enough bool, err error) {
+// finishParts processes the results of the visited parts in their order. It waits for
+// helpers until at most maxLeft parts are left. After that, it processes only parts that
+// are complete.
+func (sc *scan) finishParts(ctx context.Context, maxLeft int) (enough bool, err error) {
 	for len(sc.pending) > 0 {
 		pt := sc.pending[0]
 		if pt.done != nil {
 			select {
 			case <-pt.done:
 			default:
-				if len(sc.pending) <= most {
+				if len(sc.pending) <= maxLeft {
 					return false, nil
 				}
 				<-pt.done // its context ends it

@@ -123,6 +123,7 @@ func (w *rows) jsonRecords(c *cursor, scope, resource *shared) error {
 		if err := w.record(&r, scope, resource); err != nil {
 			return err
 		}
+		w.step(len(start.Rest) - len(c.Rest))
 	}
 	return err
 }
@@ -245,11 +246,11 @@ func jsonAttributes(t *rowText, c *cursor, depth int) error {
 }
 
 // maxLateKeyDepth is the depth up to which a value may precede its key. Each such
-// value is read twice, so without a limit, nested ones would take exponential time.
+// value is skipped to find its key, so a nested one is read once for each level.
 const maxLateKeyDepth = 8
 
 // errLateKey rejects a record.
-var errLateKey = errors.New("a value precedes its key in maps that nest deeper than 8")
+var errLateKey = errors.New("a value precedes its key within more than 8 nested maps")
 
 // jsonMember adds a KeyValue.
 func jsonMember(t *rowText, c *cursor, depth int) error {

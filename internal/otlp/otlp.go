@@ -18,6 +18,9 @@ type Request struct {
 	Body  []byte
 	JSON  bool        // Body is one valid JSON object in valid UTF-8; else protobuf
 	Level entry.Level // records below it are not kept
+
+	// Step, if not nil, is called after each record with its size in Body, in bytes.
+	Step func(size int)
 }
 
 // Estimate validates the request, except records that may be kept. Kept is their number,
@@ -67,9 +70,12 @@ func (q *Request) AppendRows(text, arrival []byte, add func(Row)) []byte {
 }
 
 func (q *Request) rows(m mode) rows {
-	w := rows{rowText: rowText{mode: m}, threshold: q.Level, format: protoFormat{}}
+	w := rows{rowText: rowText{mode: m}, threshold: q.Level, format: protoFormat{}, step: q.Step}
 	if q.JSON {
 		w.format = jsonFormat{}
+	}
+	if w.step == nil {
+		w.step = func(int) {}
 	}
 	return w
 }

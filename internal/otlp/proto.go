@@ -92,6 +92,7 @@ func (w *rows) protoScopeLogs(msg []byte, resource *shared) error {
 			if err := w.record(&r, &scope, resource); err != nil {
 				return err
 			}
+			w.step(len(f.data()))
 		}
 	}
 	return f.err()

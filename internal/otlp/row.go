@@ -166,6 +166,7 @@ type rows struct {
 	add       func(Row) // called for each row in mode write
 	isValid   bool      // Measure has found no error
 	most      int       // in mode estimate: upper bound of the text of the largest row
+	step      func(int) // Request.Step
 }
 
 // ErrNoRoom is returned by Estimate and TryAppendRows if an estimate is not possible or

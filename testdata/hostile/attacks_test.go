@@ -55,14 +55,19 @@ func attackHeaders(ctx context.Context, a *attacker, rate float64) {
 	}
 	few := short[:6*120]
 	long := "Long: " + strings.Repeat("a", 36_000-6) + "\r\n"
-	headers := []string{short, distinct.String(), few, long}
+	var names strings.Builder
+	for i := range 6000 {
+		fmt.Fprintf(&names, "%x,", i)
+	}
+	trailer := "Transfer-Encoding: chunked\r\nTrailer: " + names.String() + "\r\n"
+	headers := []string{short, distinct.String(), few, long, trailer}
 	holder{2040, rate, 30 * time.Second, false}.run(ctx, a, func(i int) string {
 		text := "POST /ingest HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
 		if i&1 == 0 {
 			text += a.authorization()
 		}
-		text += headers[i>>1&3]
-		if i&8 == 0 {
+		text += headers[i/2%len(headers)]
+		if i/2/len(headers)%2 == 0 {
 			text += "\r\n" // the header is complete, the body is not
 		}
 		return text
