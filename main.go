@@ -75,7 +75,7 @@ const ballastSize = 16 << 20
 // tuneGC sets GOGC=50 and a memory limit, unless the environment sets them. The
 // live heap is about 1 MB, so most of Go's 4 MB minimum heap is garbage. Halving
 // it costs 3% for single-entry requests through net/http and nothing measurable
-// elsewhere. The limit is -memory plus 72 MiB for connections, headers, pools and
+// elsewhere. The limit is -memory plus 64 MiB for connections, headers, pools and
 // garbage. Near it, the collector runs more often, so that garbage of large bodies
 // does not grow the process further.
 //
@@ -92,7 +92,7 @@ func tuneGC(cfg *config, getenv func(string) string) (ballast []byte) {
 		}
 	}
 	if getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(int64(cfg.memory) + 72<<20 + int64(len(ballast)))
+		debug.SetMemoryLimit(int64(cfg.memory) + 64<<20 + int64(len(ballast)))
 	}
 	return ballast
 }

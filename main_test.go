@@ -68,9 +68,9 @@ func TestTuneGC(t *testing.T) {
 		wantLimit         int64
 		wantBallast       int
 	}{
-		{"", "", "", 50, 136 << 20, 0},
-		{"cert.pem", "", "", 50, 152 << 20, 16 << 20},
-		{"cert.pem", "100", "", 100, 136 << 20, 0},
+		{"", "", "", 50, 128 << 20, 0},
+		{"cert.pem", "", "", 50, 144 << 20, 16 << 20},
+		{"cert.pem", "100", "", 100, 128 << 20, 0},
 		{"cert.pem", "", "1GiB", 50, limit, 16 << 20},
 	} {
 		debug.SetGCPercent(100)
