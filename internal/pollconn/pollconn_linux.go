@@ -27,9 +27,6 @@ func New(nc net.Conn) *Conn {
 	return c
 }
 
-// NetConn returns the underlying connection.
-func (c *Conn) NetConn() net.Conn { return c.Conn }
-
 // Poll calls f, and then again whenever data may have arrived, until f returns true.
 // During f, reads return ErrAgain instead of waiting for data; f must read until then
 // before it returns false. Poll returns an error if the read deadline expires or the
@@ -75,12 +72,4 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	c.drained = n < len(p)
 	return n, nil
-}
-
-// CloseWrite half-closes the connection if it can.
-func (c *Conn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return nil
 }

@@ -9,7 +9,4 @@ type Conn struct{ net.Conn }
 
 func New(nc net.Conn) *Conn { return &Conn{nc} }
 
-// NetConn returns the underlying connection.
-func (c *Conn) NetConn() net.Conn { return c.Conn }
-
 func (c *Conn) Poll(func() (done bool)) error { return nil }
