@@ -390,11 +390,7 @@ func (d *database) transact(batches []*batch) (lastID int64, err error) {
 		d.rollBack()
 		return lastID, fmt.Errorf("commit: %w", err)
 	}
-	var size int64
-	for _, b := range batches {
-		size += b.size()
-	}
-	d.checkpointer.committed(size)
+	d.checkpointer.committed(batchesSize(batches))
 	return lastID, nil
 }
 

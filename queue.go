@@ -34,7 +34,7 @@ type batch struct {
 	text []byte // all columns of all rows
 	rows []row
 
-	// account is that of the client whose memory and queue space the batch uses.
+	// account belongs to the client whose memory and queue space the batch uses.
 	account *account
 
 	// committed, if not nil, receives the outcome: nil, or why the batch was
@@ -94,6 +94,14 @@ func (b *batch) values(i int) []driver.Value {
 		values[column] = b.value(start, &b.rows[i], column)
 	}
 	return values
+}
+
+// batchesSize returns the size of all batches together, in bytes.
+func batchesSize(batches []*batch) (size int64) {
+	for _, b := range batches {
+		size += b.size()
+	}
+	return size
 }
 
 // awaited reports whether a client waits for the commit.

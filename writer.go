@@ -143,10 +143,7 @@ func (w *writer) hold(b *batch) {
 
 // receive moves queued batches to w.held until that has limit bytes.
 func (w *writer) receive(limit int64) {
-	var size int64
-	for _, b := range w.held {
-		size += b.size()
-	}
+	size := batchesSize(w.held)
 	for size < limit {
 		select {
 		case b := <-w.queue.batches:

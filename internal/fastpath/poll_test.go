@@ -122,7 +122,7 @@ func TestPollAnswersAllRequests(t *testing.T) {
 }
 
 // TestPollNoticesEndOfStream ends the stream together with the last request, while the
-// server handles the one before it. No later event tells the server about the end.
+// server handles the one before it. The server gets no event for the end.
 func TestPollNoticesEndOfStream(t *testing.T) {
 	t.Parallel()
 	handling, proceed := make(chan bool), make(chan bool)
